@@ -1,0 +1,1 @@
+//! The controller: sources to snapshot, compile, publish over the control socket.

@@ -1,0 +1,11 @@
+//! What a mesh is: workloads, the services they make up, and what users may say about them.
+//! No async, no I/O; the same input gives the same value.
+
+pub mod label;
+mod snapshot;
+mod workload;
+
+pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
+pub use workload::{
+    Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Workload, WorkloadId,
+};

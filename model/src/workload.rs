@@ -1,0 +1,124 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Names one workload for its source: a container id, a task's container, a pid.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadId(pub String);
+
+/// One replica of a service: a container, a task, a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Its id at the source.
+    pub id: WorkloadId,
+    /// Its own name, which the resolver answers too (`shop-cart-1`).
+    pub name: String,
+    /// Compose project or ECS cluster.
+    pub namespace: String,
+    /// What users say about it, checked.
+    pub declared: Declared,
+    /// Further names on its networks (compose aliases), lower case.
+    pub aliases: BTreeSet<String>,
+    /// Networks it is on, by network id.
+    pub networks: BTreeMap<String, Attachment>,
+    /// Ports its image or definition exposes.
+    pub exposed: BTreeSet<u16>,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// What the platform's own check says.
+    pub health: Health,
+    /// True for `compose run` one-offs: they call, and are never endpoints.
+    pub one_off: bool,
+    /// What its sidecar reports; none while there is no ready sidecar.
+    pub observed: Option<Observed>,
+}
+
+/// Settings of one workload, from labels (and, later, the mesh file).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Service name; identity and DNS name.
+    pub service: String,
+    /// Ports said to be served, with what is spoken there.
+    pub ports: BTreeMap<u16, Protocol>,
+    /// Version, for subsets.
+    pub version: Option<String>,
+    /// How traffic is captured.
+    pub capture: Capture,
+    /// Plaintext from outside: accepted or refused.
+    pub mode: Mode,
+    /// Ports that outsiders reach.
+    pub edge: BTreeSet<u16>,
+    /// Where the application listens, if not at its own address.
+    pub app_address: Option<IpAddr>,
+}
+
+/// How traffic is captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Capture {
+    /// Redirect in the workload's network namespace.
+    #[default]
+    Transparent,
+}
+
+/// Plaintext from outside the mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Accepted and counted.
+    #[default]
+    Permissive,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Seen from the first bytes.
+    #[default]
+    Detect,
+    /// HTTP/1.x or HTTP/2.
+    Http,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// Bytes.
+    Tcp,
+}
+
+/// An address on one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The network's name, for people.
+    pub network: String,
+    /// Addresses there, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Where a workload is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Runs.
+    Running,
+    /// Frozen: no traffic, but it stays.
+    Paused,
+    /// Somebody asked it to stop: no new traffic.
+    Stopping,
+}
+
+/// What the platform's own health check says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// There is none: a listening port is the sign.
+    Unchecked,
+    /// Not yet known.
+    Starting,
+    /// Good.
+    Healthy,
+    /// Bad.
+    Unhealthy,
+}
+
+/// What the sidecar of a workload reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Certified, configured and listening.
+    pub ready: bool,
+    /// Ports where the application listens.
+    pub listening: BTreeSet<u16>,
+}

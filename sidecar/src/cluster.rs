@@ -1,0 +1,1 @@
+//! Endpoints of a cluster: which to pick. Knows no request types.

@@ -1,0 +1,53 @@
+//! What is known of a connection before its first request: who opened it, and where it goes.
+
+use std::net::SocketAddr;
+
+use outrigger_wire::{SpiffeId, Timeouts};
+
+/// Which way a connection crosses this sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the outside to the application.
+    Inbound,
+    /// From the application to somewhere.
+    Outbound,
+}
+
+/// One accepted connection.
+#[derive(Clone, Debug)]
+pub struct Downstream {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The other end of the accepted socket.
+    pub remote: SocketAddr,
+    /// Proven identity of the caller; none on plaintext.
+    pub identity: Option<SpiffeId>,
+    /// The port that was called (the application's port, not the sidecar's).
+    pub port: u16,
+    /// Where it goes.
+    pub destination: Destination,
+}
+
+/// Where a connection goes. Held for the connection's life; what it names is looked up in the current
+/// generation for every request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A cluster of the configuration, balanced.
+    Cluster {
+        /// Key in `clusters`.
+        cluster: String,
+        /// The called port's limits in time.
+        timeouts: Timeouts,
+    },
+    /// One endpoint of a cluster, called by its own name or address: never sent elsewhere.
+    Endpoint {
+        /// Key in `clusters`.
+        cluster: String,
+        /// The endpoint's workload name.
+        workload: String,
+    },
+    /// The own application.
+    Application(SocketAddr),
+    /// An address that is not the mesh's: bytes pass unchanged.
+    Passthrough(SocketAddr),
+}

@@ -1,0 +1,12 @@
+//! The sidecar: captures a workload's traffic and carries it, as its configuration says.
+//!
+//! One way: `control` (or a file) gives a [`runtime::Generation`]; `listener` accepts and finds the
+//! destination in it; `http` or `tcp` carries; `cluster` picks endpoints; `upstream` connects to them.
+
+pub mod cluster;
+pub mod downstream;
+pub mod http;
+pub mod runtime;
+pub mod telemetry;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,3 @@
+//! The sidecar process.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One configuration generation, indexed for look-up, behind one `ArcSwap`.

@@ -1,0 +1,1 @@
+//! Opening connections: mutual TLS to a peer's sidecar, or plaintext to the application.

@@ -1,0 +1,1 @@
+//! Rings that need more than one crate: in-process meshes over real sockets, and Docker.

@@ -1,0 +1,18 @@
+//! What a sidecar is told.
+//!
+//! Two things live here: [`ProxyConfig`], the configuration a sidecar runs (the same type is the
+//! YAML file of `outrigger-sidecar --config FILE`), and [`control`], the messages and the gRPC
+//! service that carry it over the control socket. This crate knows neither the model nor a process.
+
+pub mod config;
+pub mod control;
+pub mod port;
+pub mod resource;
+mod spiffe;
+
+pub use config::{
+    Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig, Service,
+    ServicePort, Target, Timeouts, Transport,
+};
+pub use resource::{ApplyError, Held, Resource};
+pub use spiffe::{InvalidSpiffeId, SpiffeId};

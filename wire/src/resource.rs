@@ -1,0 +1,202 @@
+//! A configuration cut into named resources, each with the hash of its content, so that only what
+//! changed travels.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{Cluster, Proxy, ProxyConfig, Service};
+
+/// Largest body of one resource, bytes.
+pub const MAX_RESOURCE: usize = 1 << 20;
+/// Most resources one sidecar holds.
+pub const MAX_RESOURCES: usize = 50_000;
+
+/// One named piece of a configuration.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Resource {
+    /// `proxy`, `service/<key>` or `cluster/<key>`.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// First 16 hex digits of the SHA-256 of `body`.
+    #[prost(string, tag = "2")]
+    pub hash: String,
+    /// The piece as JSON.
+    #[prost(bytes = "vec", tag = "3")]
+    pub body: Vec<u8>,
+}
+
+/// Why a change was not applied. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The resource's kind is not known here.
+    #[error("resource `{0}`: this sidecar does not know that kind; upgrade it")]
+    UnknownKind(String),
+    /// The body is not what its kind asks for.
+    #[error("resource `{name}`: {source}")]
+    Body {
+        /// The resource.
+        name: String,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The hash does not fit the body.
+    #[error("resource `{0}`: hash and content differ")]
+    Hash(String),
+    /// A limit was passed.
+    #[error("resource `{name}`: {what}")]
+    Limit {
+        /// The resource.
+        name: String,
+        /// Which limit.
+        what: &'static str,
+    },
+    /// There is no `proxy` resource.
+    #[error("the configuration has no `proxy` resource")]
+    NoProxy,
+    /// A service names a cluster that is not there.
+    #[error("service `{service}` port {port}: there is no cluster `{cluster}`")]
+    NoCluster {
+        /// The service.
+        service: String,
+        /// Its port.
+        port: u16,
+        /// The missing cluster.
+        cluster: String,
+    },
+}
+
+/// Resources by name: what a sidecar holds, or what it should hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held(BTreeMap<String, Resource>);
+
+impl Held {
+    /// Cuts a configuration into resources.
+    pub fn of(config: &ProxyConfig) -> Self {
+        let mut held = BTreeMap::new();
+        let mut put = |resource: Resource| held.insert(resource.name.clone(), resource);
+        put(resource("proxy".into(), &config.proxy));
+        for (key, service) in &config.services {
+            put(resource(format!("service/{key}"), service));
+        }
+        for (key, cluster) in &config.clusters {
+            put(resource(format!("cluster/{key}"), cluster));
+        }
+        Self(held)
+    }
+
+    /// Hash of every resource held, by name.
+    pub fn hashes(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|(name, r)| (name.clone(), r.hash.clone())).collect()
+    }
+
+    /// The version of the whole: a hash over all hashes.
+    pub fn version(&self) -> String {
+        let mut sha = Sha256::new();
+        for (name, resource) in &self.0 {
+            sha.update(name);
+            sha.update([0]);
+            sha.update(&resource.hash);
+            sha.update([0]);
+        }
+        hex16(&sha.finalize())
+    }
+
+    /// What must be sent to one who holds `hashes`: resources to put, names to drop.
+    pub fn delta(&self, hashes: &BTreeMap<String, String>) -> (Vec<Resource>, Vec<String>) {
+        let changed = |r: &&Resource| hashes.get(&r.name) != Some(&r.hash);
+        let upserts = self.0.values().filter(changed).cloned().collect();
+        let removals = hashes.keys().filter(|name| !self.0.contains_key(*name)).cloned().collect();
+        (upserts, removals)
+    }
+
+    /// What is held after a change; `self` stays as it was.
+    ///
+    /// # Errors
+    /// A hash that does not fit its body, or a limit passed. The content is checked by [`Held::config`].
+    pub fn apply(&self, upserts: Vec<Resource>, removals: &[String]) -> Result<Self, ApplyError> {
+        let mut next = self.0.clone();
+        for name in removals {
+            next.remove(name);
+        }
+        for r in upserts {
+            if r.body.len() > MAX_RESOURCE {
+                return Err(ApplyError::Limit { name: r.name, what: "body over 1 MiB" });
+            }
+            if r.hash != hash(&r.body) {
+                return Err(ApplyError::Hash(r.name));
+            }
+            next.insert(r.name.clone(), r);
+            if next.len() > MAX_RESOURCES {
+                return Err(ApplyError::Limit { name: "*".into(), what: "over 50,000 resources" });
+            }
+        }
+        Ok(Self(next))
+    }
+
+    /// Puts the pieces together again.
+    ///
+    /// # Errors
+    /// A body that is not its kind, an unknown kind, or a reference to nothing.
+    pub fn config(&self) -> Result<ProxyConfig, ApplyError> {
+        let mut proxy: Option<Proxy> = None;
+        let mut services = BTreeMap::new();
+        let mut clusters = BTreeMap::new();
+        for (name, r) in &self.0 {
+            match name.split_once('/') {
+                None if name == "proxy" => proxy = Some(body(r)?),
+                Some(("service", key)) => {
+                    services.insert(key.to_owned(), body::<Service>(r)?);
+                }
+                Some(("cluster", key)) => {
+                    clusters.insert(key.to_owned(), body::<Cluster>(r)?);
+                }
+                _ => return Err(ApplyError::UnknownKind(name.clone())),
+            }
+        }
+        let config = ProxyConfig { proxy: proxy.ok_or(ApplyError::NoProxy)?, services, clusters };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// All resources, in the order of their names.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.0.values()
+    }
+}
+
+impl ProxyConfig {
+    /// References inside the configuration lead somewhere.
+    ///
+    /// # Errors
+    /// A service port whose cluster is missing.
+    pub fn check(&self) -> Result<(), ApplyError> {
+        for (service, s) in &self.services {
+            for (port, p) in &s.ports {
+                if !self.clusters.contains_key(&p.cluster) {
+                    let (service, cluster) = (service.clone(), p.cluster.clone());
+                    return Err(ApplyError::NoCluster { service, port: *port, cluster });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn resource<T: Serialize>(name: String, value: &T) -> Resource {
+    let body = serde_json::to_vec(value).expect("configuration types have string keys and serialise");
+    Resource { hash: hash(&body), name, body }
+}
+
+fn body<'a, T: serde::Deserialize<'a>>(r: &'a Resource) -> Result<T, ApplyError> {
+    serde_json::from_slice(&r.body).map_err(|source| ApplyError::Body { name: r.name.clone(), source })
+}
+
+fn hash(body: &[u8]) -> String {
+    hex16(&Sha256::digest(body))
+}
+
+fn hex16(digest: &[u8]) -> String {
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,3 @@
+//! `cargo xtask demo`, `test` and `bench`.
+
+fn main() {}
