@@ -166,7 +166,7 @@ pub struct ServicePort {
 }
 
 /// Limits in time, in milliseconds; 0 switches one off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// From the request's head sent to the response's head received. Default 15,000; upgrades are exempt
