@@ -1,1 +1,3 @@
 //! The controller: sources to snapshot, compile, publish over the control socket.
+
+pub mod status;

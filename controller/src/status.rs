@@ -1,0 +1,175 @@
+//! What `GET /status` answers: the whole of what the controller knows, as one JSON tree. Read-only; the
+//! command line re-reads it with its own types, so fields are only ever added.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+/// The root.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// Version of the controller.
+    pub version: String,
+    /// Name of the mesh.
+    pub mesh: String,
+    /// `project <name>` or `engine`.
+    pub scope: String,
+    /// Trust domain of every identity.
+    pub trust_domain: String,
+    /// Unix seconds at which the controller started.
+    pub started: u64,
+    /// Every source has given a whole view and the control socket listens.
+    pub ready: bool,
+    /// Where workloads come from.
+    pub sources: Vec<Source>,
+    /// Services, ordered by namespace and name.
+    pub services: Vec<Service>,
+    /// One for each workload that has, or should have, a sidecar; ordered by workload name.
+    pub sidecars: Vec<Sidecar>,
+    /// Who called whom since the sidecars started.
+    pub edges: Vec<Edge>,
+    /// What is wrong and what to do about it.
+    pub problems: Vec<Problem>,
+    /// From an application's start to its serving sidecar, over the last 100 injections.
+    pub injection_gap: Gap,
+}
+
+/// One source of workloads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// `docker`.
+    pub name: String,
+    /// Its view is whole and current; false: what is shown is the last good view.
+    pub current: bool,
+    /// Seconds since the last whole view; none before the first.
+    pub age_s: Option<u64>,
+    /// What it talks to (`Docker Engine 20.10.24, API 1.41`); empty before the first contact.
+    pub about: String,
+    /// Why it is not current; kept until it is again.
+    pub last_error: Option<String>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Compose project.
+    pub namespace: String,
+    /// The address that its name resolves to.
+    pub virtual_address: Option<IpAddr>,
+    /// Its ports, in order.
+    pub ports: Vec<Port>,
+}
+
+/// One port of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// The port.
+    pub port: u16,
+    /// `detect`, `http`, `http2` or `tcp`.
+    pub protocol: &'static str,
+    /// Every replica, ready or not, by workload name.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One replica behind a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// The replica's name (`shop-cart-1`).
+    pub workload: String,
+    /// Addresses by network name.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// It takes traffic.
+    pub ready: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// `running`, `paused`, `stopping` or `stopped`.
+    pub lifecycle: &'static str,
+    /// `unchecked`, `starting`, `healthy` or `unhealthy`.
+    pub health: &'static str,
+    /// Its version label.
+    pub version: Option<String>,
+}
+
+/// One sidecar.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sidecar {
+    /// The replica it stands for (`shop-cart-1`).
+    pub workload: String,
+    /// Service and namespace of that replica (`cart.shop`).
+    pub service: String,
+    /// Its container's name; none while there is no container.
+    pub container: Option<String>,
+    /// Its control stream is open.
+    pub connected: bool,
+    /// It says that it is certified, configured and listening.
+    pub ready: bool,
+    /// Version of its binary; empty before its hello.
+    pub version: String,
+    /// Hash of the configuration that it acknowledged last; empty before the first.
+    pub config_version: String,
+    /// Hash of the configuration that was sent last; differs from the above while an answer is awaited.
+    pub sent_version: String,
+    /// Why it refused a configuration; none once it took a later one.
+    pub last_nack: Option<String>,
+    /// Unix seconds from which its certificate is good.
+    pub certificate_issued: Option<u64>,
+    /// Unix seconds at which its certificate ends.
+    pub certificate_expires: Option<u64>,
+    /// Seconds since its last report.
+    pub report_age_s: Option<u64>,
+    /// Milliseconds from the application's start to its serving sidecar; none when it was adopted.
+    pub injection_gap_ms: Option<u64>,
+    /// Application connections older than the capture, still open.
+    pub unmeshed_connections: u32,
+    /// Ports where its application listens.
+    pub listening: Vec<u16>,
+}
+
+/// Traffic from one service to another, as counted by the caller's sidecars; where the caller has none
+/// (`unknown`), by the callee's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Edge {
+    /// `web.shop`, or `unknown` for plaintext from outside.
+    pub source: String,
+    /// `cart.shop`, or `passthrough` for destinations that are not the mesh's.
+    pub destination: String,
+    /// The called port.
+    pub port: u16,
+    /// `http`, `grpc` or `tcp`.
+    pub protocol: String,
+    /// Mutual TLS carried it.
+    pub mtls: bool,
+    /// Requests, or connections of byte streams.
+    pub requests: u64,
+    /// Of these, failed or answered 5xx.
+    pub errors: u64,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// `label`, `conflict`, `refused`, `injection`, `source` or `state`.
+    pub kind: &'static str,
+    /// The container, service or file it is about.
+    pub subject: String,
+    /// What is wrong, and the way out.
+    pub what: String,
+}
+
+/// The injection gap, milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Injections measured (at most 100 are kept).
+    pub count: usize,
+    /// Half of them took at most this.
+    pub median_ms: Option<u64>,
+    /// 99 of 100 took at most this.
+    pub p99_ms: Option<u64>,
+    /// The longest.
+    pub max_ms: Option<u64>,
+    /// All that are kept, oldest first.
+    pub recent_ms: Vec<u64>,
+}
