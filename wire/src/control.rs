@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::Resource;
 
+pub mod rpc;
+
 /// Sidecar to controller.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Up {
@@ -43,7 +45,7 @@ pub mod up {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Down {
     /// One of these.
-    #[prost(oneof = "down::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "down::Kind", tags = "1, 2, 3, 4")]
     pub kind: Option<down::Kind>,
 }
 
@@ -61,6 +63,9 @@ pub mod down {
         /// Stop accepting, finish what runs, exit within the deadline.
         #[prost(message, tag = "3")]
         Drain(super::Drain),
+        /// Ask for a certificate now: the one held comes from an authority that is no more.
+        #[prost(message, tag = "4")]
+        Renew(super::Renew),
     }
 }
 
@@ -73,6 +78,9 @@ pub struct Hello {
     /// Hash by resource name.
     #[prost(btree_map = "string, string", tag = "2")]
     pub held: BTreeMap<String, String>,
+    /// Hash of the roots it trusts ([`roots_hash`]); empty if it has none.
+    #[prost(string, tag = "3")]
+    pub roots: String,
 }
 
 /// A delta was applied.
@@ -117,6 +125,9 @@ pub struct Certificate {
     /// Roots, DER.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub roots: Vec<Vec<u8>>,
+    /// Why nothing was signed, for a person; then chain and roots are empty.
+    #[prost(string, tag = "3")]
+    pub refused: String,
 }
 
 /// A change of configuration: applied whole or not at all.
@@ -142,6 +153,14 @@ pub struct Drain {
     /// Milliseconds until what still runs is cut.
     #[prost(uint64, tag = "1")]
     pub deadline_ms: u64,
+}
+
+/// Ask for a certificate now.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Renew {
+    /// Why, for a person.
+    #[prost(string, tag = "1")]
+    pub reason: String,
 }
 
 /// What a sidecar sees; sent whole, on change and every 5 s at most.
@@ -200,3 +219,10 @@ pub const SERVICE: &str = "outrigger.control.v1.Control";
 pub const STREAM_PATH: &str = "/outrigger.control.v1.Control/Stream";
 /// Default place of the control socket, in sidecar and controller alike.
 pub const SOCKET: &str = "/run/outrigger/control.sock";
+
+/// Names a set of roots (DER) in [`Hello`], whatever their order.
+pub fn roots_hash<'a>(roots: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hashes: Vec<String> = roots.into_iter().map(crate::resource::hash).collect();
+    hashes.sort();
+    if hashes.is_empty() { String::new() } else { crate::resource::hash(hashes.concat().as_bytes()) }
+}

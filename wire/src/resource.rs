@@ -193,7 +193,7 @@ fn body<'a, T: serde::Deserialize<'a>>(r: &'a Resource) -> Result<T, ApplyError>
     serde_json::from_slice(&r.body).map_err(|source| ApplyError::Body { name: r.name.clone(), source })
 }
 
-fn hash(body: &[u8]) -> String {
+pub(crate) fn hash(body: &[u8]) -> String {
     hex16(&Sha256::digest(body))
 }
 
