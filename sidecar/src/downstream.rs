@@ -51,3 +51,15 @@ pub enum Destination {
     /// An address that is not the mesh's: bytes pass unchanged.
     Passthrough(SocketAddr),
 }
+
+/// Which HTTP a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpKind {
+    /// HTTP/1.x.
+    Http1,
+    /// HTTP/2, also towards the application.
+    Http2,
+    /// HTTP/2 frames between sidecars that carry the messages of an HTTP/1.x client: the application is
+    /// spoken to in HTTP/1.1.
+    Http2ForHttp1,
+}

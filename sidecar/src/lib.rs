@@ -6,7 +6,10 @@
 pub mod cluster;
 pub mod downstream;
 pub mod http;
+pub mod identity;
 pub mod runtime;
+pub mod stream;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

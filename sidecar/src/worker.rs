@@ -1,2 +1,160 @@
 //! One worker: a thread with a current-thread runtime, its own listeners and its own pools.
 //! Nothing here is shared with other workers but the generation handle, endpoint counters and metrics.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_lifecycle::Draining;
+use tokio::time::Instant;
+
+use crate::cluster::{Picked, Tried};
+use crate::http::Pools;
+use crate::runtime::{Generation, Shared};
+use crate::telemetry::Telemetry;
+use crate::tls::Contexts;
+
+/// Requests and connections that one worker holds for want of an endpoint.
+const MAX_HELD: usize = 1024;
+/// Longest time that one is held.
+const MAX_HOLD: Duration = Duration::from_secs(10);
+/// Pause before all endpoints are tried again; doubles with each round.
+const FIRST_ROUND: Duration = Duration::from_millis(25);
+/// Rounds over endpoints that are ready but never take what is sent: about 0.8 s.
+const MAX_ROUNDS: u32 = 5;
+
+/// Handle of a worker; clones are the same worker. Stays on its thread.
+#[derive(Clone)]
+pub struct Worker(Rc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    pools: Pools,
+    rng: RefCell<fastrand::Rng>,
+    held: Cell<usize>,
+}
+
+/// Why no endpoint could be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoEndpoint {
+    /// The cluster is not in the configuration any more.
+    #[error("the destination is not in the configuration any more")]
+    NoCluster,
+    /// None was ready within the time that the request may be held.
+    #[error("no endpoint is ready")]
+    NoneReady,
+    /// Endpoints are ready, but none of them took it.
+    #[error("no endpoint took it")]
+    NoneTook,
+    /// Too many are held already.
+    #[error("no endpoint is ready, and {MAX_HELD} are waiting for one already")]
+    TooManyHeld,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let rng = RefCell::new(fastrand::Rng::new());
+        Self(Rc::new(Inner { shared, pools: Pools::default(), rng, held: Cell::new(0) }))
+    }
+
+    /// The configuration that runs now: read it once per request or connection.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.0.shared.generation.load_full()
+    }
+
+    /// This worker's HTTP connections.
+    pub fn pools(&self) -> &Pools {
+        &self.0.pools
+    }
+
+    /// Metrics and access log.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.0.shared.telemetry
+    }
+
+    /// TLS configurations of the current identity; none as long as there is no certificate.
+    pub fn tls(&self) -> Option<Arc<Contexts>> {
+        self.0.shared.tls.load_full()
+    }
+
+    /// Told when the process stops: finish what runs, keep nothing alive.
+    pub fn draining(&self) -> Draining {
+        self.0.shared.draining.clone()
+    }
+
+    /// Starts a task on this worker's thread. It ends when it returns, or with the worker.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+
+    /// Picks an endpoint of a cluster that was not tried yet. Holds the caller for at most `hold` (10 s
+    /// where that is less) as long as none is ready; when those that are ready were all tried, tries them again
+    /// a few times over 0.8 s. `tried` is for "never delivered" only, so that trying again doubles nothing.
+    ///
+    /// # Errors
+    /// See [`NoEndpoint`].
+    pub async fn pick(&self, cluster: &str, tried: &mut Tried, hold: Duration) -> Result<Picked, NoEndpoint> {
+        match self.pick_now(cluster, tried)? {
+            Some(picked) => Ok(picked),
+            None => self.hold(cluster, tried, hold.min(MAX_HOLD)).await,
+        }
+    }
+
+    /// One named endpoint of a cluster, ready or not.
+    ///
+    /// # Errors
+    /// [`NoEndpoint::NoCluster`] when cluster or endpoint are gone.
+    pub fn pick_named(&self, cluster: &str, workload: &str) -> Result<Picked, NoEndpoint> {
+        let generation = self.generation();
+        let found = generation.clusters.get(cluster).and_then(|cluster| cluster.named(workload));
+        found.ok_or(NoEndpoint::NoCluster)
+    }
+
+    fn pick_now(&self, cluster: &str, tried: &Tried) -> Result<Option<Picked>, NoEndpoint> {
+        let generation = self.0.shared.generation.load();
+        let cluster = generation.clusters.get(cluster).ok_or(NoEndpoint::NoCluster)?;
+        Ok(cluster.pick(tried, &mut self.0.rng.borrow_mut()))
+    }
+
+    async fn hold(&self, cluster: &str, tried: &mut Tried, hold: Duration) -> Result<Picked, NoEndpoint> {
+        let _held = self.held().ok_or(NoEndpoint::TooManyHeld)?;
+        let until = Instant::now() + hold;
+        let mut changes = self.0.shared.changes.subscribe();
+        loop {
+            if let Some(picked) = self.pick_now(cluster, tried)? {
+                return Ok(picked);
+            }
+            let ready = self.0.shared.generation.load().clusters.get(cluster).is_some_and(|c| c.has_ready());
+            if ready && tried.rounds >= MAX_ROUNDS {
+                return Err(NoEndpoint::NoneTook);
+            }
+            let round = Instant::now() + FIRST_ROUND * 2u32.saturating_pow(tried.rounds);
+            let wake = if ready { round.min(until) } else { until };
+            let changed = tokio::time::timeout_at(wake, changes.changed()).await.is_ok();
+            match (changed, ready) {
+                (true, _) => {}
+                (false, true) if wake < until => tried.next_round(),
+                (false, true) => return Err(NoEndpoint::NoneTook),
+                (false, false) => return Err(NoEndpoint::NoneReady),
+            }
+        }
+    }
+
+    fn held(&self) -> Option<Held<'_>> {
+        let held = self.0.held.get();
+        (held < MAX_HELD).then(|| {
+            self.0.held.set(held + 1);
+            Held(&self.0.held)
+        })
+    }
+}
+
+struct Held<'a>(&'a Cell<usize>);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

@@ -1,1 +1,0 @@
-//! Endpoints of a cluster: which to pick. Knows no request types.
