@@ -99,6 +99,8 @@ pub enum Lifecycle {
     Paused,
     /// Somebody asked it to stop: no new traffic.
     Stopping,
+    /// Not running now (created, exited, between two runs of a restart): its service stays known.
+    Stopped,
 }
 
 /// What the platform's own health check says.
