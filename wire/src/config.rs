@@ -54,9 +54,9 @@ pub enum Mode {
     Strict,
 }
 
-/// One listening socket.
+/// One listening socket. Unknown keys are refused by the kind: serde cannot refuse them on both sides of a
+/// flattened field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Where to bind; `[::]` binds both families, and port 0 takes any.
     pub address: SocketAddr,
@@ -67,7 +67,7 @@ pub struct Listener {
 
 /// What arrives at a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ListenerKind {
     /// Connections the application opens.
     Outbound {
