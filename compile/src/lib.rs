@@ -1,2 +1,62 @@
 //! Pure: a snapshot and a workload in, that workload's configuration out. No clock, no async, no I/O;
 //! equal input gives equal bytes.
+
+mod clusters;
+mod listeners;
+mod ports;
+mod readiness;
+mod services;
+
+pub use ports::{ports_of, protocol};
+pub use readiness::{NotReady, readiness};
+
+use outrigger_model::{ServiceKey, Snapshot, Workload, WorkloadId};
+use outrigger_wire::{InvalidSpiffeId, ProxyConfig, SpiffeId};
+
+use services::Visible;
+
+/// Why a workload has no configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// The snapshot does not know the workload.
+    #[error("workload {0} is not in the snapshot: it left the mesh, or its source has not seen it yet")]
+    UnknownWorkload(String),
+    /// A name in it cannot be part of an identity.
+    #[error("workload {workload}: {source}")]
+    Identity {
+        /// The workload's name.
+        workload: String,
+        /// Which text.
+        source: InvalidSpiffeId,
+    },
+}
+
+/// The configuration of one workload's sidecar.
+///
+/// # Errors
+/// The workload is not in the snapshot, or has no valid identity. Other services never make it fail: one
+/// whose identity is not valid is left out.
+pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, CompileError> {
+    let workload = snapshot.workloads.get(id).ok_or_else(|| CompileError::UnknownWorkload(id.0.clone()))?;
+    let identity = identity(&snapshot.trust_domain, &service_key(workload))
+        .map_err(|source| CompileError::Identity { workload: workload.name.clone(), source })?;
+    let visible = Visible::to(workload, snapshot);
+    Ok(ProxyConfig {
+        proxy: listeners::proxy(workload, identity),
+        services: services::services(workload, snapshot, &visible),
+        clusters: clusters::clusters(workload, snapshot, &visible),
+    })
+}
+
+/// The service a workload belongs to.
+pub fn service_key(workload: &Workload) -> ServiceKey {
+    ServiceKey { namespace: workload.namespace.clone(), service: workload.declared.service.clone() }
+}
+
+/// The identity of a service.
+///
+/// # Errors
+/// A part that cannot stand in a SPIFFE id.
+pub fn identity(trust_domain: &str, service: &ServiceKey) -> Result<SpiffeId, InvalidSpiffeId> {
+    SpiffeId::new(trust_domain, &service.namespace, &service.service)
+}

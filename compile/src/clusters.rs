@@ -1,0 +1,63 @@
+//! Where calls go: one cluster for each port of each visible service.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use outrigger_model::{ServiceKey, Snapshot, Workload};
+use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
+
+use crate::identity;
+use crate::ports::ports_of;
+use crate::readiness::readiness;
+use crate::services::{Visible, shared_address};
+
+/// Milliseconds to connect to an endpoint, TLS included: long for one host, short for a person.
+const CONNECT_TIMEOUT_MS: u64 = 2_000;
+
+/// The `cluster` resources of one workload, by key (`cart.shop:8080`).
+pub(crate) fn clusters(
+    caller: &Workload,
+    snapshot: &Snapshot,
+    visible: &Visible<'_>,
+) -> BTreeMap<String, Cluster> {
+    let mut clusters = BTreeMap::new();
+    for (key, replicas) in visible.iter() {
+        let Ok(identity) = identity(&snapshot.trust_domain, key) else { continue };
+        for port in ports_of(replicas).into_keys() {
+            clusters.insert(cluster_key(key, port), cluster(caller, key, replicas, port, &identity));
+        }
+    }
+    clusters
+}
+
+/// `cart.shop:8080`.
+pub(crate) fn cluster_key(service: &ServiceKey, port: u16) -> String {
+    format!("{service}:{port}")
+}
+
+fn cluster(
+    caller: &Workload,
+    key: &ServiceKey,
+    replicas: &[&Workload],
+    port: u16,
+    identity: &SpiffeId,
+) -> Cluster {
+    Cluster {
+        service: key.to_string(),
+        port,
+        identity: identity.clone(),
+        connect_timeout_ms: CONNECT_TIMEOUT_MS,
+        endpoints: replicas.iter().filter_map(|replica| endpoint(caller, replica, port)).collect(),
+    }
+}
+
+/// A replica without an address (not running) is no endpoint; one that is not ready is, so that it can be
+/// called by its own name.
+fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint> {
+    Some(Endpoint {
+        workload: replica.name.clone(),
+        address: SocketAddr::new(shared_address(caller, replica)?, port::MESH),
+        transport: Transport::Mesh,
+        ready: readiness(replica, port).is_ok(),
+    })
+}

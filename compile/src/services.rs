@@ -1,0 +1,133 @@
+//! What a workload can call, and under which names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use outrigger_model::{ServiceKey, Snapshot, Workload};
+use outrigger_wire::{Service, ServicePort, Timeouts};
+
+use crate::clusters::cluster_key;
+use crate::ports::ports_of;
+use crate::{identity, service_key};
+
+/// Services that share a network with one workload, each with the replicas that do. The mesh never joins
+/// what compose separated.
+pub(crate) struct Visible<'a>(BTreeMap<ServiceKey, Vec<&'a Workload>>);
+
+impl<'a> Visible<'a> {
+    /// What `caller` sees. One-offs call and are never called, so they make up no service.
+    pub(crate) fn to(caller: &Workload, snapshot: &'a Snapshot) -> Self {
+        let mut services: BTreeMap<ServiceKey, Vec<&Workload>> = BTreeMap::new();
+        for workload in snapshot.workloads.values() {
+            if !workload.one_off && shares_network(caller, workload) {
+                services.entry(service_key(workload)).or_default().push(workload);
+            }
+        }
+        services.retain(|key, _| identity(&snapshot.trust_domain, key).is_ok());
+        for replicas in services.values_mut() {
+            replicas.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        }
+        Self(services)
+    }
+
+    /// Each service with its replicas, ordered by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &[&'a Workload])> {
+        self.0.iter().map(|(key, replicas)| (key, replicas.as_slice()))
+    }
+}
+
+fn shares_network(a: &Workload, b: &Workload) -> bool {
+    a.networks.keys().any(|network| b.networks.contains_key(network))
+}
+
+/// Where `caller` reaches `callee`: the first address on the first network both are on.
+pub(crate) fn shared_address(caller: &Workload, callee: &Workload) -> Option<IpAddr> {
+    let shared = callee.networks.iter().filter(|(network, _)| caller.networks.contains_key(*network));
+    shared.flat_map(|(_, attachment)| &attachment.addresses).next().copied()
+}
+
+/// The `service` resources of one workload, by key (`cart.shop`).
+pub(crate) fn services(
+    caller: &Workload,
+    snapshot: &Snapshot,
+    visible: &Visible<'_>,
+) -> BTreeMap<String, Service> {
+    let names = Names::of(caller, visible);
+    let service = |key: &ServiceKey, replicas: &[&Workload]| Service {
+        names: names.of_service(key, replicas),
+        virtual_addresses: snapshot
+            .indices
+            .get(key)
+            .map(|index| IpAddr::V4(index.loopback()))
+            .into_iter()
+            .collect(),
+        ports: service_ports(key, replicas),
+        replicas: names.of_replicas(caller, replicas),
+    };
+    visible.iter().map(|(key, replicas)| (key.to_string(), service(key, replicas))).collect()
+}
+
+fn service_ports(key: &ServiceKey, replicas: &[&Workload]) -> BTreeMap<u16, ServicePort> {
+    let port = |(port, protocol)| {
+        let cluster = cluster_key(key, port);
+        (port, ServicePort { protocol, cluster, timeouts: Timeouts::default() })
+    };
+    ports_of(replicas).into_iter().map(port).collect()
+}
+
+/// Who owns which name, as one caller sees it. A service's own name goes before any alias, an alias before
+/// the name of a replica; an alias that two services claim belongs to neither, so that the engine's own
+/// resolver answers it as it always did.
+struct Names<'a> {
+    namespace: &'a str,
+    services: BTreeSet<String>,
+    aliases: BTreeMap<(&'a str, &'a str), BTreeSet<&'a ServiceKey>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(caller: &'a Workload, visible: &'a Visible<'a>) -> Self {
+        let namespace = caller.namespace.as_str();
+        let mut services = BTreeSet::new();
+        let mut aliases: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (key, replicas) in visible.iter() {
+            services.extend(own_names(namespace, key));
+            for alias in replicas.iter().flat_map(|workload| &workload.aliases) {
+                aliases.entry((key.namespace.as_str(), alias.as_str())).or_default().insert(key);
+            }
+        }
+        aliases.retain(|_, claims| claims.len() == 1);
+        Self { namespace, services, aliases }
+    }
+
+    /// `cart` and `cart.shop` in the own namespace, `cart.shop` elsewhere; then the aliases in the same forms.
+    fn of_service(&self, key: &ServiceKey, replicas: &[&Workload]) -> Vec<String> {
+        let mut names = own_names(self.namespace, key);
+        let aliases: BTreeSet<&String> = replicas.iter().flat_map(|workload| &workload.aliases).collect();
+        let own = aliases.into_iter().filter(|alias| self.is_alias(&key.namespace, alias));
+        let own = own.flat_map(|alias| {
+            let (namespace, service) = (key.namespace.clone(), alias.clone());
+            own_names(self.namespace, &ServiceKey { namespace, service })
+        });
+        names.extend(own.filter(|name| !self.services.contains(name)));
+        names
+    }
+
+    fn is_alias(&self, namespace: &str, name: &str) -> bool {
+        self.aliases.contains_key(&(namespace, name))
+    }
+
+    /// Single replicas that can be reached, by name.
+    fn of_replicas(&self, caller: &Workload, replicas: &[&Workload]) -> BTreeMap<String, IpAddr> {
+        let reached = replicas.iter().filter_map(|replica| {
+            let name = replica.name.to_ascii_lowercase();
+            Some((name, shared_address(caller, replica)?))
+        });
+        let free = |name: &str| !self.services.contains(name) && !self.is_alias(self.namespace, name);
+        reached.filter(|(name, _)| free(name)).collect()
+    }
+}
+
+fn own_names(namespace: &str, key: &ServiceKey) -> Vec<String> {
+    let long = key.to_string();
+    if key.namespace == namespace { vec![key.service.clone(), long] } else { vec![long] }
+}

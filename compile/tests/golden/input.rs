@@ -1,0 +1,122 @@
+//! A snapshot in a form that a person can write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use outrigger_compile::service_key;
+use outrigger_model::{
+    Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Snapshot, VirtualIndex,
+    Workload, WorkloadId,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Mesh {
+    #[serde(default = "domain")]
+    trust_domain: String,
+    workloads: BTreeMap<String, Replica>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Replica {
+    #[serde(default = "shop")]
+    namespace: String,
+    service: String,
+    networks: BTreeMap<String, Vec<IpAddr>>,
+    #[serde(default)]
+    ports: BTreeMap<u16, String>,
+    #[serde(default)]
+    exposed: BTreeSet<u16>,
+    #[serde(default)]
+    aliases: BTreeSet<String>,
+    /// None: no sidecar has reported.
+    listening: Option<BTreeSet<u16>>,
+    #[serde(default = "yes")]
+    sidecar_ready: bool,
+    #[serde(default)]
+    lifecycle: String,
+    #[serde(default)]
+    health: String,
+    #[serde(default)]
+    one_off: bool,
+    version: Option<String>,
+    app_address: Option<IpAddr>,
+}
+
+fn domain() -> String {
+    "shop.internal".into()
+}
+
+fn shop() -> String {
+    "shop".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Reads a mesh; services get their indices in order of namespace and name.
+pub fn snapshot(text: &str) -> Result<Snapshot, serde_yaml::Error> {
+    let mesh: Mesh = serde_yaml::from_str(text)?;
+    let workloads: BTreeMap<WorkloadId, Workload> = mesh
+        .workloads
+        .into_iter()
+        .map(|(name, replica)| (WorkloadId(format!("id-{name}")), replica.workload(name)))
+        .collect();
+    let services: BTreeSet<_> = workloads.values().map(service_key).collect();
+    let indices =
+        services.into_iter().zip(1..).map(|(key, n)| (key, VirtualIndex::new(n).unwrap())).collect();
+    Ok(Snapshot { trust_domain: mesh.trust_domain, workloads, indices })
+}
+
+impl Replica {
+    fn workload(self, name: String) -> Workload {
+        let attachment =
+            |(network, addresses): (String, _)| (network.clone(), Attachment { network, addresses });
+        Workload {
+            id: WorkloadId(format!("id-{name}")),
+            name,
+            namespace: self.namespace,
+            declared: Declared {
+                service: self.service,
+                ports: self.ports.into_iter().map(|(port, text)| (port, protocol(&text))).collect(),
+                version: self.version,
+                capture: Capture::Transparent,
+                mode: Mode::Permissive,
+                edge: BTreeSet::new(),
+                app_address: self.app_address,
+            },
+            aliases: self.aliases,
+            networks: self.networks.into_iter().map(attachment).collect(),
+            exposed: self.exposed,
+            lifecycle: match self.lifecycle.as_str() {
+                "" | "running" => Lifecycle::Running,
+                "paused" => Lifecycle::Paused,
+                "stopping" => Lifecycle::Stopping,
+                "stopped" => Lifecycle::Stopped,
+                other => panic!("lifecycle {other}"),
+            },
+            health: match self.health.as_str() {
+                "" | "unchecked" => Health::Unchecked,
+                "starting" => Health::Starting,
+                "healthy" => Health::Healthy,
+                "unhealthy" => Health::Unhealthy,
+                other => panic!("health {other}"),
+            },
+            one_off: self.one_off,
+            observed: self.listening.map(|listening| Observed { ready: self.sidecar_ready, listening }),
+        }
+    }
+}
+
+fn protocol(text: &str) -> Protocol {
+    match text {
+        "detect" => Protocol::Detect,
+        "http" => Protocol::Http,
+        "http2" => Protocol::Http2,
+        "tcp" => Protocol::Tcp,
+        other => panic!("protocol {other}"),
+    }
+}
