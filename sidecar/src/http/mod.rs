@@ -1,4 +1,12 @@
 //! The life of a request.
+//!
+//! `head`, `framing`, `chunked` and `hop` are pure: bytes to messages and back, and what may pass a hop.
+
+pub mod chunked;
+pub mod error;
+pub mod framing;
+pub mod head;
+pub mod hop;
 
 use bytes::BytesMut;
 

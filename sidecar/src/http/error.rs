@@ -1,0 +1,180 @@
+//! What can go wrong with a request, and what that means: whose fault it is, whether it may be sent
+//! elsewhere, what the caller is told.
+
+use std::io;
+
+use h2::Reason;
+use http::StatusCode;
+
+/// Bytes that are not a message, or one that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMessage {
+    /// A part breaks the grammar.
+    #[error("malformed {0}")]
+    Malformed(&'static str),
+    /// A line ends with LF alone.
+    #[error("a line ends with LF instead of CR LF")]
+    BareLineFeed,
+    /// Head or trailers over 64 KiB or 128 fields.
+    #[error("more than 64 KiB or 128 fields")]
+    HeadTooLarge,
+    /// The first line alone fills the largest head.
+    #[error("target over 64 KiB")]
+    TargetTooLong,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    #[error("only HTTP/1.0 and HTTP/1.1 are spoken")]
+    Version,
+    /// A transfer coding other than `chunked`.
+    #[error("only the transfer coding `chunked` is understood")]
+    Coding,
+    /// CONNECT would make an open proxy.
+    #[error("CONNECT is refused")]
+    Connect,
+}
+
+impl BadMessage {
+    /// What a client is told that sent it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::BareLineFeed => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Coding => StatusCode::NOT_IMPLEMENTED,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+}
+
+impl From<httparse::Error> for BadMessage {
+    fn from(error: httparse::Error) -> Self {
+        match error {
+            httparse::Error::HeaderName => Self::Malformed("field name"),
+            httparse::Error::HeaderValue => Self::Malformed("field value"),
+            httparse::Error::NewLine => Self::Malformed("line ending"),
+            httparse::Error::Status => Self::Malformed("status"),
+            httparse::Error::Token => Self::Malformed("request line"),
+            httparse::Error::TooManyHeaders => Self::HeadTooLarge,
+            httparse::Error::Version => Self::Version,
+        }
+    }
+}
+
+/// A connection that broke, seen from the message that was on it.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The other side closed where the message was not at its end.
+    #[error("closed in the middle of a message")]
+    Closed,
+    /// The other side sent bytes that are no message.
+    #[error(transparent)]
+    Bad(#[from] BadMessage),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The HTTP/2 stream or its connection ended.
+    #[error(transparent)]
+    Stream(#[from] h2::Error),
+}
+
+impl Broken {
+    /// What an HTTP/2 peer on the other hop is told.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Stream(error) if error.is_reset() => error.reason().unwrap_or(Reason::INTERNAL_ERROR),
+            Self::Closed | Self::Bad(_) | Self::Io(_) | Self::Stream(_) => Reason::INTERNAL_ERROR,
+        }
+    }
+}
+
+/// Why a request got no response of the application.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The client's message cannot be carried.
+    #[error("bad request: {0}")]
+    Bad(#[from] BadMessage),
+    /// The client went away, or broke its request off.
+    #[error("the client is gone: {0}")]
+    ClientGone(Broken),
+    /// The client did not send the rest of its request in time.
+    #[error("the rest of the request did not come in time")]
+    ClientSlow,
+    /// There is no endpoint, and none came in time.
+    #[error("no endpoint of {0} is ready")]
+    NoEndpoint(String),
+    /// Nothing could be sent: no connection.
+    #[error("could not connect to {to}: {why}")]
+    Connect {
+        /// Endpoint or address.
+        to: String,
+        /// What the connector said.
+        why: String,
+    },
+    /// Sent, but proven not to have reached the application.
+    #[error("never delivered: {0}")]
+    NotDelivered(Broken),
+    /// This sidecar is stopping and takes no more requests.
+    #[error("this sidecar is stopping")]
+    Draining,
+    /// No response in time.
+    #[error("no response in time")]
+    Timeout,
+    /// The connection broke after the application may have seen the request.
+    #[error("the connection broke before the response: {0}")]
+    Upstream(Broken),
+    /// The response breaks the protocol.
+    #[error("bad response: {0}")]
+    BadResponse(BadMessage),
+}
+
+impl RequestError {
+    /// The request certainly did nothing: it may be sent elsewhere, whatever its method.
+    pub fn never_delivered(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining | Self::NoEndpoint(_) => true,
+            Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow => false,
+            Self::Timeout | Self::Upstream(_) | Self::BadResponse(_) => false,
+        }
+    }
+
+    /// What the client is told.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad(bad) => bad.status(),
+            Self::ClientGone(Broken::Bad(bad)) => bad.status(),
+            Self::ClientGone(_) => StatusCode::BAD_REQUEST,
+            Self::ClientSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// One word for the field `outrigger-error` and the metrics.
+    pub fn flag(&self) -> &'static str {
+        match self {
+            Self::Bad(_) => "bad-request",
+            Self::ClientGone(_) => "client-gone",
+            Self::ClientSlow => "client-slow",
+            Self::NoEndpoint(_) => "no-endpoint",
+            Self::Connect { .. } => "connect-failed",
+            Self::NotDelivered(_) => "not-delivered",
+            Self::Draining => "draining",
+            Self::Timeout => "timeout",
+            Self::Upstream(_) => "upstream-reset",
+            Self::BadResponse(_) => "bad-response",
+        }
+    }
+
+    /// The gRPC status that stands for it: 14 is UNAVAILABLE, 4 DEADLINE_EXCEEDED, 13 INTERNAL.
+    pub fn grpc_status(&self) -> &'static str {
+        match self {
+            Self::Timeout => "4",
+            Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow | Self::BadResponse(_) => "13",
+            Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) => "14",
+            Self::Draining | Self::Upstream(_) => "14",
+        }
+    }
+}

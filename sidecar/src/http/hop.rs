@@ -1,0 +1,221 @@
+//! What belongs to one hop and what to the whole way: RFC 9110 section 7.6.1.
+
+use std::net::IpAddr;
+
+use http::Version;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use outrigger_wire::SpiffeId;
+
+use super::head::Wire;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// The caller's proven identity, as Envoy names it: `URI=spiffe://…`.
+pub const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What `transfer-encoding` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coding {
+    /// Nothing.
+    #[default]
+    None,
+    /// `chunked` and nothing else.
+    Chunked,
+    /// Something else, then `chunked`.
+    OtherThenChunked,
+    /// Something that does not end with `chunked`.
+    Other,
+}
+
+/// What `content-length` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SaidLength {
+    /// Nothing.
+    #[default]
+    None,
+    /// One number, perhaps several times.
+    Is(u64),
+    /// Several numbers, or none that is one.
+    Bad,
+}
+
+/// The fields of an HTTP/1 head that speak of this connection only.
+#[derive(Debug, Default)]
+pub struct Hop {
+    pub(super) coding: Coding,
+    pub(super) said_length: SaidLength,
+    close: bool,
+    keep_alive: bool,
+    upgrade_option: bool,
+    trailers: bool,
+    keep_alive_seconds: Option<u64>,
+    upgrade: Option<HeaderValue>,
+    nominated: Vec<HeaderName>,
+}
+
+impl Hop {
+    /// Reads them all.
+    pub fn of<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let mut hop = Self::default();
+        for (name, value) in fields {
+            hop.read(name, value);
+        }
+        hop
+    }
+
+    fn read(&mut self, name: &str, value: &[u8]) {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            2 if is("te") => self.trailers |= list(value).any(|item| token(item, b"trailers")),
+            7 if is("upgrade") => self.upgrade = HeaderValue::from_bytes(value).ok(),
+            10 if is("connection") => self.read_connection(value),
+            10 if is("keep-alive") => self.keep_alive_seconds = keep_alive_seconds(value),
+            14 if is("content-length") => self.read_length(value),
+            17 if is("transfer-encoding") => self.read_coding(value),
+            _ => {}
+        }
+    }
+
+    fn read_connection(&mut self, value: &[u8]) {
+        for option in list(value) {
+            if token(option, b"close") {
+                self.close = true;
+            } else if token(option, b"keep-alive") {
+                self.keep_alive = true;
+            } else if token(option, b"upgrade") {
+                self.upgrade_option = true;
+            } else if let Ok(name) = HeaderName::from_bytes(option) {
+                self.nominated.push(name);
+            }
+        }
+    }
+
+    fn read_length(&mut self, value: &[u8]) {
+        for item in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+            self.said_length = match (self.said_length, digits(item)) {
+                (SaidLength::None, Some(length)) => SaidLength::Is(length),
+                (SaidLength::Is(before), Some(length)) if before == length => SaidLength::Is(length),
+                _ => SaidLength::Bad,
+            };
+        }
+    }
+
+    fn read_coding(&mut self, value: &[u8]) {
+        for item in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+            let chunked = token(item, b"chunked");
+            self.coding = match self.coding {
+                Coding::None if chunked => Coding::Chunked,
+                // Chunked twice is as bad as anything after it: whoever is behind may stop at the first.
+                Coding::Chunked | Coding::OtherThenChunked => Coding::Other,
+                Coding::Other if chunked => Coding::OtherThenChunked,
+                Coding::None | Coding::Other => Coding::Other,
+            };
+        }
+    }
+
+    /// True for a field that ends at this hop.
+    pub fn drops(&self, name: &HeaderName) -> bool {
+        const ALWAYS: [HeaderName; 7] = [
+            header::CONNECTION,
+            header::TRANSFER_ENCODING,
+            header::UPGRADE,
+            header::TE,
+            KEEP_ALIVE,
+            PROXY_CONNECTION,
+            HTTP2_SETTINGS,
+        ];
+        // Nominating these would take away what the message means, or what we have just checked.
+        let kept = || *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::EXPECT;
+        ALWAYS.contains(name) || (!self.nominated.is_empty() && self.nominated.contains(name) && !kept())
+    }
+
+    /// `te: trailers` travels on: it is true of us as of the client.
+    pub fn wants_trailers(&self) -> bool {
+        self.trailers
+    }
+
+    /// The transfer coding is `chunked` alone.
+    pub fn is_chunked(&self) -> bool {
+        self.coding == Coding::Chunked
+    }
+
+    /// What to switch to, when asked for. Never h2c: the offer may be ignored, and we do.
+    pub fn upgrade(&self) -> Option<HeaderValue> {
+        let value = self.upgrade.as_ref().filter(|_| self.upgrade_option)?;
+        let h2c = list(value.as_bytes()).any(|item| token(item, b"h2c"));
+        (!h2c).then(|| value.clone())
+    }
+
+    /// What it says of the connection.
+    pub fn wire(&self, version: Version) -> Wire {
+        let keep_alive = !self.close && (version == Version::HTTP_11 || self.keep_alive);
+        Wire { version, keep_alive, keep_alive_seconds: self.keep_alive_seconds }
+    }
+}
+
+/// Says to the application who called, as RFC 7239's predecessors do: the address is appended, the rest set
+/// where absent; the identity is only ever ours.
+pub fn tell_application(
+    headers: &mut HeaderMap,
+    authority: Option<&str>,
+    from: IpAddr,
+    who: Option<&SpiffeId>,
+) {
+    let from = from.to_canonical();
+    let chain = match headers.get(&FORWARDED_FOR) {
+        None => from.to_string().into_bytes(),
+        Some(_) => {
+            let mut chain = Vec::new();
+            for before in headers.get_all(&FORWARDED_FOR) {
+                chain.extend_from_slice(before.as_bytes());
+                chain.extend_from_slice(b", ");
+            }
+            chain.extend_from_slice(from.to_string().as_bytes());
+            chain
+        }
+    };
+    if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
+        headers.insert(FORWARDED_FOR, chain);
+    }
+    if !headers.contains_key(&FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(&FORWARDED_HOST) {
+        let host = headers.get(header::HOST).cloned();
+        if let Some(host) = host.or_else(|| HeaderValue::from_str(authority?).ok()) {
+            headers.insert(FORWARDED_HOST, host);
+        }
+    }
+    match who.and_then(|id| HeaderValue::from_str(&format!("URI={id}")).ok()) {
+        Some(identity) => drop(headers.insert(CLIENT_CERT, identity)),
+        None => drop(headers.remove(CLIENT_CERT)),
+    }
+}
+
+/// RFC 9110 section 6.5.1: trailers say nothing of framing, routing or the connection.
+pub fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
+    for name in [header::CONTENT_LENGTH, header::HOST, header::TRAILER, header::EXPECT, CLIENT_CERT] {
+        trailers.remove(name);
+    }
+}
+
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+fn token(item: &[u8], name: &[u8]) -> bool {
+    item.eq_ignore_ascii_case(name)
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    let all = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| all)?.parse().ok()
+}
+
+fn keep_alive_seconds(value: &[u8]) -> Option<u64> {
+    list(value).find_map(|item| digits(item.strip_prefix(b"timeout=")?))
+}
