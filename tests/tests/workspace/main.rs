@@ -6,6 +6,7 @@
 mod bans;
 mod edges;
 mod files;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

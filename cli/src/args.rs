@@ -1,0 +1,105 @@
+//! What can be written after `outrigger`.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Looks into a mesh of Outrigger.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show services, endpoints, sidecars and who calls whom, and what is wrong
+    ///
+    /// Exits with 0 if nothing is wrong, 1 if something is or the controller cannot be reached, 64 for bad usage.
+    Status(StatusArguments),
+    /// Print completions for a shell, to be sourced or put where it looks for them
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `outrigger status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Print the controller's answer as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every so many seconds, until interrupted [default when given bare: 2]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch: Option<u64>,
+    /// Where the controller answers; plain HTTP
+    #[arg(long, value_name = "URL", env = "OUTRIGGER_CONTROLLER", default_value = "http://127.0.0.1:15021")]
+    pub controller: String,
+    /// Colour the output; `auto`: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+impl StatusArguments {
+    /// Time between two pictures of `--watch`.
+    pub fn interval(&self) -> Option<Duration> {
+        self.watch.map(Duration::from_secs)
+    }
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal that can, unless NO_COLOR is set (no-color.org).
+    Auto,
+    /// Also into a pipe.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// Whether standard output gets colours.
+    pub fn wanted(self) -> bool {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match self {
+            Self::Auto => std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn watch_takes_seconds_or_nothing() {
+        let watch = |words: &[&str]| {
+            let arguments = Arguments::try_parse_from(["outrigger", "status"].iter().chain(words)).ok()?;
+            let Command::Status(status) = arguments.command else { return None };
+            Some(status.watch)
+        };
+        assert_eq!(watch(&[]), Some(None));
+        assert_eq!(watch(&["--watch"]), Some(Some(2)));
+        assert_eq!(watch(&["--watch", "10"]), Some(Some(10)));
+        assert_eq!(watch(&["--watch", "0"]), None);
+        assert_eq!(watch(&["--watch", "often"]), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! The controller's `/status`, as far as it is shown. Unknown fields are skipped: a newer controller may say more.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The root.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub mesh: String,
+    pub scope: String,
+    pub trust_domain: String,
+    /// Unix seconds.
+    pub started: u64,
+    pub ready: bool,
+    pub sources: Vec<Source>,
+    pub services: Vec<Service>,
+    pub sidecars: Vec<Sidecar>,
+    pub edges: Vec<Edge>,
+    pub problems: Vec<Problem>,
+    pub injection_gap: Gap,
+}
+
+/// One source of workloads.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Source {
+    pub name: String,
+    pub current: bool,
+    pub age_s: Option<u64>,
+    pub about: String,
+    pub last_error: Option<String>,
+}
+
+/// One service.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Service {
+    pub name: String,
+    pub namespace: String,
+    pub virtual_address: Option<String>,
+    pub ports: Vec<Port>,
+}
+
+/// One port of a service.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Port {
+    pub port: u16,
+    pub protocol: String,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One replica behind a port.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Endpoint {
+    pub workload: String,
+    /// By network.
+    pub addresses: BTreeMap<String, Vec<String>>,
+    pub ready: bool,
+    pub reason: Option<String>,
+    pub lifecycle: String,
+    pub health: String,
+    pub version: Option<String>,
+}
+
+/// One sidecar.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sidecar {
+    pub workload: String,
+    pub container: Option<String>,
+    pub connected: bool,
+    pub ready: bool,
+    pub version: String,
+    pub config_version: String,
+    pub sent_version: String,
+    pub last_nack: Option<String>,
+    /// Unix seconds.
+    pub certificate_issued: Option<u64>,
+    /// Unix seconds.
+    pub certificate_expires: Option<u64>,
+    pub injection_gap_ms: Option<u64>,
+    pub unmeshed_connections: u32,
+}
+
+/// Traffic from one service to another.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Edge {
+    pub source: String,
+    pub destination: String,
+    pub port: u16,
+    pub protocol: String,
+    pub mtls: bool,
+    pub requests: u64,
+    pub errors: u64,
+}
+
+/// Something that the controller knows to be wrong.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Problem {
+    pub kind: String,
+    pub subject: String,
+    pub what: String,
+}
+
+/// The injection gap, milliseconds.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Gap {
+    pub count: usize,
+    pub median_ms: Option<u64>,
+    pub max_ms: Option<u64>,
+}

@@ -1,0 +1,82 @@
+//! The command line reads the controller's status with types of its own: both must mean the same tree.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use outrigger_controller::status::{Edge, Endpoint, Gap, Port, Problem, Service, Sidecar, Source, Status};
+use serde_json::Value;
+
+use crate::root;
+
+#[test]
+fn the_command_line_is_tested_with_what_the_controller_writes() {
+    let fixture = fs::read_to_string(root().join("cli/src/status/cases/broken.json")).expect("a fixture");
+    let fixture: Value = serde_json::from_str(&fixture).expect("the fixture is JSON");
+    let written = serde_json::to_value(one_of_everything()).expect("a status is JSON");
+    assert_eq!(
+        keys(&fixture),
+        keys(&written),
+        "follow the controller in cli/src/status/{{answer.rs,cases/}}"
+    );
+}
+
+fn one_of_everything() -> Status {
+    let endpoint = Endpoint {
+        workload: String::new(),
+        addresses: [("default".to_owned(), Vec::new())].into(),
+        ready: false,
+        reason: None,
+        lifecycle: "running",
+        health: "unchecked",
+        version: None,
+    };
+    Status {
+        sources: vec![Source {
+            name: String::new(),
+            current: false,
+            age_s: None,
+            about: String::new(),
+            last_error: None,
+        }],
+        services: vec![Service {
+            name: String::new(),
+            namespace: String::new(),
+            virtual_address: None,
+            ports: vec![Port { port: 1, protocol: "tcp", endpoints: vec![endpoint] }],
+        }],
+        sidecars: vec![Sidecar::default()],
+        edges: vec![Edge {
+            source: String::new(),
+            destination: String::new(),
+            port: 1,
+            protocol: String::new(),
+            mtls: false,
+            requests: 0,
+            errors: 0,
+        }],
+        problems: vec![Problem { kind: "label", subject: String::new(), what: String::new() }],
+        injection_gap: Gap::default(),
+        ..Status::default()
+    }
+}
+
+/// Paths of all keys; elements of a list share theirs.
+fn keys(value: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    collect(value, "", &mut found);
+    found
+}
+
+fn collect(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let path = format!("{path}.{key}");
+                collect(value, &path, found);
+                found.insert(path);
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| collect(element, path, found)),
+        _ => {}
+    }
+}
