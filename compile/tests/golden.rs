@@ -1,6 +1,14 @@
 //! Each folder of `tests/golden` is a case: `input.yaml` is a mesh, `<workload>.yaml` what compile makes of it for
 //! that workload. `UPDATE_GOLDEN=1 cargo test -p outrigger-compile` writes the answers anew; the diff is the review.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
 #[path = "golden/input.rs"]
 mod input;
 

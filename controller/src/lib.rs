@@ -1,3 +1,5 @@
 //! The controller: sources to snapshot, compile, publish over the control socket.
 
+pub mod scope;
+pub mod source;
 pub mod status;

@@ -1,0 +1,9 @@
+//! Docker: `watch` talks to the engine, `record` cuts its answers down, `map` turns them into the model.
+
+pub mod connect;
+pub mod map;
+pub mod own;
+pub mod record;
+pub mod time;
+pub mod tracker;
+pub mod watch;

@@ -1,0 +1,142 @@
+//! What is known of the engine's containers, event by event. No I/O: events and inspections go in, what to
+//! do next comes out.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{EventMessage, EventMessageTypeEnum};
+
+use super::record::{Container, Run, signal_number};
+use super::time;
+use crate::scope::Scope;
+
+/// Containers by id.
+pub type Containers = BTreeMap<String, Container>;
+
+/// Seconds beyond the stop timeout after which a container that still runs was not asked to stop after all
+/// (it took the signal for something else).
+const STOP_MARGIN: u64 = 20;
+const NANOS: u64 = 1_000_000_000;
+
+/// The containers of a scope.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    scope: Scope,
+    containers: Containers,
+    /// Until when (Unix nanoseconds) a container counts as stopping.
+    stopping: BTreeMap<String, u64>,
+}
+
+/// What an event asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing changed.
+    Nothing,
+    /// The containers changed.
+    Changed,
+    /// Look at this container again.
+    Inspect(String),
+}
+
+impl Tracker {
+    /// Knows nothing yet.
+    pub fn new(scope: Scope) -> Self {
+        Self { scope, ..Self::default() }
+    }
+
+    /// All containers in scope, with the intents to stop.
+    pub fn containers(&self) -> Containers {
+        let mut containers = self.containers.clone();
+        for id in self.stopping.keys() {
+            if let Some(container) = containers.get_mut(id) {
+                container.stopping = matches!(container.run, Run::Running(_) | Run::Paused(_));
+            }
+        }
+        containers
+    }
+
+    /// Takes one event of the engine.
+    pub fn event(&mut self, event: EventMessage) -> Effect {
+        let actor = event.actor.unwrap_or_default();
+        let attributes: BTreeMap<String, String> = actor.attributes.unwrap_or_default().into_iter().collect();
+        let action = event.action.unwrap_or_default();
+        if event.typ == Some(EventMessageTypeEnum::NETWORK) {
+            return match attributes.get("container") {
+                Some(id) if self.containers.contains_key(id) => Effect::Inspect(id.clone()),
+                _ => Effect::Nothing,
+            };
+        }
+        let Some(id) = actor.id else { return Effect::Nothing };
+        if !self.containers.contains_key(&id) && !self.scope.concerns(&attributes) {
+            return Effect::Nothing;
+        }
+        match action.as_str() {
+            "destroy" => self.remove(&id),
+            "kill" => self.kill(&id, &attributes, event.time_nano),
+            // A new run, or none: nobody has asked this one to stop.
+            "start" | "die" => {
+                self.stopping.remove(&id);
+                Effect::Inspect(id)
+            }
+            _ => Effect::Inspect(id),
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> Effect {
+        self.stopping.remove(id);
+        if self.containers.remove(id).is_some() { Effect::Changed } else { Effect::Nothing }
+    }
+
+    /// SIGTERM, SIGINT, SIGKILL and the container's own stop signal ask it to stop; others do not.
+    fn kill(&mut self, id: &str, attributes: &BTreeMap<String, String>, at: Option<i64>) -> Effect {
+        let Some(container) = self.containers.get(id) else { return Effect::Inspect(id.to_owned()) };
+        let signal = attributes.get("signal").and_then(|text| signal_number(text));
+        let stops =
+            |signal| [libc::SIGTERM, libc::SIGINT, libc::SIGKILL, container.stop_signal].contains(&signal);
+        let at = at.and_then(|at| u64::try_from(at).ok()).unwrap_or_else(time::now_nanos);
+        // An event that is told again after a reconnect may be about an earlier run.
+        let this_run = container.instance().is_some_and(|instance| at >= instance.started_nanos());
+        if !this_run || !signal.is_some_and(stops) {
+            return Effect::Nothing;
+        }
+        let until = at.saturating_add((container.stop_timeout + STOP_MARGIN) * NANOS);
+        self.stopping.insert(id.to_owned(), until);
+        Effect::Changed
+    }
+
+    /// Starts from what an earlier tracker knew: its intents to stop hold on.
+    pub fn resume(&mut self, known: &Containers, now: u64) {
+        for container in known.values().filter(|container| container.stopping) {
+            let until = now.saturating_add((container.stop_timeout + STOP_MARGIN) * NANOS);
+            self.stopping.insert(container.id.clone(), until);
+        }
+        self.containers = known.clone();
+        self.containers.values_mut().for_each(|container| container.stopping = false);
+    }
+
+    /// Takes an inspection; none: there is no such container any more. True when something changed.
+    pub fn inspected(&mut self, id: &str, container: Option<Container>) -> bool {
+        match container {
+            None => self.remove(id) == Effect::Changed,
+            Some(container) if !self.scope.concerns(&container.labels) => false,
+            Some(container) if self.containers.get(id) == Some(&container) => false,
+            Some(container) => {
+                self.containers.insert(id.to_owned(), container);
+                true
+            }
+        }
+    }
+
+    /// Takes a whole listing. What it does not name is gone.
+    pub fn listed(&mut self, containers: Containers, now: u64) {
+        self.containers = containers;
+        self.containers.retain(|_, container| self.scope.concerns(&container.labels));
+        let containers = &self.containers;
+        self.stopping.retain(|id, until| {
+            let runs = |container: &Container| container.instance().is_some();
+            *until > now && containers.get(id).is_some_and(runs)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Sources: each looks at one outside system and publishes its whole view, never edits.
+
+pub mod docker;
