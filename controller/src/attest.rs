@@ -1,0 +1,47 @@
+//! Which workload a process on the other end of the control socket stands for: it must be the first process of a
+//! sidecar container of this mesh. No secret is handed out and nothing the caller says is believed.
+
+use std::time::Duration;
+
+use outrigger_model::WorkloadId;
+use outrigger_model::label::{MANAGED, MESH};
+use tokio::sync::watch;
+
+use crate::scope::WORKLOAD;
+use crate::source::docker::watch::Seen;
+
+/// How long a sidecar may be ahead of the engine's event that tells of it.
+const AHEAD: Duration = Duration::from_secs(5);
+
+/// Knows the sidecars of one mesh by their process.
+#[derive(Clone)]
+pub struct Attestor {
+    seen: watch::Receiver<Seen>,
+    mesh: String,
+}
+
+impl Attestor {
+    /// Looks into what the Docker source sees.
+    pub fn new(seen: watch::Receiver<Seen>, mesh: String) -> Self {
+        Self { seen, mesh }
+    }
+
+    /// The workload whose sidecar has this first process, in the host's numbering; waits at most 5 s for it to be
+    /// seen. None: no sidecar of this mesh. The caller holds the pidfd or compares start times, so that the number
+    /// still names the same process afterwards.
+    pub async fn workload(&self, pid: u32) -> Option<WorkloadId> {
+        let mut seen = self.seen.clone();
+        let found = seen.wait_for(|seen| sidecar_of(seen, &self.mesh, pid).is_some());
+        let seen = tokio::time::timeout(AHEAD, found).await.ok()?.ok()?;
+        sidecar_of(&seen, &self.mesh, pid)
+    }
+}
+
+fn sidecar_of(seen: &Seen, mesh: &str, pid: u32) -> Option<WorkloadId> {
+    let sidecar = seen.containers.values().find(|container| {
+        container.instance().is_some_and(|instance| instance.pid == pid)
+            && container.label(MANAGED) == Some("sidecar")
+            && container.label(MESH) == Some(mesh)
+    })?;
+    sidecar.label(WORKLOAD).map(|id| WorkloadId(id.to_owned()))
+}
