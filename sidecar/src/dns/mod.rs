@@ -1,0 +1,3 @@
+//! The resolver.
+mod upstreams;
+pub(crate) use upstreams::nameservers;

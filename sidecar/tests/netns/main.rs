@@ -1,0 +1,7 @@
+//! Capture and the namespace watch against the real kernel, each test in a network namespace of its own.
+//! Needs root and the commands `ip`, `nft` and `unshare`; says so and passes where they are missing.
+
+mod capture;
+mod links;
+mod namespace;
+mod sidecar;
