@@ -13,6 +13,15 @@ use crate::source::docker::watch::Seen;
 /// How long a sidecar may be ahead of the engine's event that tells of it.
 const AHEAD: Duration = Duration::from_secs(5);
 
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The workload it stands for.
+    pub workload: WorkloadId,
+    /// The sidecar's own container id.
+    pub sidecar: String,
+}
+
 /// Knows the sidecars of one mesh by their process.
 #[derive(Clone)]
 pub struct Attestor {
@@ -26,10 +35,10 @@ impl Attestor {
         Self { seen, mesh }
     }
 
-    /// The workload whose sidecar has this first process, in the host's numbering; waits at most 5 s for it to be
+    /// The sidecar that has this first process, in the host's numbering; waits at most 5 s for it to be
     /// seen. None: no sidecar of this mesh. The caller holds the pidfd or compares start times, so that the number
     /// still names the same process afterwards.
-    pub async fn workload(&self, pid: u32) -> Option<WorkloadId> {
+    pub async fn caller(&self, pid: u32) -> Option<Caller> {
         let mut seen = self.seen.clone();
         let found = seen.wait_for(|seen| sidecar_of(seen, &self.mesh, pid).is_some());
         let seen = tokio::time::timeout(AHEAD, found).await.ok()?.ok()?;
@@ -37,11 +46,12 @@ impl Attestor {
     }
 }
 
-fn sidecar_of(seen: &Seen, mesh: &str, pid: u32) -> Option<WorkloadId> {
+fn sidecar_of(seen: &Seen, mesh: &str, pid: u32) -> Option<Caller> {
     let sidecar = seen.containers.values().find(|container| {
         container.instance().is_some_and(|instance| instance.pid == pid)
             && container.label(MANAGED) == Some("sidecar")
             && container.label(MESH) == Some(mesh)
     })?;
-    sidecar.label(WORKLOAD).map(|id| WorkloadId(id.to_owned()))
+    let workload = WorkloadId(sidecar.label(WORKLOAD)?.to_owned());
+    Some(Caller { workload, sidecar: sidecar.id.clone() })
 }

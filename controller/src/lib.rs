@@ -1,6 +1,10 @@
 //! The controller: sources to snapshot, compile, publish over the control socket.
 
 pub mod attest;
+pub mod indices;
+pub mod inject;
+pub mod mesh;
+pub mod problems;
 pub mod proxies;
 pub mod scope;
 pub mod source;

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 /// The control stream of one sidecar and what came over it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proxy {
+    /// The sidecar's container id: what it says stands for this one alone.
+    pub sidecar: String,
     /// Its stream is open.
     pub connected: bool,
     /// Version of its binary, from its hello.
@@ -40,16 +42,28 @@ impl Proxy {
 pub struct Proxies(Arc<watch::Sender<BTreeMap<WorkloadId, Proxy>>>);
 
 impl Proxies {
+    /// A sidecar said hello. What an earlier one of the same workload said is forgotten; what this one said over an
+    /// earlier stream is kept, since it serves on while the stream is away.
+    pub fn hello(&self, workload: &WorkloadId, sidecar: &str, version: &str) {
+        self.update(workload, |proxy| {
+            if proxy.sidecar != sidecar {
+                *proxy = Proxy { sidecar: sidecar.to_owned(), ..Proxy::default() };
+            }
+            proxy.connected = true;
+            version.clone_into(&mut proxy.version);
+        });
+    }
+
     /// Changes what is known of one sidecar (made if unknown).
     pub fn update(&self, workload: &WorkloadId, change: impl FnOnce(&mut Proxy)) {
         self.0.send_modify(|proxies| change(proxies.entry(workload.clone()).or_default()));
     }
 
-    /// Forgets what is not among `known`.
-    pub fn retain(&self, known: impl Fn(&WorkloadId) -> bool) {
+    /// Forgets what is not `known`.
+    pub fn retain(&self, known: impl Fn(&WorkloadId, &Proxy) -> bool) {
         self.0.send_if_modified(|proxies| {
             let before = proxies.len();
-            proxies.retain(|workload, _| known(workload));
+            proxies.retain(|workload, proxy| known(workload, proxy));
             proxies.len() != before
         });
     }

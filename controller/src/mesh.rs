@@ -1,0 +1,156 @@
+//! What the sources see and what the sidecars report, merged into one snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_model::label::{MANAGED, MESH};
+use outrigger_model::{Snapshot, WorkloadId, merge};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::indices::Indices;
+use crate::problems::Problems;
+use crate::proxies::{Proxies, Proxy};
+use crate::scope::{INSTANCE, Scope, WORKLOAD};
+use crate::source::docker::map::map;
+use crate::source::docker::record::Run;
+use crate::source::docker::tracker::Containers;
+use crate::source::docker::watch::Seen;
+use crate::status::Problem;
+
+/// How long the first snapshot waits for sidecars that were there before the controller: published without
+/// their reports, it would take every endpoint out of traffic.
+const ADOPTION: Duration = Duration::from_secs(10);
+/// Pause before indices that could not be written are tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The merging loop.
+pub struct Mesh {
+    /// What is looked at.
+    pub scope: Scope,
+    /// Trust domain of every identity.
+    pub trust_domain: String,
+    /// Virtual addresses.
+    pub indices: Indices,
+    /// Where problems are told.
+    pub problems: Problems,
+    /// What sidecars report.
+    pub proxies: Proxies,
+}
+
+impl Mesh {
+    /// Runs until the source ends. `out` changes only when the snapshot does.
+    pub async fn run(mut self, mut seen: watch::Receiver<Seen>, out: watch::Sender<Arc<Snapshot>>) {
+        let mut reports = self.proxies.subscribe();
+        let mut adoption = Adoption::default();
+        let mut retry = Instant::now() + RETRY;
+        loop {
+            let now = seen.borrow_and_update().clone();
+            if now.listed.is_some() {
+                let sidecars = sidecars_of(&now.containers, &self.scope.mesh);
+                self.proxies.retain(|workload, proxy| proxy.connected || sidecars.contains_key(workload));
+                let reports = reports.borrow_and_update().clone();
+                let snapshot = self.snapshot(&now.containers, &sidecars, &reports);
+                if adoption.is_over(&sidecars, &reports) {
+                    out.send_if_modified(|held| replace(held, snapshot));
+                }
+            }
+            tokio::select! {
+                changed = seen.changed() => if changed.is_err() { return },
+                _ = reports.changed() => {}
+                () = adoption.deadline() => {}
+                () = sleep_until(retry), if self.indices.unwritten() => {}
+            }
+            if retry <= Instant::now() {
+                retry = Instant::now() + RETRY;
+            }
+        }
+    }
+
+    fn snapshot(
+        &mut self,
+        containers: &Containers,
+        sidecars: &BTreeMap<WorkloadId, String>,
+        reports: &BTreeMap<WorkloadId, Proxy>,
+    ) -> Snapshot {
+        let mapped = map(containers, &self.scope);
+        self.problems.set("docker", mapped.problems);
+        let (mut workloads, conflicts) = merge(&[("docker", mapped.view)]);
+        let conflicts = conflicts.into_iter().map(|conflict| Problem {
+            kind: "conflict",
+            subject: conflict.workload.clone(),
+            what: conflict.to_string(),
+        });
+        self.problems.set("merge", conflicts.collect());
+        for (id, workload) in &mut workloads {
+            workload.observed =
+                reports.get(id).filter(|_| sidecars.contains_key(id)).and_then(Proxy::observed);
+        }
+        let services: BTreeSet<_> = workloads.values().map(outrigger_compile::service_key).collect();
+        self.indices.assign(&services);
+        self.problems.set("indices", self.indices.problems().clone());
+        Snapshot { trust_domain: self.trust_domain.clone(), workloads, indices: self.indices.given().clone() }
+    }
+}
+
+fn replace(held: &mut Arc<Snapshot>, snapshot: Snapshot) -> bool {
+    let changed = **held != snapshot;
+    if changed {
+        *held = Arc::new(snapshot);
+    }
+    changed
+}
+
+/// The running sidecar container of each workload: of this mesh, and joined to the run the workload is in now.
+pub fn sidecars_of(containers: &Containers, mesh: &str) -> BTreeMap<WorkloadId, String> {
+    let ours = containers.values().filter(|container| {
+        container.label(MANAGED) == Some("sidecar")
+            && container.label(MESH) == Some(mesh)
+            && matches!(container.run, Run::Running(_) | Run::Paused(_))
+    });
+    let joined = ours.filter_map(|sidecar| {
+        let workload = sidecar.label(WORKLOAD)?;
+        let instance = containers.get(workload)?.instance()?;
+        let current = sidecar.label(INSTANCE) == Some(instance.started.as_str());
+        current.then(|| (WorkloadId(workload.to_owned()), sidecar.id.clone()))
+    });
+    joined.collect()
+}
+
+/// The time after the start in which sidecars that were there before come back.
+#[derive(Default)]
+struct Adoption {
+    awaited: Option<(BTreeSet<WorkloadId>, Instant)>,
+    over: bool,
+}
+
+impl Adoption {
+    fn is_over(
+        &mut self,
+        sidecars: &BTreeMap<WorkloadId, String>,
+        reports: &BTreeMap<WorkloadId, Proxy>,
+    ) -> bool {
+        let (awaited, deadline) = self
+            .awaited
+            .get_or_insert_with(|| (sidecars.keys().cloned().collect(), Instant::now() + ADOPTION));
+        let silent = |id: &WorkloadId| {
+            sidecars.contains_key(id) && reports.get(id).is_none_or(|proxy| proxy.report.is_none())
+        };
+        if !self.over && (*deadline <= Instant::now() || !awaited.iter().any(silent)) {
+            self.over = true;
+            tracing::info!(sidecars = awaited.len(), "sidecars found at the start are adopted");
+        }
+        self.over
+    }
+
+    async fn deadline(&self) {
+        match &self.awaited {
+            Some((_, deadline)) if !self.over => sleep_until(*deadline).await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
