@@ -1,0 +1,94 @@
+//! What must be there before: programs of the distribution, and our release binaries.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Outcome;
+
+/// (program, Debian package).
+const PROGRAMS: [(&str, &str); 5] = [
+    ("wrk", "wrk"),
+    ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("openssl", "openssl"),
+    ("taskset", "util-linux"),
+];
+
+/// Installs what is missing, where that can be done (Debian, root).
+///
+/// # Errors
+/// Something is missing and cannot be installed; the text says which packages.
+pub fn install() -> Outcome<()> {
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("installing {}", missing.join(", "));
+    let mut apt = Command::new("apt-get");
+    // Debian starts what it installs; nothing of it is wanted as a service here.
+    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    apt.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
+    match apt.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "apt-get could not install {}: {}; install them and run again",
+            missing.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(_) => Err(format!("missing: {}; install these packages and run again", missing.join(" "))),
+    }
+}
+
+/// Where a program is; Debian keeps servers in /usr/sbin, which is not in everybody's PATH.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// A command for an installed program.
+pub fn command(program: &str) -> Command {
+    Command::new(find(program).unwrap_or_else(|| program.into()))
+}
+
+/// Our binaries, as released.
+pub struct Binaries {
+    pub sidecar: PathBuf,
+}
+
+/// Builds them, unless one is given.
+///
+/// # Errors
+/// The build fails, or the given file is not there.
+pub fn build(sidecar: Option<PathBuf>) -> Outcome<Binaries> {
+    if let Some(sidecar) = sidecar {
+        return if sidecar.is_file() {
+            Ok(Binaries { sidecar })
+        } else {
+            Err(format!("{}: no such file", sidecar.display()))
+        };
+    }
+    eprintln!("building the sidecar for release");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments =
+        ["build", "--release", "--locked", "--package", "outrigger-sidecar", "--message-format", "json"];
+    let output = Command::new(cargo)
+        .args(arguments)
+        .current_dir(workspace())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !output.status.success() {
+        return Err("the release build failed".into());
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut executables = built.filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from));
+    let sidecar = executables.find(|file| file.ends_with("outrigger-sidecar"));
+    Ok(Binaries { sidecar: sidecar.ok_or("cargo built no outrigger-sidecar")? })
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
