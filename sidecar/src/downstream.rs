@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use outrigger_wire::{SpiffeId, Timeouts};
 
+use crate::runtime::Generation;
+
 /// Which way a connection crosses this sidecar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// From the outside to the application.
     Inbound,
@@ -26,6 +28,31 @@ pub struct Downstream {
     pub port: u16,
     /// Where it goes.
     pub destination: Destination,
+}
+
+impl Downstream {
+    /// The other side as metrics and reports name it.
+    pub fn peer(&self, generation: &Generation) -> String {
+        match (&self.destination, &self.identity, self.direction) {
+            (_, Some(caller), Direction::Inbound) => format!("{}.{}", caller.service(), caller.namespace()),
+            (_, None, Direction::Inbound) => "unknown".to_owned(),
+            (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, _, _) => {
+                generation.clusters.get(cluster).map_or_else(|| cluster.clone(), |c| c.service.clone())
+            }
+            (Destination::Passthrough(_) | Destination::Application(_), _, _) => "passthrough".to_owned(),
+        }
+    }
+
+    /// True where mutual TLS carries it.
+    pub fn mtls(&self, generation: &Generation) -> bool {
+        match (&self.destination, self.direction) {
+            (_, Direction::Inbound) => self.identity.is_some(),
+            (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, _) => {
+                generation.clusters.get(cluster).is_some_and(|cluster| cluster.is_mutual())
+            }
+            (Destination::Passthrough(_) | Destination::Application(_), _) => false,
+        }
+    }
 }
 
 /// Where a connection goes. Held for the connection's life; what it names is looked up in the current

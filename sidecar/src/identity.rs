@@ -1,7 +1,6 @@
 //! What this workload proves itself with.
 
-use std::time::SystemTime;
-
+use outrigger_wire::SpiffeId;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A private key, its certificate chain and the roots that peers are checked against.
@@ -13,8 +12,10 @@ pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     /// Roots of the trust domain.
     pub roots: Vec<CertificateDer<'static>>,
-    /// The leaf is good from here.
-    pub not_before: SystemTime,
-    /// The leaf is good until here.
-    pub not_after: SystemTime,
+    /// Whom the leaf names.
+    pub spiffe: SpiffeId,
+    /// The leaf is good from here, Unix seconds.
+    pub not_before: u64,
+    /// The leaf is good until here, Unix seconds.
+    pub not_after: u64,
 }

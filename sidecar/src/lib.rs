@@ -3,17 +3,24 @@
 //! One way: `control` (or a file) gives a [`runtime::Generation`]; `listener` accepts and finds the
 //! destination in it; `http` or `tcp` carries; `cluster` picks endpoints; `upstream` connects to them.
 
+mod admin;
 pub mod capture;
 pub mod cluster;
+mod detect;
 pub mod dns;
 pub mod downstream;
 pub mod http;
 pub mod identity;
+mod listener;
 mod netlink;
 pub mod netns;
 pub mod runtime;
+mod sidecar;
 pub mod stream;
+mod tcp;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 pub mod worker;
+
+pub use sidecar::{Options, Sidecar, StartError};

@@ -4,7 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use outrigger_wire::Transport;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::cluster::Endpoint;
 use crate::stream::{self, Stream};
@@ -44,7 +46,8 @@ pub enum ConnectError {
 }
 
 /// Connects to an endpoint: mutual TLS that says `alpn`, or plaintext where its transport says so (then no ALPN
-/// and no prelude: the application itself is at the other end). Marks the endpoint failed or reached.
+/// and no prelude: the application itself is at the other end). `limit` covers both. Marks the endpoint
+/// failed or reached.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -54,8 +57,19 @@ pub async fn connect(
     alpn: Alpn,
     limit: Duration,
 ) -> Result<Stream, ConnectError> {
-    let _ = (worker, alpn);
-    dial(endpoint.address, limit).await
+    let connecting = async {
+        match endpoint.transport {
+            Transport::Plaintext => open(endpoint.address).await.map(Stream::Plain),
+            Transport::Mesh => mutual(worker, endpoint, alpn).await,
+        }
+    };
+    let connected = within(limit, endpoint.address, connecting).await;
+    match &connected {
+        Ok(_) => endpoint.reached(),
+        Err(ConnectError::NoIdentity) => {}
+        Err(_) => endpoint.failed(),
+    }
+    connected
 }
 
 /// Connects to an address in plaintext: the own application, or a destination that is not the mesh's.
@@ -63,11 +77,40 @@ pub async fn connect(
 /// # Errors
 /// See [`ConnectError`].
 pub async fn dial(address: SocketAddr, limit: Duration) -> Result<Stream, ConnectError> {
-    let tcp = match tokio::time::timeout(limit, TcpStream::connect(address)).await {
-        Ok(Ok(tcp)) => tcp,
-        Ok(Err(source)) => return Err(ConnectError::Connect { address, source }),
-        Err(_) => return Err(ConnectError::TimedOut { address, after: limit }),
-    };
+    within(limit, address, async { open(address).await.map(Stream::Plain) }).await
+}
+
+async fn within(
+    limit: Duration,
+    address: SocketAddr,
+    connecting: impl Future<Output = Result<Stream, ConnectError>>,
+) -> Result<Stream, ConnectError> {
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(ConnectError::TimedOut { address, after: limit }),
+    }
+}
+
+async fn open(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let connected = TcpStream::connect(address).await;
+    let tcp = connected.map_err(|source| ConnectError::Connect { address, source })?;
     stream::tune(&tcp);
-    Ok(Stream::Plain(tcp))
+    Ok(tcp)
+}
+
+async fn mutual(worker: &Worker, endpoint: &Endpoint, alpn: Alpn) -> Result<Stream, ConnectError> {
+    let address = endpoint.address;
+    let tls_error = |source| ConnectError::Tls { address, source };
+    let contexts = worker.tls().ok_or(ConnectError::NoIdentity)?;
+    let config = contexts.client(&endpoint.identity, alpn).map_err(|e| tls_error(io::Error::other(e)))?;
+    let tcp = open(address).await?;
+    let connecting = TlsConnector::from(config).connect(endpoint.server_name.clone(), tcp);
+    let tls = connecting.await.map_err(tls_error)?;
+    if tls.get_ref().1.alpn_protocol() == Some(alpn.id()) {
+        Ok(Stream::Tls(Box::new(tls.into())))
+    } else {
+        Err(tls_error(io::Error::other(
+            "the peer speaks another protocol (ALPN): is it an Outrigger sidecar?",
+        )))
+    }
 }

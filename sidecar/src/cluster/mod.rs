@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use outrigger_wire::{SpiffeId, Transport};
+use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
 pub use balance::Tried;
@@ -54,7 +55,7 @@ pub struct Endpoint {
     /// Identity it must prove.
     pub identity: SpiffeId,
     /// Server name (SNI) to send.
-    pub server_name: String,
+    pub server_name: ServerName<'static>,
     in_flight: AtomicU32,
     since: Instant,
     avoid_until_ms: AtomicU64,
@@ -81,6 +82,11 @@ impl Cluster {
         Some(member.endpoint.pick())
     }
 
+    /// True when every endpoint is reached by mutual TLS.
+    pub fn is_mutual(&self) -> bool {
+        self.members.iter().all(|m| m.endpoint.transport == Transport::Mesh)
+    }
+
     /// True when at least one endpoint is in balancing.
     pub fn has_ready(&self) -> bool {
         self.members.iter().any(|m| m.ready)
@@ -91,6 +97,7 @@ impl Endpoint {
     pub(crate) fn new(
         id: u64,
         cluster: &outrigger_wire::Cluster,
+        server_name: ServerName<'static>,
         endpoint: &outrigger_wire::Endpoint,
     ) -> Self {
         Self {
@@ -99,12 +106,26 @@ impl Endpoint {
             address: endpoint.address,
             transport: endpoint.transport,
             identity: cluster.identity.clone(),
-            server_name: cluster.server_name(),
+            server_name,
             in_flight: AtomicU32::new(0),
             since: Instant::now(),
             avoid_until_ms: AtomicU64::new(0),
             removed: watch::Sender::new(false),
         }
+    }
+
+    /// True if a connection made to this one is as good as one made to what is described.
+    pub(crate) fn is(
+        &self,
+        cluster: &outrigger_wire::Cluster,
+        server_name: &ServerName<'static>,
+        endpoint: &outrigger_wire::Endpoint,
+    ) -> bool {
+        self.workload == endpoint.workload
+            && self.address == endpoint.address
+            && self.transport == endpoint.transport
+            && self.identity == cluster.identity
+            && self.server_name == *server_name
     }
 
     /// Requests and connections in flight, over all workers.

@@ -1,6 +1,8 @@
 //! One worker: a thread with a current-thread runtime, its own listeners and its own pools.
 //! Nothing here is shared with other workers but the generation handle, endpoint counters and metrics.
 
+mod crew;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
@@ -8,13 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_lifecycle::Draining;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::cluster::{Picked, Tried};
 use crate::http::Pools;
+use crate::netns::Listening;
 use crate::runtime::{Generation, Shared};
 use crate::telemetry::Telemetry;
 use crate::tls::Contexts;
+
+pub(crate) use crew::{Crew, Listen};
 
 /// Requests and connections that one worker holds for want of an endpoint.
 const MAX_HELD: usize = 1024;
@@ -25,6 +31,9 @@ const FIRST_ROUND: Duration = Duration::from_millis(25);
 /// Rounds over endpoints that are ready but never take what is sent: about 0.8 s.
 const MAX_ROUNDS: u32 = 5;
 
+/// Bytes copied at once.
+const SCRATCH: usize = 64 * 1024;
+
 /// Handle of a worker; clones are the same worker. Stays on its thread.
 #[derive(Clone)]
 pub struct Worker(Rc<Inner>);
@@ -34,6 +43,8 @@ struct Inner {
     pools: Pools,
     rng: RefCell<fastrand::Rng>,
     held: Cell<usize>,
+    permits: Arc<Semaphore>,
+    scratch: RefCell<Box<[u8]>>,
 }
 
 /// Why no endpoint could be picked.
@@ -56,7 +67,9 @@ pub enum NoEndpoint {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let rng = RefCell::new(fastrand::Rng::new());
-        Self(Rc::new(Inner { shared, pools: Pools::default(), rng, held: Cell::new(0) }))
+        let permits = Arc::new(Semaphore::new(shared.connections));
+        let scratch = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+        Self(Rc::new(Inner { shared, pools: Pools::default(), rng, held: Cell::new(0), permits, scratch }))
     }
 
     /// The configuration that runs now: read it once per request or connection.
@@ -82,6 +95,21 @@ impl Worker {
     /// Told when the process stops: finish what runs, keep nothing alive.
     pub fn draining(&self) -> Draining {
         self.0.shared.draining.clone()
+    }
+
+    /// Where the application listens, as last seen.
+    pub fn listening(&self) -> watch::Receiver<Listening> {
+        self.0.shared.listening.clone()
+    }
+
+    /// A place for one more connection; waits while this worker serves as many as it may.
+    pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.permits.clone().acquire_owned().await.ok()
+    }
+
+    /// The worker's copy buffer, for the length of one poll: connections own no buffer while they wait.
+    pub(crate) fn with_scratch<T>(&self, copy: impl FnOnce(&mut [u8]) -> T) -> T {
+        copy(&mut self.0.scratch.borrow_mut())
     }
 
     /// Starts a task on this worker's thread. It ends when it returns, or with the worker.

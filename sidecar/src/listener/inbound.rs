@@ -1,0 +1,112 @@
+//! Plaintext connections from outside, and which address of the application a port leads to.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use outrigger_wire::{InboundPort, Mode, Target};
+use tokio::net::TcpStream;
+
+use super::{Refused, canonical, original_destination, refuse, speech};
+use crate::downstream::{Destination, Direction, Downstream};
+use crate::netns::Listening;
+use crate::runtime::Generation;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+pub(super) async fn serve(
+    worker: &Worker,
+    generation: &Arc<Generation>,
+    tcp: TcpStream,
+    remote: SocketAddr,
+    target: &Target,
+) -> Result<(), Refused> {
+    let (application, port) = match find(worker, generation, &tcp, target) {
+        Ok(found) => found,
+        Err(refused) => return Err(refuse(&tcp, refused)),
+    };
+    worker.telemetry().plaintext_inbound();
+    let protocol = generation.config.proxy.ports.get(&port).map(|port| port.protocol).unwrap_or_default();
+    let destination = Destination::Application(application);
+    let downstream = Downstream { direction: Direction::Inbound, remote, identity: None, port, destination };
+    speech::serve(worker, Stream::Plain(tcp), downstream, protocol).await
+}
+
+fn find(
+    worker: &Worker,
+    generation: &Generation,
+    tcp: &TcpStream,
+    target: &Target,
+) -> Result<(SocketAddr, u16), Refused> {
+    if generation.config.proxy.mode == Mode::Strict {
+        return Err(Refused::Strict);
+    }
+    let local = canonical(tcp.local_addr()?);
+    let meant = match target {
+        Target::OriginalDestination => original_destination(tcp)?,
+        Target::Port(port) => SocketAddr::new(local.ip(), *port),
+        Target::Service { name, port } => return Err(Refused::NoService(name.clone(), *port)),
+    };
+    Ok((application(worker, generation, meant)?, meant.port()))
+}
+
+/// The application's address for a connection meant for `meant`, an own address and the called port.
+pub(super) fn application(
+    worker: &Worker,
+    generation: &Generation,
+    meant: SocketAddr,
+) -> Result<SocketAddr, Refused> {
+    let declared = generation.config.proxy.ports.get(&meant.port());
+    if let Some(InboundPort { app_address: Some(address), .. }) = declared {
+        return Ok(*address);
+    }
+    let listening = worker.listening();
+    let seen = listens_at(&listening.borrow(), meant);
+    match (seen, declared) {
+        (Some(address), Some(_)) => Ok(address),
+        // A port that is only seen never leads to a listener of 127.0.0.1: that one is not meant for others.
+        (Some(address), None) if generation.config.proxy.seen_ports && address == meant => Ok(address),
+        // Declared, and not seen: it may listen in a moment, and if not, connecting says so.
+        (None, Some(_)) => Ok(meant),
+        _ => Err(Refused::Closed(meant.port())),
+    }
+}
+
+/// `meant` where the application listens there, 127.0.0.1 where it listens nowhere else.
+fn listens_at(listening: &Listening, meant: SocketAddr) -> Option<SocketAddr> {
+    let addresses = listening.get(&meant.port())?;
+    let own = meant.ip();
+    let reachable = |address: &IpAddr| {
+        let address = address.to_canonical();
+        // A wildcard of IPv6 takes IPv4 too, unless it was bound for IPv6 only, which nothing shows.
+        address == own || (address.is_unspecified() && (address.is_ipv6() || own.is_ipv4()))
+    };
+    if addresses.iter().any(reachable) {
+        return Some(meant);
+    }
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    addresses.contains(&loopback).then_some(SocketAddr::new(loopback, meant.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_address_first_and_loopback_only_where_nothing_else_listens() {
+        let table = [
+            (vec!["0.0.0.0"], "10.0.0.2:80", Some("10.0.0.2:80")),
+            (vec!["::"], "10.0.0.2:80", Some("10.0.0.2:80")),
+            (vec!["::"], "[fd00::2]:80", Some("[fd00::2]:80")),
+            (vec!["0.0.0.0"], "[fd00::2]:80", None),
+            (vec!["127.0.0.1"], "10.0.0.2:80", Some("127.0.0.1:80")),
+            (vec!["127.0.0.1", "10.0.0.2"], "10.0.0.2:80", Some("10.0.0.2:80")),
+            (vec!["10.0.1.2"], "10.0.0.2:80", None),
+        ];
+        for (addresses, meant, expected) in table {
+            let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+            let listening = Listening::from([(80, addresses)]);
+            let found = listens_at(&listening, meant.parse().unwrap());
+            assert_eq!(found, expected.map(|e| e.parse().unwrap()), "{meant}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Finds out what a plaintext connection speaks, then serves it.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use outrigger_wire::Protocol;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::time::Instant;
+
+use super::Refused;
+use crate::detect::{self, Rule, Spoken};
+use crate::downstream::{Downstream, HttpKind};
+use crate::stream::Stream;
+use crate::worker::Worker;
+use crate::{http, tcp};
+
+/// A client that has said nothing recognisable by then waits for the server to speak first, or does not
+/// speak HTTP: bytes. (A declared protocol saves the wait.)
+const LISTEN: Duration = Duration::from_secs(2);
+/// First read; becomes the head of the HTTP read buffer.
+const FIRST_READ: usize = 4096;
+
+pub(super) async fn serve(
+    worker: &Worker,
+    mut io: Stream,
+    downstream: Downstream,
+    protocol: Protocol,
+) -> Result<(), Refused> {
+    let mut prefix = BytesMut::new();
+    let spoken = match detect::rule(protocol, downstream.port) {
+        Rule::Known(spoken) => spoken,
+        Rule::Look => look(&mut io, &mut prefix, LISTEN).await?.unwrap_or(Spoken::Bytes),
+        Rule::LookForHttp => match look(&mut io, &mut prefix, IDLE).await? {
+            Some(Spoken::Http2) => Spoken::Http2,
+            Some(Spoken::Http1 | Spoken::Bytes) => Spoken::Http1,
+            None if prefix.is_empty() => return Ok(()),
+            None => Spoken::Http1,
+        },
+    };
+    match spoken {
+        Spoken::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker.clone()).await,
+        Spoken::Http2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker.clone()).await,
+        Spoken::Bytes => tcp::serve(io, prefix, downstream, worker).await,
+    }
+    Ok(())
+}
+
+/// A client of a declared HTTP port may open a connection long before it uses it.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Reads until it is clear what is spoken; `None` when the client ends or says nothing (more) in time.
+async fn look(io: &mut Stream, prefix: &mut BytesMut, limit: Duration) -> Result<Option<Spoken>, Refused> {
+    let until = Instant::now() + limit;
+    loop {
+        let read = async {
+            io.tcp().ready(Interest::READABLE).await?;
+            prefix.reserve(FIRST_READ);
+            io.read_buf(prefix).await
+        };
+        match tokio::time::timeout_at(until, read).await {
+            Ok(Ok(0)) | Err(_) => return Ok(None),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error.into()),
+        }
+        if let Some(spoken) = detect::look(prefix) {
+            return Ok(Some(spoken));
+        }
+    }
+}

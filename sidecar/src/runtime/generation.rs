@@ -1,0 +1,212 @@
+//! One configuration, indexed for look-up; endpoints and their state carried over from the one before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_wire::{Held, Protocol, ProxyConfig, ServicePort, Timeouts};
+use rustls::pki_types::ServerName;
+
+use crate::cluster::{Cluster, Endpoint, Member};
+use crate::downstream::Destination;
+
+/// One configuration, ready for look-up. Endpoints are shared with the generation before.
+#[derive(Debug)]
+pub struct Generation {
+    /// What was applied.
+    pub config: ProxyConfig,
+    /// Its version: a hash of the whole.
+    pub version: String,
+    /// By key (`cart.shop:8080`).
+    pub clusters: HashMap<String, Arc<Cluster>>,
+    /// Lower-case name to the addresses it resolves to; replicas' names to those of the replica.
+    pub names: HashMap<String, Vec<IpAddr>>,
+    services: HashMap<SocketAddr, ServicePort>,
+    virtual_addresses: std::collections::HashSet<IpAddr>,
+    replicas: HashMap<SocketAddr, Replica>,
+}
+
+#[derive(Debug)]
+struct Replica {
+    cluster: String,
+    workload: String,
+    protocol: Protocol,
+}
+
+/// What an outbound connection is to be taken for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Goes somewhere.
+    To(Destination, Protocol),
+    /// A virtual address, but no such port.
+    NoPort,
+}
+
+impl Generation {
+    /// Indexes a configuration. `before` lends its endpoints, `next_id` numbers new ones.
+    ///
+    /// # Errors
+    /// Reasons, for a person.
+    pub(super) fn new(
+        config: ProxyConfig,
+        before: Option<&Self>,
+        next_id: &mut u64,
+    ) -> Result<Self, Vec<String>> {
+        config.check().map_err(|error| vec![error.to_string()])?;
+        let mut reasons = Vec::new();
+        let mut clusters = HashMap::with_capacity(config.clusters.len());
+        for (key, cluster) in &config.clusters {
+            let old = before.and_then(|before| before.clusters.get(key));
+            match cluster_of(key, cluster, old, next_id) {
+                Ok(cluster) => drop(clusters.insert(key.clone(), Arc::new(cluster))),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        if !reasons.is_empty() {
+            return Err(reasons);
+        }
+        let version = Held::of(&config).version();
+        let (services, virtual_addresses) = services(&config);
+        let replicas = replicas(&config, &clusters);
+        let names = names(&config);
+        Ok(Self { config, version, clusters, names, services, virtual_addresses, replicas })
+    }
+
+    /// Where a connection that the application opened to `address` goes.
+    pub fn outbound(&self, address: SocketAddr) -> Found {
+        if let Some(port) = self.services.get(&address) {
+            return to_cluster(port);
+        }
+        if self.virtual_addresses.contains(&address.ip()) {
+            return Found::NoPort;
+        }
+        if let Some(replica) = self.replicas.get(&address) {
+            let (cluster, workload) = (replica.cluster.clone(), replica.workload.clone());
+            return Found::To(Destination::Endpoint { cluster, workload }, replica.protocol);
+        }
+        Found::To(Destination::Passthrough(address), Protocol::Tcp)
+    }
+
+    /// Where a connection to a port of a service goes.
+    pub fn service(&self, name: &str, port: u16) -> Found {
+        let port = self.config.services.get(name).and_then(|service| service.ports.get(&port));
+        port.map_or(Found::NoPort, to_cluster)
+    }
+
+    /// Limits in time of a destination.
+    pub fn timeouts(&self, destination: &Destination) -> Timeouts {
+        match destination {
+            Destination::Cluster { timeouts, .. } => *timeouts,
+            Destination::Endpoint { cluster, .. } => {
+                let mut ports = self.config.services.values().flat_map(|service| service.ports.values());
+                ports
+                    .find(|port| port.cluster == *cluster)
+                    .map_or_else(Timeouts::default, |port| port.timeouts)
+            }
+            // The caller's side limits these, if anybody.
+            Destination::Application(_) | Destination::Passthrough(_) => {
+                Timeouts { idle_ms: 0, ..Timeouts::default() }
+            }
+        }
+    }
+
+    /// Own service and namespace as peers name them (`cart.shop`).
+    pub fn own_service(&self) -> String {
+        let identity = &self.config.proxy.identity;
+        format!("{}.{}", identity.service(), identity.namespace())
+    }
+
+    /// Tells endpoints that `next` does not name any more.
+    pub(super) fn retire(&self, next: &Self) {
+        for (key, cluster) in &self.clusters {
+            let still = next.clusters.get(key);
+            for member in &cluster.members {
+                let kept = still
+                    .is_some_and(|next| next.members.iter().any(|m| m.endpoint.id == member.endpoint.id));
+                if !kept {
+                    member.endpoint.remove();
+                }
+            }
+        }
+    }
+}
+
+fn to_cluster(port: &ServicePort) -> Found {
+    let destination = Destination::Cluster { cluster: port.cluster.clone(), timeouts: port.timeouts };
+    Found::To(destination, port.protocol)
+}
+
+fn cluster_of(
+    key: &str,
+    config: &outrigger_wire::Cluster,
+    before: Option<&Arc<Cluster>>,
+    next_id: &mut u64,
+) -> Result<Cluster, String> {
+    let name = config.server_name();
+    let server_name = ServerName::try_from(name.clone()).map_err(|_| {
+        format!("cluster `{key}`: `{name}` cannot be a server name: letters, digits, `-` and `_` only, parts of at most 63")
+    })?;
+    let mut members = Vec::with_capacity(config.endpoints.len());
+    for endpoint in &config.endpoints {
+        let same = before.and_then(|before| {
+            before.members.iter().map(|m| &m.endpoint).find(|old| old.is(config, &server_name, endpoint))
+        });
+        let shared = same.cloned().unwrap_or_else(|| {
+            *next_id += 1;
+            Arc::new(Endpoint::new(*next_id, config, server_name.clone(), endpoint))
+        });
+        members.push(Member { endpoint: shared, ready: endpoint.ready });
+    }
+    let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+    let (key, service, port) = (key.to_owned(), config.service.clone(), config.port);
+    Ok(Cluster { key, service, port, connect_timeout, members })
+}
+
+type Services = (HashMap<SocketAddr, ServicePort>, std::collections::HashSet<IpAddr>);
+
+fn services(config: &ProxyConfig) -> Services {
+    let mut ports = HashMap::new();
+    let mut addresses = std::collections::HashSet::new();
+    for service in config.services.values() {
+        for address in service.virtual_addresses.iter().map(IpAddr::to_canonical) {
+            addresses.insert(address);
+            let of_address =
+                |(port, service): (&u16, &ServicePort)| (SocketAddr::new(address, *port), service.clone());
+            ports.extend(service.ports.iter().map(of_address));
+        }
+    }
+    (ports, addresses)
+}
+
+fn replicas(config: &ProxyConfig, clusters: &HashMap<String, Arc<Cluster>>) -> HashMap<SocketAddr, Replica> {
+    let protocols: HashMap<&str, Protocol> = config
+        .services
+        .values()
+        .flat_map(|service| service.ports.values())
+        .map(|port| (port.cluster.as_str(), port.protocol))
+        .collect();
+    let mut replicas = HashMap::new();
+    for (key, cluster) in clusters {
+        let protocol = protocols.get(key.as_str()).copied().unwrap_or_default();
+        for member in &cluster.members {
+            let address = SocketAddr::new(member.endpoint.address.ip().to_canonical(), cluster.port);
+            let workload = member.endpoint.workload.clone();
+            replicas.insert(address, Replica { cluster: key.clone(), workload, protocol });
+        }
+    }
+    replicas
+}
+
+fn names(config: &ProxyConfig) -> HashMap<String, Vec<IpAddr>> {
+    let mut names: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for service in config.services.values() {
+        for name in &service.names {
+            names.insert(name.to_ascii_lowercase(), service.virtual_addresses.clone());
+        }
+        for (name, address) in &service.replicas {
+            names.entry(name.to_ascii_lowercase()).or_default().push(*address);
+        }
+    }
+    names.into_iter().collect()
+}

@@ -1,0 +1,320 @@
+//! What runs: one configuration generation behind one `ArcSwap`, the listeners it names, the workers that
+//! serve them.
+
+mod bind;
+mod generation;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use outrigger_lifecycle::{DrainGuard, Draining};
+use outrigger_wire::{Listener, ListenerKind, ProxyConfig};
+use tokio::sync::{mpsc, watch};
+
+use crate::identity::Identity;
+use crate::netns::Listening;
+use crate::telemetry::Telemetry;
+use crate::tls::{Contexts, TlsError};
+use crate::worker::{Crew, Listen};
+
+use bind::Bound;
+pub use generation::{Found, Generation};
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub generation: ArcSwap<Generation>,
+    /// Bumped after every swap of `generation`.
+    pub changes: watch::Sender<u64>,
+    pub tls: Arc<ArcSwapOption<Contexts>>,
+    pub telemetry: Telemetry,
+    pub draining: Draining,
+    pub listening: watch::Receiver<Listening>,
+    /// Connections one worker serves at a time.
+    pub connections: usize,
+}
+
+/// Sockets of a DNS listener; served outside the workers.
+#[derive(Debug)]
+pub struct DnsSockets {
+    /// Name of the listener.
+    pub name: String,
+    /// Queries over UDP.
+    pub udp: UdpSocket,
+    /// Queries over TCP.
+    pub tcp: TcpListener,
+    /// Resolvers for names that are not the mesh's.
+    pub forward: Vec<SocketAddr>,
+    /// Ends the listener when its sender is gone.
+    pub stop: watch::Receiver<()>,
+}
+
+/// What a runtime is made with.
+pub(crate) struct Parts {
+    pub workers: usize,
+    pub connections: usize,
+    pub telemetry: Telemetry,
+    pub draining: Draining,
+    /// Keeps the drain from ending until listeners are closed.
+    pub guard: Option<DrainGuard>,
+    pub listening: watch::Receiver<Listening>,
+    pub dns: mpsc::UnboundedSender<DnsSockets>,
+}
+
+/// Applies configurations and identities; clones are the same runtime.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    tls: Arc<ArcSwapOption<Contexts>>,
+    configured: watch::Sender<Option<Arc<Generation>>>,
+    certified: watch::Sender<bool>,
+    telemetry: Telemetry,
+}
+
+struct State {
+    parts: Parts,
+    next_id: u64,
+    running: Option<Running>,
+    listeners: BTreeMap<String, Open>,
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    crew: Crew,
+}
+
+/// A listener that is bound; dropping `stop` ends it.
+struct Open {
+    config: Listener,
+    address: SocketAddr,
+    /// Mesh sockets wait here for a certificate.
+    waiting: Option<Bound>,
+    stop: watch::Sender<()>,
+}
+
+/// A listener that a new configuration asks for, bound and not started.
+struct New {
+    name: String,
+    config: Listener,
+    tcp: Bound,
+    udp: Option<UdpSocket>,
+}
+
+impl Runtime {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let telemetry = parts.telemetry.clone();
+        let state = State { parts, next_id: 0, running: None, listeners: BTreeMap::new() };
+        Self(Arc::new(Inner {
+            state: Mutex::new(state),
+            tls: Arc::default(),
+            configured: watch::Sender::new(None),
+            certified: watch::Sender::new(false),
+            telemetry,
+        }))
+    }
+
+    /// Applies a configuration whole, or not at all: then what ran before still runs, and every reason is named.
+    ///
+    /// # Errors
+    /// For a person: dangling references, listeners that cannot bind.
+    pub fn apply(&self, config: ProxyConfig) -> Result<(), Vec<String>> {
+        let mut state = self.state();
+        let before = state.running.as_ref().map(|running| running.shared.generation.load_full());
+        let mut next_id = state.next_id;
+        let next = Arc::new(Generation::new(config, before.as_deref(), &mut next_id)?);
+        let (new, reasons) = state.bind(&next.config);
+        if !reasons.is_empty() {
+            return Err(reasons);
+        }
+        state.start(&next, &self.0.tls).map_err(|error| vec![error])?;
+        state.next_id = next_id;
+        self.0.telemetry.configured(&next);
+        if let Some(before) = before {
+            before.retire(&next);
+        }
+        state.open(new, &next.config, self.0.tls.load().is_some());
+        drop(state);
+        tracing::info!(version = %next.version, services = next.config.services.len(), "configured");
+        self.0.configured.send_replace(Some(next));
+        Ok(())
+    }
+
+    /// Takes a new identity: new connections use it, those that run keep theirs. The first one opens the mesh listeners.
+    ///
+    /// # Errors
+    /// The identity cannot be used; the one before stays.
+    pub fn identify(&self, identity: &Identity) -> Result<(), TlsError> {
+        let contexts = Contexts::new(identity)?;
+        tracing::info!(identity = %contexts.own(), not_after = contexts.not_after(), "certified");
+        self.0.telemetry.certified(identity.not_before, identity.not_after);
+        self.0.tls.store(Some(Arc::new(contexts)));
+        self.state().open_waiting();
+        self.0.certified.send_replace(true);
+        Ok(())
+    }
+
+    /// Version of what runs; none before the first apply.
+    pub fn version(&self) -> Option<String> {
+        self.0.configured.borrow().as_ref().map(|generation| generation.version.clone())
+    }
+
+    /// What runs, and every change of it; none before the first apply.
+    pub fn configured(&self) -> watch::Receiver<Option<Arc<Generation>>> {
+        self.0.configured.subscribe()
+    }
+
+    /// True once there is a certificate.
+    pub fn certified(&self) -> watch::Receiver<bool> {
+        self.0.certified.subscribe()
+    }
+
+    /// Where each listener is bound.
+    pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
+        self.state().listeners.iter().map(|(name, open)| (name.clone(), open.address)).collect()
+    }
+
+    /// Metrics.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
+    }
+
+    /// Closes listeners. Their connections run on, and the drain ends with the last of them.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.listeners.clear();
+        state.parts.guard = None;
+    }
+
+    /// Ends the workers and what still runs on them.
+    pub(crate) fn stop(&self) {
+        let running = self.state().running.take();
+        if let Some(running) = running {
+            running.crew.stop();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Binds what is new; a listener of the same name and address goes on, whatever its kind.
+    fn bind(&self, config: &ProxyConfig) -> (Vec<New>, Vec<String>) {
+        let (mut new, mut reasons) = (Vec::new(), Vec::new());
+        for (name, listener) in &config.proxy.listeners {
+            let is_dns = |config: &Listener| matches!(config.kind, ListenerKind::Dns { .. });
+            if let Some(open) = self.listeners.get(name)
+                && open.config.address == listener.address
+                && (open.config == *listener || !(is_dns(&open.config) || is_dns(listener)))
+            {
+                continue;
+            }
+            match self.bind_one(name, listener, is_dns(listener)) {
+                Ok(bound) => new.push(bound),
+                Err(error) => {
+                    reasons.push(format!("listener `{name}`: cannot bind {}: {error}", listener.address));
+                }
+            }
+        }
+        (new, reasons)
+    }
+
+    fn bind_one(&self, name: &str, listener: &Listener, dns: bool) -> std::io::Result<New> {
+        let workers = if dns { 1 } else { self.parts.workers };
+        let tcp = Bound::tcp(listener.address, workers)?;
+        let udp = if dns { Some(bind::udp(tcp.address)?) } else { None };
+        Ok(New { name: name.to_owned(), config: listener.clone(), tcp, udp })
+    }
+
+    /// Swaps the generation in, starting the workers with the first one.
+    fn start(&mut self, next: &Arc<Generation>, tls: &Arc<ArcSwapOption<Contexts>>) -> Result<(), String> {
+        if let Some(running) = &self.running {
+            running.shared.generation.store(next.clone());
+            running.shared.changes.send_modify(|changes| *changes += 1);
+            return Ok(());
+        }
+        let shared = Arc::new(Shared {
+            generation: ArcSwap::new(next.clone()),
+            changes: watch::Sender::new(0),
+            tls: tls.clone(),
+            telemetry: self.parts.telemetry.clone(),
+            draining: self.parts.draining.clone(),
+            listening: self.parts.listening.clone(),
+            connections: self.parts.connections,
+        });
+        let crew = Crew::start(&shared, self.parts.workers)
+            .map_err(|error| format!("cannot start a worker: {error}"))?;
+        self.running = Some(Running { shared, crew });
+        Ok(())
+    }
+
+    /// Starts what was bound, stops what is not named any more.
+    fn open(&mut self, new: Vec<New>, config: &ProxyConfig, certified: bool) {
+        self.listeners.retain(|name, _| config.proxy.listeners.contains_key(name));
+        for (name, listener) in &config.proxy.listeners {
+            if let Some(open) = self.listeners.get_mut(name) {
+                open.config = listener.clone();
+            }
+        }
+        for listener in new {
+            let (stop, stopped) = watch::channel(());
+            let mut open =
+                Open { address: listener.tcp.address, config: listener.config, waiting: None, stop };
+            match (&open.config.kind, listener.udp) {
+                (ListenerKind::Dns { forward }, Some(udp)) => {
+                    self.serve_dns(&listener.name, listener.tcp, udp, forward.clone(), stopped);
+                }
+                (ListenerKind::Mesh, _) if !certified => {
+                    tracing::warn!(listener = listener.name, "closed: no certificate yet");
+                    open.waiting = Some(listener.tcp);
+                }
+                _ => self.serve(&listener.name, listener.tcp, &stopped),
+            }
+            self.listeners.insert(listener.name, open);
+        }
+    }
+
+    fn open_waiting(&mut self) {
+        let waiting: Vec<_> = self
+            .listeners
+            .iter_mut()
+            .filter_map(|(name, open)| Some((name.clone(), open.waiting.take()?, open.stop.subscribe())))
+            .collect();
+        for (name, bound, stopped) in waiting {
+            self.serve(&name, bound, &stopped);
+        }
+    }
+
+    fn serve(&self, name: &str, bound: Bound, stopped: &watch::Receiver<()>) {
+        let Some(running) = &self.running else { return };
+        match bound.listen() {
+            Ok(sockets) => {
+                let listen = |socket| Listen { name: name.into(), socket, stop: stopped.clone() };
+                running.crew.listen(sockets.into_iter().map(listen));
+            }
+            Err(error) => tracing::error!(listener = name, %error, "cannot listen"),
+        }
+    }
+
+    fn serve_dns(
+        &self,
+        name: &str,
+        tcp: Bound,
+        udp: UdpSocket,
+        forward: Vec<SocketAddr>,
+        stop: watch::Receiver<()>,
+    ) {
+        match tcp.listen().map(|mut sockets| sockets.pop()) {
+            Ok(Some(tcp)) => {
+                let _ended =
+                    self.parts.dns.send(DnsSockets { name: name.to_owned(), udp, tcp, forward, stop });
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(listener = name, %error, "cannot listen"),
+        }
+    }
+}

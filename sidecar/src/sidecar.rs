@@ -1,0 +1,146 @@
+//! The whole data path as a value: bound first, then run. No globals, so that tests run several in one process.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_lifecycle::{Drain, Pending, Readiness, Tasks, drain};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::admin;
+use crate::identity::Identity;
+use crate::netns::Listening;
+use crate::runtime::{DnsSockets, Parts, Runtime};
+use crate::telemetry::Telemetry;
+
+/// Longest time that what runs may take to end once told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a sidecar is made with.
+pub struct Options {
+    /// Threads of the data path; at least 1.
+    pub workers: usize,
+    /// Connections served at a time, over all workers; at least 1 each.
+    pub connections: usize,
+    /// Where `/metrics`, `/ready`, `/live` and `/config` are served.
+    pub admin: SocketAddr,
+    /// The identity, now and whenever it changes.
+    pub identity: watch::Receiver<Option<Arc<Identity>>>,
+    /// Where the application listens, now and whenever it changes.
+    pub listening: watch::Receiver<Listening>,
+}
+
+/// Why a sidecar does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The admin address is taken.
+    #[error("admin: cannot bind {address}: {source} (OUTRIGGER_ADMIN sets another address)")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A sidecar that is bound and waits for its configuration.
+pub struct Sidecar {
+    runtime: Runtime,
+    readiness: Readiness,
+    admin: TcpListener,
+    drain: Drain,
+    identity: watch::Receiver<Option<Arc<Identity>>>,
+    dns: mpsc::UnboundedReceiver<DnsSockets>,
+    configuration: Pending,
+    certificate: Pending,
+}
+
+impl Sidecar {
+    /// Binds the admin port and makes the runtime; listeners come with the first configuration.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn bind(options: Options) -> Result<Self, StartError> {
+        let Options { workers, connections, admin: address, identity, listening } = options;
+        let admin =
+            TcpListener::bind(address).await.map_err(|source| StartError::Admin { address, source })?;
+        let (drain, draining, guard) = drain();
+        let (to_dns, dns) = mpsc::unbounded_channel();
+        let workers = workers.max(1);
+        let runtime = Runtime::new(Parts {
+            workers,
+            connections: (connections / workers).max(1),
+            telemetry: Telemetry::default(),
+            draining,
+            guard: Some(guard),
+            listening,
+            dns: to_dns,
+        });
+        let readiness = Readiness::default();
+        let configuration = readiness.pending("configuration");
+        let certificate = readiness.pending("certificate");
+        Ok(Self { runtime, readiness, admin, drain, identity, dns, configuration, certificate })
+    }
+
+    /// Takes configurations, now and while it runs.
+    pub fn runtime(&self) -> Runtime {
+        self.runtime.clone()
+    }
+
+    /// Ready once it has a configuration and a certificate.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Where the admin port is.
+    pub fn admin(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown`, then drains: not ready, listeners closed, connections told, at most 10 s.
+    /// Returns true when all connections ended by themselves.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> bool {
+        let Self { runtime, readiness, admin, drain, identity, dns: _dns, configuration, certificate } = self;
+        let mut tasks = Tasks::new();
+        tasks.spawn("admin", admin::serve(admin, runtime.clone(), readiness.clone()));
+        tasks.spawn("identity", follow(runtime.clone(), identity, certificate));
+        let mut configured = runtime.configured();
+        tasks.spawn("readiness", async move {
+            if configured.wait_for(Option::is_some).await.is_ok() {
+                configuration.done();
+            }
+        });
+        shutdown.await;
+        let _never_done = readiness.pending("stopping");
+        runtime.close();
+        let ended = drain.finish(DRAIN).await;
+        if !ended {
+            tracing::warn!("connections still ran {DRAIN:?} after the stop and are cut");
+        }
+        runtime.stop();
+        ended
+    }
+}
+
+async fn follow(
+    runtime: Runtime,
+    mut identity: watch::Receiver<Option<Arc<Identity>>>,
+    certificate: Pending,
+) {
+    let mut certificate = Some(certificate);
+    loop {
+        let current = identity.borrow_and_update().clone();
+        if let Some(current) = current {
+            match runtime.identify(&current) {
+                Ok(()) => drop(certificate.take().map(Pending::done)),
+                Err(error) => tracing::error!(%error, "the identity cannot be used"),
+            }
+        }
+        if identity.changed().await.is_err() {
+            // A static identity: it stays.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The life of a byte stream.
+
+mod copy;
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use outrigger_wire::Transport;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::cluster::{Picked, Tried};
+use crate::downstream::{Destination, Downstream};
+use crate::stream::Stream;
+use crate::telemetry::{Carried, EdgeKey};
+use crate::tls::Alpn;
+use crate::upstream::{self, ConnectError};
+use crate::worker::{NoEndpoint, Worker};
+
+/// First byte of the callee: the application is connected.
+const CONNECTED: u8 = 0;
+/// First byte of the callee: the application did not take the connection, nothing was delivered.
+const NEVER_DELIVERED: u8 = 1;
+
+/// To connect to the own application; it is in the same network namespace.
+const TO_APPLICATION: Duration = Duration::from_secs(5);
+/// To connect to a destination that is not the mesh's; may be far away.
+const TO_ELSEWHERE: Duration = Duration::from_secs(30);
+/// Longest wait for an endpoint; the worker shortens it to its own limit.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// Why a byte stream did not get through to its destination.
+#[derive(Debug, thiserror::Error)]
+enum NotCarried {
+    #[error(transparent)]
+    NoEndpoint(#[from] NoEndpoint),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the callee's application did not take the connection")]
+    NeverDelivered,
+}
+
+/// Carries bytes both ways until both sides are done, one breaks off, or nothing moves for the idle timeout.
+/// `prefix` are bytes of the client that were read already.
+pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstream, worker: &Worker) {
+    let generation = worker.generation();
+    let key = EdgeKey {
+        direction: downstream.direction,
+        peer: downstream.peer(&generation),
+        port: downstream.port,
+        mtls: downstream.mtls(&generation),
+        carried: Carried::Tcp,
+    };
+    let edge = worker.telemetry().edge(&key);
+    edge.connection();
+    let idle = Duration::from_millis(generation.timeouts(&downstream.destination).idle_ms);
+    drop(generation);
+    let (upstream, _in_flight) = match connect(worker, &downstream).await {
+        Ok(connected) => connected,
+        Err(error) => {
+            edge.connection_failed();
+            tracing::debug!(peer = key.peer, port = key.port, %error, "byte stream not carried");
+            return never_delivered(io, &downstream).await;
+        }
+    };
+    if downstream.identity.is_some() && io.write_all(&[CONNECTED]).await.is_err() {
+        return;
+    }
+    let carried = copy::both_ways(worker, io, upstream, prefix, idle).await;
+    edge.bytes(carried.received, carried.sent);
+}
+
+/// Tells a peer's sidecar, or resets: nothing was delivered.
+async fn never_delivered(mut io: Stream, downstream: &Downstream) {
+    if downstream.identity.is_none() {
+        return io.reset_on_close();
+    }
+    let _caller_gone = io.write_all(&[NEVER_DELIVERED]).await;
+    let _caller_gone = io.shutdown().await;
+}
+
+async fn connect(worker: &Worker, downstream: &Downstream) -> Result<(Stream, Option<Picked>), NotCarried> {
+    match &downstream.destination {
+        Destination::Application(address) => Ok((upstream::dial(*address, TO_APPLICATION).await?, None)),
+        Destination::Passthrough(address) => {
+            worker.telemetry().passthrough();
+            Ok((upstream::dial(*address, TO_ELSEWHERE).await?, None))
+        }
+        Destination::Endpoint { cluster, workload } => {
+            let picked = worker.pick_named(cluster, workload)?;
+            let stream = reach(worker, cluster, &picked).await?;
+            Ok((stream, Some(picked)))
+        }
+        Destination::Cluster { cluster, .. } => balanced(worker, cluster).await,
+    }
+}
+
+/// Nothing is delivered before an application took the connection, so any endpoint may be next.
+async fn balanced(worker: &Worker, cluster: &str) -> Result<(Stream, Option<Picked>), NotCarried> {
+    let mut tried = Tried::none();
+    loop {
+        let picked = worker.pick(cluster, &mut tried, HOLD).await?;
+        match reach(worker, cluster, &picked).await {
+            Ok(stream) => return Ok((stream, Some(picked))),
+            Err(error @ NotCarried::Connect(ConnectError::NoIdentity)) => {
+                tracing::warn!(cluster, %error);
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::debug!(endpoint = picked.endpoint.workload, %error, "another endpoint is next");
+                tried.add(&picked.endpoint);
+            }
+        }
+    }
+}
+
+/// Connects to an endpoint and waits for its word that its application is connected.
+async fn reach(worker: &Worker, cluster: &str, picked: &Picked) -> Result<Stream, NotCarried> {
+    let endpoint = &picked.endpoint;
+    let limit = worker.generation().clusters.get(cluster).map(|cluster| cluster.connect_timeout);
+    let limit = limit.ok_or(NoEndpoint::NoCluster)?;
+    let mut stream = upstream::connect(worker, endpoint, Alpn::Tcp, limit).await?;
+    if endpoint.transport == Transport::Plaintext {
+        return Ok(stream);
+    }
+    // The callee waits for its application at most `TO_APPLICATION`.
+    match tokio::time::timeout(TO_APPLICATION + limit, stream.read_u8()).await {
+        Ok(Ok(CONNECTED)) => Ok(stream),
+        _ => {
+            endpoint.failed();
+            Err(NotCarried::NeverDelivered)
+        }
+    }
+}

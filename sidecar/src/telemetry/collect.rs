@@ -1,0 +1,146 @@
+//! The counters in the OpenMetrics text format.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::{Edge, Telemetry};
+use crate::downstream::Direction;
+
+pub(super) fn render(telemetry: &Telemetry) -> String {
+    let mut registry = Registry::with_prefix("outrigger");
+    registry.register_collector(Box::new(telemetry.clone()));
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _infallible = prometheus_client::encoding::text::encode(&mut text, &registry);
+    text
+}
+
+impl Collector for Telemetry {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        let edges = self.sorted();
+        let own = self.own();
+        requests(encoder, &edges, &own.service)?;
+        streams(encoder, &edges, &own.service)?;
+        self.connections(encoder)?;
+        let build = [("version", env!("CARGO_PKG_VERSION"))];
+        family(encoder, "build_info", "The sidecar's version", MetricType::Gauge)?
+            .encode_family(&build)?
+            .encode_gauge(&1u64)?;
+        let config = [("version", own.version.as_str())];
+        family(encoder, "config_info", "The configuration that runs", MetricType::Gauge)?
+            .encode_family(&config)?
+            .encode_gauge(&1u64)?;
+        let (_, expires) = self.certificate();
+        let help = "When the certificate ends, Unix seconds; 0 if there is none";
+        family(encoder, "certificate_expiry_timestamp_seconds", help, MetricType::Gauge)?
+            .encode_gauge(&expires)
+    }
+}
+
+impl Telemetry {
+    fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let open = self.0.open.load(Ordering::Relaxed);
+        family(encoder, "connections_open", "Connections accepted and not ended", MetricType::Gauge)?
+            .encode_gauge(&open)?;
+        let counters = [
+            ("plaintext_inbound", "Connections from outside the mesh", &self.0.plaintext_inbound),
+            (
+                "passthrough_connections",
+                "Connections to addresses that are not the mesh's",
+                &self.0.passthrough,
+            ),
+            ("config_applied", "Configurations applied", &self.0.applied),
+        ];
+        for (name, help, counter) in counters {
+            count(&mut family(encoder, name, help, MetricType::Counter)?, counter.load(Ordering::Relaxed))?;
+        }
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut metric =
+            family(encoder, "connections_refused", "Connections not served", MetricType::Counter)?;
+        for (reason, times) in refused {
+            count(&mut metric.encode_family(&[("reason", reason)])?, times)?;
+        }
+        Ok(())
+    }
+}
+
+fn requests(encoder: &mut DescriptorEncoder<'_>, edges: &[Arc<Edge>], own: &str) -> fmt::Result {
+    let mut metric = family(encoder, "http_requests", "Requests answered", MetricType::Counter)?;
+    for edge in edges {
+        let (labels, port) = (labels(edge, own), edge.key().port.to_string());
+        for (status, times) in edge.requests().into_iter().flat_map(|http| http.statuses()) {
+            let status = status.to_string();
+            let mut all = labels.map(|label| label.unwrap_or(("destination_port", &port))).to_vec();
+            all.push(("status", &status));
+            count(&mut metric.encode_family(&all)?, times)?;
+        }
+    }
+    let help = "Seconds from the request's head to the end of the answer";
+    let mut metric = family(encoder, "http_request_duration_seconds", help, MetricType::Histogram)?;
+    for edge in edges {
+        let Some(http) = edge.requests() else { continue };
+        let (labels, port) = (labels(edge, own), edge.key().port.to_string());
+        let (sum, times, buckets) = http.latency();
+        let all = labels.map(|label| label.unwrap_or(("destination_port", &port)));
+        metric.encode_family(&all)?.encode_histogram::<NoLabelSet>(sum, times, &buckets, None)?;
+    }
+    Ok(())
+}
+
+fn streams(encoder: &mut DescriptorEncoder<'_>, edges: &[Arc<Edge>], own: &str) -> fmt::Result {
+    let metrics = [
+        ("tcp_connections", "Byte streams opened"),
+        ("tcp_connections_failed", "Byte streams that did not reach their destination"),
+        ("tcp_received_bytes", "Bytes received from downstream"),
+        ("tcp_sent_bytes", "Bytes sent to downstream"),
+    ];
+    for (index, (name, help)) in metrics.into_iter().enumerate() {
+        let mut metric = family(encoder, name, help, MetricType::Counter)?;
+        for edge in edges {
+            let streams = edge.streams();
+            let Some(times) = streams.get(index).filter(|_| streams.iter().any(|n| *n > 0)) else { continue };
+            let (labels, port) = (labels(edge, own), edge.key().port.to_string());
+            let all = labels.map(|label| label.unwrap_or(("destination_port", &port)));
+            count(&mut metric.encode_family(&all)?, *times)?;
+        }
+    }
+    Ok(())
+}
+
+/// Labels of an edge; the hole is for the port, whose text the caller owns.
+fn labels<'a>(edge: &'a Edge, own: &'a str) -> [Option<(&'static str, &'a str)>; 6] {
+    let key = edge.key();
+    let (direction, source, destination) = match key.direction {
+        Direction::Inbound => ("inbound", key.peer.as_str(), own),
+        Direction::Outbound => ("outbound", own, key.peer.as_str()),
+    };
+    [
+        Some(("direction", direction)),
+        Some(("source", source)),
+        Some(("destination", destination)),
+        None,
+        Some(("protocol", key.carried.as_str())),
+        Some(("mtls", if key.mtls { "true" } else { "false" })),
+    ]
+}
+
+fn family<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+    kind: MetricType,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, kind)
+}
+
+fn count(encoder: &mut MetricEncoder<'_>, times: u64) -> fmt::Result {
+    encoder.encode_counter::<NoLabelSet, _, u64>(&times, None)
+}

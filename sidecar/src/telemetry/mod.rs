@@ -1,0 +1,120 @@
+//! Metrics. Counters are atomics that connections hold by their edge; names and labels are made up only when
+//! somebody reads `/metrics`.
+
+mod collect;
+mod edge;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::runtime::Generation;
+
+pub use edge::{Carried, Edge, EdgeKey};
+
+/// Metrics of one sidecar; clones are the same.
+#[derive(Clone, Default)]
+pub struct Telemetry(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    own: RwLock<Own>,
+    edges: Mutex<HashMap<EdgeKey, Arc<Edge>>>,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    open: AtomicU64,
+    plaintext_inbound: AtomicU64,
+    passthrough: AtomicU64,
+    applied: AtomicU64,
+    issued: AtomicU64,
+    expires: AtomicU64,
+}
+
+/// What metrics say of the sidecar itself.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    service: String,
+    version: String,
+}
+
+/// One open connection; counted until dropped.
+pub(crate) struct Open(Telemetry);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Telemetry {
+    /// The counters of an edge. Look them up once per connection, not per request.
+    pub fn edge(&self, key: &EdgeKey) -> Arc<Edge> {
+        let mut edges = self.0.edges.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(edge) = edges.get(key) {
+            return edge.clone();
+        }
+        let edge = Arc::new(Edge::new(key.clone()));
+        edges.insert(key.clone(), edge.clone());
+        edge
+    }
+
+    /// Traffic by edge since the start, for the report to the controller; in a steady order.
+    pub fn edges(&self) -> Vec<outrigger_wire::control::Edge> {
+        self.sorted().iter().map(|edge| edge.report()).collect()
+    }
+
+    /// Unix seconds from which and until which the certificate is good; zeros if there is none.
+    pub fn certificate(&self) -> (u64, u64) {
+        (self.0.issued.load(Ordering::Relaxed), self.0.expires.load(Ordering::Relaxed))
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub fn render(&self) -> String {
+        collect::render(self)
+    }
+
+    pub(crate) fn configured(&self, generation: &Generation) {
+        let own = Own { service: generation.own_service(), version: generation.version.clone() };
+        *self.0.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        self.0.applied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn certified(&self, issued: u64, expires: u64) {
+        self.0.issued.store(issued, Ordering::Relaxed);
+        self.0.expires.store(expires, Ordering::Relaxed);
+    }
+
+    pub(crate) fn opened(&self) -> Open {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Open(self.clone())
+    }
+
+    pub(crate) fn plaintext_inbound(&self) {
+        self.0.plaintext_inbound.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn passthrough(&self) {
+        self.0.passthrough.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        *self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    fn sorted(&self) -> Vec<Arc<Edge>> {
+        let edges = self.0.edges.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut edges: Vec<_> = edges.values().cloned().collect();
+        edges.sort_by(|a, b| a.key().cmp(b.key()));
+        edges
+    }
+
+    fn own(&self) -> Own {
+        self.0.own.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").finish_non_exhaustive()
+    }
+}

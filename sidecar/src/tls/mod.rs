@@ -1,0 +1,180 @@
+//! Mutual TLS 1.3 between sidecars.
+//!
+//! Takes an [`Identity`], gives configurations for calling and for being called. A new identity makes new
+//! [`Contexts`]; connections that run keep the old ones.
+
+mod verify;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use outrigger_wire::SpiffeId;
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::identity::Identity;
+
+pub use verify::{WrongIdentity, spiffe_id};
+
+/// What is inside a mesh connection, told by ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    /// `h2`: the application spoke HTTP/2.
+    H2,
+    /// `h2-h1`: HTTP/2 frames carrying messages of an HTTP/1.x client.
+    H2ForHttp1,
+    /// `http/1.1`: one connection for one upgrade request, then bytes.
+    Http1,
+    /// `outrigger-tcp`: bytes, after one byte of the callee.
+    Tcp,
+}
+
+impl Alpn {
+    /// All that a callee accepts.
+    pub const ALL: [Self; 4] = [Self::H2, Self::H2ForHttp1, Self::Http1, Self::Tcp];
+
+    /// The protocol id on the wire (RFC 7301).
+    pub fn id(self) -> &'static [u8] {
+        match self {
+            Self::H2 => b"h2",
+            Self::H2ForHttp1 => b"h2-h1",
+            Self::Http1 => b"http/1.1",
+            Self::Tcp => b"outrigger-tcp",
+        }
+    }
+
+    /// The one with that id on the wire.
+    pub fn of(id: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|alpn| alpn.id() == id)
+    }
+}
+
+/// Sessions kept for resumption per identity called: one for each of its ports.
+const SESSIONS: usize = 16;
+
+/// Why an identity cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The key is not of a kind that rustls signs with, or does not fit the certificate.
+    #[error("the key cannot be used: {0}")]
+    Key(rustls::Error),
+    /// A root is not a certificate authority that can be read.
+    #[error("a root certificate cannot be used: {0}")]
+    Root(rustls::Error),
+    /// There is no root.
+    #[error("there is no root certificate to check peers against")]
+    NoRoot,
+    /// The leaf does not carry a SPIFFE id.
+    #[error("the own certificate: {0}")]
+    Leaf(#[from] WrongIdentity),
+    /// There is no leaf.
+    #[error("the certificate chain is empty")]
+    NoLeaf,
+    /// Anything else that rustls refuses.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// TLS configurations made of one identity.
+pub struct Contexts {
+    own: SpiffeId,
+    not_after: u64,
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    key: Arc<CertifiedKey>,
+    server: Arc<ServerConfig>,
+    clients: Mutex<HashMap<(SpiffeId, Alpn), Arc<ClientConfig>>>,
+}
+
+impl Contexts {
+    /// Makes configurations of an identity.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn new(identity: &Identity) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let own = spiffe_id(identity.chain.first().ok_or(TlsError::NoLeaf)?)?;
+        let mut roots = RootCertStore::empty();
+        for root in &identity.roots {
+            roots.add(root.clone()).map_err(TlsError::Root)?;
+        }
+        if roots.is_empty() {
+            return Err(TlsError::NoRoot);
+        }
+        let roots = Arc::new(roots);
+        let key = CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), &provider);
+        let key = Arc::new(key.map_err(TlsError::Key)?);
+        let server = Arc::new(server(&provider, &roots, &key, &own)?);
+        let clients = Mutex::default();
+        Ok(Self { own, not_after: identity.not_after, provider, roots, key, server, clients })
+    }
+
+    /// Who this sidecar proves to be.
+    pub fn own(&self) -> &SpiffeId {
+        &self.own
+    }
+
+    /// The certificate is good until then, Unix seconds.
+    pub fn not_after(&self) -> u64 {
+        self.not_after
+    }
+
+    /// For connections of peers.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.server.clone()
+    }
+
+    /// For calling `identity` with one kind of content. Sessions are resumed only with the identity that
+    /// they were made with.
+    ///
+    /// # Errors
+    /// rustls refuses the protocol version or the key.
+    pub fn client(&self, identity: &SpiffeId, alpn: Alpn) -> Result<Arc<ClientConfig>, rustls::Error> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (identity.clone(), alpn);
+        if let Some(config) = clients.get(&key) {
+            return Ok(config.clone());
+        }
+        let verifier = verify::Callee::new(identity.clone(), self.roots.clone(), &self.provider);
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.key.clone())));
+        config.alpn_protocols = vec![alpn.id().to_vec()];
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        let config = Arc::new(config);
+        clients.insert(key, config.clone());
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for Contexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contexts").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+fn server(
+    provider: &Arc<CryptoProvider>,
+    roots: &Arc<RootCertStore>,
+    key: &Arc<CertifiedKey>,
+    own: &SpiffeId,
+) -> Result<ServerConfig, TlsError> {
+    let chain = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+        .clear_root_hint_subjects()
+        .build()
+        .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
+    let verifier = verify::Caller::new(own.trust_domain(), chain);
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key.clone())));
+    config.alpn_protocols = Alpn::ALL.map(|alpn| alpn.id().to_vec()).to_vec();
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}

@@ -1,0 +1,217 @@
+//! A small mesh: a certificate authority, sidecars, an echoing application.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use outrigger_lifecycle::Tasks;
+use outrigger_sidecar::identity::Identity;
+use outrigger_sidecar::netns::Listening;
+use outrigger_sidecar::runtime::Runtime;
+use outrigger_sidecar::{Options, Sidecar};
+use outrigger_wire::{ProxyConfig, SpiffeId};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+
+/// Nothing here takes long; what does has hung.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Fails a test that hangs.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future).await.expect("done in time")
+}
+
+/// A certificate authority.
+pub struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A good certificate of `spiffe://test.internal/shop/<service>`.
+    pub fn issue(&self, service: &str) -> Arc<Identity> {
+        self.issue_uris(&[&format!("spiffe://test.internal/shop/{service}")])
+    }
+
+    /// A certificate with these URIs; the first must be an id.
+    pub fn issue_uris(&self, uris: &[&str]) -> Arc<Identity> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        let leaf = params.signed_by(&key, &self.0).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        Arc::new(Identity {
+            key: key.into(),
+            chain: vec![leaf.der().clone()],
+            roots: vec![self.0.der().clone()],
+            spiffe: SpiffeId::try_from(uris[0].to_owned()).unwrap(),
+            not_before: now,
+            not_after: now + 3600,
+        })
+    }
+}
+
+/// A running sidecar.
+pub struct Node {
+    pub runtime: Runtime,
+    pub identity: watch::Sender<Option<Arc<Identity>>>,
+    pub listening: watch::Sender<Listening>,
+    pub admin: SocketAddr,
+    readiness: outrigger_lifecycle::Readiness,
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<bool>,
+    _tasks: Tasks,
+}
+
+impl Node {
+    /// Starts a sidecar of `service` and waits until it is ready.
+    pub async fn start(ca: &Ca, config: &str) -> Self {
+        let config = parse(config);
+        let node = Self::start_without_identity(config.clone()).await;
+        node.identity.send_replace(Some(ca.issue(config.proxy.identity.service())));
+        within(node.readiness.ready()).await;
+        node
+    }
+
+    pub async fn start_without_identity(config: ProxyConfig) -> Self {
+        let (identity, identities) = watch::channel(None);
+        let (listening, seen) = watch::channel(Listening::new());
+        let admin = "127.0.0.1:0".parse().unwrap();
+        let options = Options { workers: 2, connections: 256, admin, identity: identities, listening: seen };
+        let sidecar = Sidecar::bind(options).await.unwrap();
+        let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());
+        let admin = sidecar.admin().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let mut tasks = Tasks::new();
+        tasks.spawn("sidecar", async move {
+            let done = sidecar.run(async { drop(stopped.await) }).await;
+            let _test_over = end.send(done);
+        });
+        runtime.apply(config).unwrap();
+        Self { runtime, identity, listening, admin, readiness, stop, ended, _tasks: tasks }
+    }
+
+    /// Where a listener is bound.
+    pub fn at(&self, listener: &str) -> SocketAddr {
+        self.runtime.addresses()[listener]
+    }
+
+    /// Stops it; true if all connections ended by themselves.
+    pub async fn stop(self) -> bool {
+        self.stop.send(()).unwrap();
+        within(self.ended).await.unwrap()
+    }
+
+    /// The text of a path of the admin port.
+    pub async fn get(&self, path: &str) -> String {
+        let mut tcp = TcpStream::connect(self.admin).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(tcp.read_to_string(&mut answer)).await.unwrap();
+        answer
+    }
+}
+
+pub fn parse(yaml: &str) -> ProxyConfig {
+    serde_yaml::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// A sidecar in front of `application`, called as port 7000 of `echo.shop`.
+pub fn callee(application: SocketAddr) -> String {
+    format!(
+        "
+proxy:
+  identity: spiffe://test.internal/shop/echo
+  workload: shop-echo-1
+  listeners:
+    mesh: {{ address: '127.0.0.1:0', kind: mesh }}
+    plain: {{ address: '127.0.0.1:0', kind: inbound, target: {{ port: 7000 }} }}
+  ports:
+    7000: {{ protocol: tcp, app_address: '{application}' }}
+"
+    )
+}
+
+/// A sidecar whose application calls `echo` at its listener `out`; endpoints as given.
+pub fn caller(endpoints: &BTreeMap<&str, SocketAddr>) -> String {
+    let endpoints: Vec<String> = endpoints
+        .iter()
+        .map(|(workload, address)| format!("{{ workload: {workload}, address: '{address}' }}"))
+        .collect();
+    format!(
+        "
+proxy:
+  identity: spiffe://test.internal/shop/web
+  workload: shop-web-1
+  listeners:
+    out: {{ address: '127.0.0.1:0', kind: outbound, target: {{ service: {{ name: echo.shop, port: 7000 }} }} }}
+services:
+  echo.shop:
+    names: [ echo ]
+    ports: {{ 7000: {{ cluster: 'echo.shop:7000', protocol: tcp }} }}
+clusters:
+  echo.shop:7000:
+    service: echo.shop
+    port: 7000
+    identity: spiffe://test.internal/shop/echo
+    endpoints: [ {} ]
+",
+        endpoints.join(", ")
+    )
+}
+
+/// An application that echoes until the client ends, then says `bye` and ends.
+pub struct Echo {
+    pub address: SocketAddr,
+    _tasks: Tasks,
+}
+
+impl Echo {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = Tasks::new();
+        tasks.spawn("echo", async move {
+            let mut connections = Tasks::new();
+            while let Ok((tcp, _)) = listener.accept().await {
+                connections.spawn("connection", echo(tcp));
+            }
+        });
+        Self { address, _tasks: tasks }
+    }
+}
+
+async fn echo(mut tcp: TcpStream) {
+    let (mut read, mut write) = tcp.split();
+    if tokio::io::copy(&mut read, &mut write).await.is_ok() {
+        let _client_gone = write.write_all(b"bye").await;
+    }
+}
+
+/// Sends `text`, ends its own half, and returns what came back.
+pub async fn exchange(address: SocketAddr, text: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut tcp = TcpStream::connect(address).await?;
+    let (mut read, mut write) = tcp.split();
+    let mut answer = Vec::new();
+    let send = async {
+        write.write_all(text).await?;
+        write.shutdown().await
+    };
+    let (sent, read) = within(async { tokio::join!(send, read.read_to_end(&mut answer)) }).await;
+    sent.and(read)?;
+    Ok(answer)
+}
+
+/// An address where nobody listens.
+pub fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
