@@ -1,25 +1,290 @@
-//! What needs a Docker engine and our images: sizes, the controller's memory, the injection gap.
+//! What needs a Docker engine and our images: sizes, the controller's memory, and the gap from an application's
+//! start to its serving sidecar, in a mesh of its own.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::arguments::Arguments;
+use super::process::Memory;
 use super::report::{Report, Row};
-use super::tools;
+use super::{Outcome, ask, tools};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Containers that are injected, one after the other.
+const APPLICATIONS: usize = 10;
+/// Where the controller answers.
+const STATUS_PORT: u16 = 15021;
+/// Until a container is up and injected; until all is gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const IMAGE: (&str, f64) = ("sidecar: image", 15.0);
+const GAP: (&str, f64) = ("from start event to serving sidecar, median", 400.0);
+const CONTROLLER: (&str, f64) = ("controller: resident, 10 workloads", 30.0);
 
 /// Measures what can be measured here; the rest is listed with the reason.
 pub fn measure(arguments: &Arguments, report: &mut Report) {
-    let size = if arguments.docker { image_size("outrigger-sidecar") } else { Err("left out".into()) };
+    let left_out = || Err("left out".to_owned());
+    let size = if arguments.docker { image_size("outrigger-sidecar") } else { left_out() };
+    let live = if arguments.docker { live() } else { Err("left out".into()) };
     report.add(match size {
-        Ok(bytes) => Row::at_most("sidecar: image", "MB", bytes / 1e6, 15.0),
-        Err(why) => Row::missing("sidecar: image", "MB", 15.0, why),
+        Ok(bytes) => Row::at_most(IMAGE.0, "MB", bytes / 1e6, IMAGE.1),
+        Err(why) => Row::missing(IMAGE.0, "MB", IMAGE.1, why),
     });
+    match live {
+        Ok(Live { gap, longest, controller }) => {
+            report.add(Row::at_most(GAP.0, "ms", gap, GAP.1));
+            report.add(Row::number("the longest", "ms", longest));
+            report.add(Row::at_most(CONTROLLER.0, "MiB", controller, CONTROLLER.1));
+        }
+        Err(why) => {
+            let why = why.lines().next().unwrap_or_default().to_owned();
+            report.add(Row::missing(GAP.0, "ms", GAP.1, why.clone()));
+            report.add(Row::missing(CONTROLLER.0, "MiB", CONTROLLER.1, why));
+        }
+    }
 }
 
-fn image_size(name: &str) -> Result<f64, String> {
+/// What a small mesh on this engine showed.
+struct Live {
+    gap: f64,
+    longest: f64,
+    controller: f64,
+}
+
+fn live() -> Outcome<Live> {
+    image_size("outrigger-controller")?;
+    image_size("outrigger-sidecar")?;
+    let stage = Stage { name: format!("bench-{}", std::process::id()) };
+    stage.application_image()?;
+    docker(&["network", "create", &stage.name])?;
+    let controller = stage.controller()?;
+    let status = stage.address()?;
+    stage.until("the controller is ready", || {
+        asked(status).is_some_and(|status| status.get("ready").and_then(Value::as_bool) == Some(true))
+    })?;
+    for number in 1..=APPLICATIONS {
+        stage.application(number)?;
+        stage.until("a sidecar serves", || asked(status).is_some_and(|status| serving(&status) >= number))?;
+        eprintln!("injected {number} of {APPLICATIONS}");
+    }
+    let status = asked(status).ok_or("the controller stopped answering")?;
+    let gap = |field: &str| {
+        let found = status.get("injection_gap").and_then(|gap| gap.get(field)?.as_f64());
+        found.ok_or_else(|| format!("the controller's status has no injection_gap.{field}"))
+    };
+    let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &controller])?;
+    let pid = pid.parse().map_err(|_| format!("no pid: {pid}"))?;
+    let controller = Memory::of(pid).resident as f64 / 1024.0;
+    Ok(Live { gap: gap("median_ms")?, longest: gap("max_ms")?, controller })
+}
+
+fn asked(status: SocketAddr) -> Option<Value> {
+    let (_, body) = ask::get(status, "/status").filter(|(code, _)| *code == 200)?;
+    serde_json::from_str(&body).ok()
+}
+
+/// How many sidecars say that they are ready.
+fn serving(status: &Value) -> usize {
+    let sidecars = status.get("sidecars").and_then(Value::as_array);
+    let ready = |sidecar: &&Value| sidecar.get("ready").and_then(Value::as_bool) == Some(true);
+    sidecars.map_or(0, |sidecars| sidecars.iter().filter(ready).count())
+}
+
+/// Everything made on the engine; all of it carries the name, and goes when this is dropped.
+struct Stage {
+    name: String,
+}
+
+impl Stage {
+    /// An image of this very program (it is static), which listens and does nothing.
+    fn application_image(&self) -> Outcome<()> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let (folder, file) = program.parent().zip(program.file_name()).ok_or("this program has no path")?;
+        let tar =
+            Command::new("tar").arg("-C").arg(folder).arg("-cf-").arg(file).stdout(Stdio::piped()).spawn();
+        let mut tar = tar.map_err(|error| format!("tar: {error}"))?;
+        let entry = format!("ENTRYPOINT [\"/{}\",\"bench\",\"hold\"]", file.to_string_lossy());
+        let mut import = tools::command("docker");
+        import.args(["import", "--change", &entry, "--change", "EXPOSE 8080", "-", &self.image()]);
+        let output = import.stdin(tar.stdout.take().ok_or("tar has no output")?).output();
+        let ended = tar.wait().map_err(|error| error.to_string())?;
+        success("docker import", &output.map_err(|error| error.to_string())?)?;
+        if ended.success() { Ok(()) } else { Err("tar failed".into()) }
+    }
+
+    fn image(&self) -> String {
+        format!("{}-application:latest", self.name)
+    }
+
+    /// Starts the controller, as the README's ten lines do; gives its container's id.
+    fn controller(&self) -> Outcome<String> {
+        let (project, service) =
+            (self.label("com.docker.compose.project"), "com.docker.compose.service=outrigger");
+        let volumes = [
+            format!("{}-control:/run/outrigger", self.name),
+            format!("{}-state:/var/lib/outrigger", self.name),
+        ];
+        let (image, mesh) =
+            (format!("outrigger-controller:{VERSION}"), format!("OUTRIGGER_MESH={}", self.name));
+        let [control, state] = &volumes;
+        docker(&[
+            "run",
+            "--detach",
+            "--name",
+            &format!("{}-controller", self.name),
+            "--pid",
+            "host",
+            "--network",
+            &self.name,
+            "--label",
+            &project,
+            "--label",
+            service,
+            "--label",
+            &self.label("outrigger-bench"),
+            "--volume",
+            "/var/run/docker.sock:/var/run/docker.sock",
+            "--volume",
+            control,
+            "--volume",
+            state,
+            "--env",
+            &mesh,
+            "--env",
+            "OUTRIGGER_SCOPE=project",
+            &image,
+        ])
+    }
+
+    /// Starts one labelled container.
+    fn application(&self, number: usize) -> Outcome<String> {
+        let (project, bench) = (self.label("com.docker.compose.project"), self.label("outrigger-bench"));
+        docker(&[
+            "run",
+            "--detach",
+            "--name",
+            &format!("{}-app-{number}", self.name),
+            "--network",
+            &self.name,
+            "--label",
+            &project,
+            "--label",
+            "com.docker.compose.service=app",
+            "--label",
+            "outrigger.enable=true",
+            "--label",
+            &bench,
+            &self.image(),
+        ])
+    }
+
+    fn label(&self, key: &str) -> String {
+        format!("{key}={}", self.name)
+    }
+
+    /// The controller's own address: reachable from the engine's host, no port published.
+    fn address(&self) -> Outcome<SocketAddr> {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let text = docker(&["inspect", "--format", format, &format!("{}-controller", self.name)])?;
+        let address: Ipv4Addr =
+            text.parse().map_err(|_| format!("the controller has no address: {text:?}"))?;
+        Ok((address, STATUS_PORT).into())
+    }
+
+    fn until(&self, what: &str, mut done: impl FnMut() -> bool) -> Outcome<()> {
+        let begun = Instant::now();
+        while !done() {
+            if begun.elapsed() > PATIENCE {
+                let logs =
+                    docker_command(&["logs", "--tail", "20", &format!("{}-controller", self.name)]).output();
+                let logs = logs.map(|o| {
+                    String::from_utf8_lossy(&o.stderr).into_owned() + &String::from_utf8_lossy(&o.stdout)
+                });
+                eprintln!("{}", logs.unwrap_or_default());
+                return Err(format!("gave up after {} s: {what}", PATIENCE.as_secs()));
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Ids of the containers that carry a label.
+    fn containers(&self, label: &str) -> Vec<String> {
+        let filter = format!("label={}", self.label(label));
+        let ids = docker(&["ps", "--all", "--quiet", "--filter", &filter]).unwrap_or_default();
+        ids.lines().map(str::to_owned).collect()
+    }
+
+    fn remove(&self, label: &str) {
+        for id in self.containers(label) {
+            report_failure(docker(&["rm", "--force", "--volumes", &id]));
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Applications first: their sidecars end by themselves, with the controller's help or without.
+        self.remove("com.docker.compose.project");
+        let begun = Instant::now();
+        while !self.containers("outrigger.mesh").is_empty() && begun.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(100));
+        }
+        self.remove("outrigger.mesh");
+        report_failure(docker(&["network", "rm", &self.name]));
+        for volume in ["control", "state"] {
+            report_failure(docker(&["volume", "rm", "--force", &format!("{}-{volume}", self.name)]));
+        }
+        report_failure(docker(&["rmi", "--force", &self.image()]));
+    }
+}
+
+fn report_failure(outcome: Outcome<String>) {
+    if let Err(error) = outcome {
+        eprintln!("{error}");
+    }
+}
+
+/// What an application of the benchmark does: it listens on 8080, for ever.
+///
+/// # Errors
+/// It cannot listen.
+pub fn hold() -> Outcome<()> {
+    let listener = TcpListener::bind("0.0.0.0:8080").map_err(|error| error.to_string())?;
+    for accepted in listener.incoming() {
+        drop(accepted);
+    }
+    Ok(())
+}
+
+fn image_size(name: &str) -> Outcome<f64> {
     let image = format!("{name}:{VERSION}");
-    let output =
-        tools::command("docker").args(["image", "inspect", "--format", "{{.Size}}", &image]).output();
-    let output = output.map_err(|_| "no docker client here".to_owned())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().map_err(|_| format!("no image {image}: run cargo xtask demo once"))
+    let size = docker(&["image", "inspect", "--format", "{{.Size}}", &image]);
+    let size = size.map_err(|_| format!("no engine, or no image {image}: run cargo xtask demo once"))?;
+    size.parse().map_err(|_| format!("{image}: no size"))
+}
+
+fn docker_command(arguments: &[&str]) -> Command {
+    let mut command = tools::command("docker");
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs the docker client; gives what it printed, without the end of the last line.
+fn docker(arguments: &[&str]) -> Outcome<String> {
+    let output = docker_command(arguments).output().map_err(|_| "no docker client here".to_owned())?;
+    success(&format!("docker {}", arguments.join(" ")), &output)
+}
+
+fn success(what: &str, output: &Output) -> Outcome<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(format!("{what}: {}", text(&output.stderr)))
+    }
 }

@@ -1,7 +1,5 @@
 //! A sidecar that does nothing: how soon it is ready, and what it takes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -9,7 +7,7 @@ use super::hops::median;
 use super::process::{Process, free_port};
 use super::report::{Report, Row};
 use super::tools::Binaries;
-use super::{Outcome, Scratch, certificates, outrigger};
+use super::{Outcome, Scratch, ask, certificates, outrigger};
 
 /// Starts of which the median counts.
 const STARTS: usize = 7;
@@ -30,7 +28,7 @@ pub fn measure(binaries: &Binaries, scratch: &Scratch, report: &mut Report) -> O
         let command = outrigger::command(&binaries.sidecar, &file, &identity, admin);
         let begun = Instant::now();
         let mut process = Process::start("outrigger-idle", &command, None, scratch)?;
-        process.until("become ready", || ready(admin))?;
+        process.until("become ready", || ask::get(admin, "/ready").is_some_and(|(code, _)| code == 200))?;
         times.push(begun.elapsed().as_secs_f64() * 1000.0);
         if start == STARTS {
             sleep(SETTLE);
@@ -47,17 +45,4 @@ pub fn measure(binaries: &Binaries, scratch: &Scratch, report: &mut Report) -> O
         ));
     }
     Ok(())
-}
-
-/// `GET /ready` answers 200.
-fn ready(admin: SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(admin)?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: sidecar\r\nconnection: close\r\n\r\n")?;
-        let mut head = [0; 12];
-        stream.read_exact(&mut head)?;
-        Ok::<_, std::io::Error>(&head == b"HTTP/1.1 200")
-    };
-    ask().unwrap_or(false)
 }

@@ -4,6 +4,7 @@
 //! CPU, load generator and application on the other. Latencies say more about the neighbours than about us.
 
 mod arguments;
+mod ask;
 mod certificates;
 mod engine;
 mod haproxy;
@@ -27,6 +28,9 @@ type Outcome<T> = Result<T, String>;
 /// # Errors
 /// Bad arguments, a missing tool, a build or a process that failed.
 pub fn run(arguments: &[String]) -> Outcome<()> {
+    if arguments == ["hold"] {
+        return engine::hold();
+    }
     let arguments = Arguments::parse(arguments)?;
     tools::install()?;
     let binaries = tools::build(arguments.sidecar.clone())?;

@@ -1,0 +1,78 @@
+//! Names of the mesh and their addresses.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use hickory_proto::rr::Name;
+use outrigger_wire::ProxyConfig;
+
+/// What the resolver answers by itself. Names are lower case, without the final dot; only a name asked
+/// exactly so matches, never one with a search domain behind it: the C libraries ask for both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    addresses: HashMap<String, Vec<IpAddr>>,
+    /// From `7.0.64.127.in-addr.arpa` to the service's first name.
+    reverse: HashMap<String, Name>,
+}
+
+impl Names {
+    /// The names of a configuration: services with their virtual addresses, replicas with their own. A service
+    /// without an address is left to the other resolvers.
+    pub fn of(config: &ProxyConfig) -> Self {
+        let mut names = Self::default();
+        for service in config.services.values() {
+            for name in &service.names {
+                names.add(name, &service.virtual_addresses);
+            }
+            for (replica, address) in &service.replicas {
+                names.add(replica, &[*address]);
+            }
+            let first = service.names.first().and_then(|name| Name::from_ascii(format!("{name}.")).ok());
+            if let Some(name) = first {
+                let reverse =
+                    service.virtual_addresses.iter().map(|ip| (key(&Name::from(*ip)), name.clone()));
+                names.reverse.extend(reverse);
+            }
+        }
+        names
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// True when the mesh has no name.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
+    /// The addresses of a name, any case.
+    pub(super) fn addresses(&self, name: &Name) -> Option<&[IpAddr]> {
+        self.addresses.get(&key(name)).map(Vec::as_slice)
+    }
+
+    /// The name of an address given as `….in-addr.arpa`.
+    pub(super) fn reverse(&self, name: &Name) -> Option<&Name> {
+        self.reverse.get(&key(name))
+    }
+
+    fn add(&mut self, name: &str, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
+        let known = self.addresses.entry(name.to_ascii_lowercase()).or_default();
+        known.extend(addresses);
+        known.sort_unstable();
+        known.dedup();
+    }
+}
+
+fn key(name: &Name) -> String {
+    let mut key = name.to_ascii();
+    key.make_ascii_lowercase();
+    if key.ends_with('.') {
+        key.pop();
+    }
+    key
+}
