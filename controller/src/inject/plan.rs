@@ -1,0 +1,124 @@
+//! What is to be done, from what there is. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use outrigger_model::label::{MANAGED, MESH};
+use outrigger_model::{Lifecycle, View, WorkloadId};
+
+use crate::scope::{INSTANCE, WORKLOAD};
+use crate::source::docker::record::{Container, Instance, Run};
+use crate::source::docker::tracker::Containers;
+
+/// One step towards every workload having exactly one sidecar, joined to its current run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Give this workload a sidecar.
+    Inject {
+        /// The application's container.
+        app: WorkloadId,
+        /// The run to join.
+        instance: Instance,
+    },
+    /// Take this container of ours away.
+    Remove {
+        /// Its id.
+        id: String,
+        /// Its name, for the log.
+        name: String,
+        /// Why, for the log.
+        why: &'static str,
+    },
+    /// This container of ours belongs to one that is not in scope: away with it unless that one still runs.
+    RemoveOrphan {
+        /// Its id.
+        id: String,
+        /// The application's id.
+        app: String,
+    },
+    /// The application has a new name.
+    Rename {
+        /// The sidecar's id.
+        id: String,
+        /// The sidecar's new name.
+        name: String,
+    },
+}
+
+/// What is already on its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Busy {
+    /// Workloads that are being given a sidecar, or must wait after a failure.
+    pub injecting: BTreeSet<WorkloadId>,
+    /// Containers that are being removed, renamed, or were found to be left alone.
+    pub touched: BTreeSet<String>,
+}
+
+/// Name of a workload's sidecar.
+pub fn sidecar_name(app: &str) -> String {
+    format!("{app}-outrigger")
+}
+
+/// Everything that can be done now.
+pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let mut joined: BTreeMap<&str, &Container> = BTreeMap::new();
+    let ours = containers.values().filter(|c| c.label(MESH) == Some(mesh) && c.label(MANAGED).is_some());
+    for container in ours.filter(|c| !busy.touched.contains(&c.id)) {
+        let Some(app) = container.label(WORKLOAD) else { continue };
+        let injecting = busy.injecting.contains(&WorkloadId(app.to_owned()));
+        match fate(container, containers.get(app), injecting) {
+            Fate::Remove(why) => actions.push(removal(container, why)),
+            Fate::Orphan => {
+                actions.push(Action::RemoveOrphan { id: container.id.clone(), app: app.to_owned() });
+            }
+            Fate::Keep if container.label(MANAGED) == Some("sidecar") => {
+                if let Some(second) = joined.insert(app, container) {
+                    actions.push(removal(second, "a second sidecar of the same workload"));
+                }
+            }
+            Fate::Keep => {}
+        }
+    }
+    for (app, sidecar) in &joined {
+        let name = containers.get(*app).map(|app| sidecar_name(&app.name));
+        let stale = name.filter(|name| !sidecar.name.starts_with(name.as_str()));
+        actions.extend(stale.map(|name| Action::Rename { id: sidecar.id.clone(), name }));
+    }
+    let wanting =
+        view.values().filter(|w| w.lifecycle == Lifecycle::Running && !busy.injecting.contains(&w.id));
+    for workload in wanting.filter(|w| !joined.contains_key(w.id.0.as_str())) {
+        let instance = containers.get(&workload.id.0).and_then(Container::instance).cloned();
+        let app = workload.id.clone();
+        actions.extend(instance.map(|instance| Action::Inject { app, instance }));
+    }
+    actions
+}
+
+enum Fate {
+    Keep,
+    Remove(&'static str),
+    Orphan,
+}
+
+/// A sidecar stays as long as the run that it joined, also when the workload is no longer one (its rules would
+/// refuse every connection without it).
+fn fate(container: &Container, app: Option<&Container>, injecting: bool) -> Fate {
+    let Some(app) = app else { return Fate::Orphan };
+    let Some(instance) = app.instance() else { return Fate::Remove("its application does not run") };
+    if container.label(INSTANCE) != Some(instance.started.as_str()) {
+        return Fate::Remove("its application has started anew");
+    }
+    match container.run {
+        Run::Running(_) | Run::Paused(_) => Fate::Keep,
+        Run::Created | Run::Stopped if injecting => Fate::Keep,
+        Run::Created => Fate::Remove("it was never started"),
+        Run::Stopped => Fate::Remove("it has ended"),
+    }
+}
+
+fn removal(container: &Container, why: &'static str) -> Action {
+    Action::Remove { id: container.id.clone(), name: container.name.clone(), why }
+}
+
+#[cfg(test)]
+mod tests;
