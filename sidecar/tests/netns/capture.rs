@@ -1,105 +1,272 @@
+//! Where packets go once the rules are set.
+
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use outrigger_sidecar::capture::{Report, capture};
 use outrigger_wire::port;
-use serde_json::Value;
 
-use crate::namespace::{LIMIT, Neighbour, ask, connect_as, inside, run};
+use crate::namespace::{LIMIT, Neighbour, Role, ask, inside, run, run_as};
+use crate::rules::{ENGINE, nft, set_rules};
 use crate::sidecar;
-
-const DOCUMENT: &str = include_str!("../../../docs/capture.md");
-
-/// What docker puts into a container's namespace on a user-defined network.
-const ENGINE: &str = "table ip nat {
-	chain OUTPUT {
-		type nat hook output priority -100; policy accept;
-		ip daddr 127.0.0.11 udp dport 53 counter dnat to 127.0.0.11:40053
-		ip daddr 127.0.0.11 tcp dport 53 counter dnat to 127.0.0.11:40054
-	}
-}
-";
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn set_rules() -> Report {
-    capture(LIMIT).unwrap()
+/// Sends one datagram; the answer, or why there is none.
+fn udp(target: &str) -> Result<String, std::io::ErrorKind> {
+    let exchange = || {
+        let target = address(target);
+        let socket = UdpSocket::bind(if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+        socket.set_read_timeout(Some(LIMIT))?;
+        socket.connect(target)?;
+        socket.send(b"?")?;
+        let mut answer = [0; 64];
+        let length = socket.recv(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    };
+    exchange().map_err(|error: std::io::Error| error.kind())
 }
 
-fn nft(rules: &str) {
-    let file = std::env::temp_dir().join(format!("outrigger-{}.nft", std::process::id()));
-    std::fs::write(&file, rules).unwrap();
-    run(&format!("nft -f {}", file.display()));
-    std::fs::remove_file(file).unwrap();
-}
-
-/// The kernel's rules of one table without what differs from run to run.
-fn listed(table: &str) -> Vec<Value> {
-    let ruleset: Value = serde_json::from_str(&run(&format!("nft -j list table {table}"))).unwrap();
-    let mut objects = ruleset["nftables"].as_array().unwrap().clone();
-    objects.retain(|object| object.get("metainfo").is_none());
-    objects.iter_mut().for_each(strip);
-    objects
-}
-
-fn strip(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for key in ["handle", "packets", "bytes"] {
-                map.remove(key);
-            }
-            map.values_mut().for_each(strip);
-        }
-        Value::Array(list) => list.iter_mut().for_each(strip),
-        _ => {}
-    }
-}
-
-fn udp(target: &str) -> std::io::Result<String> {
-    let target = address(target);
-    let own = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(own)?;
-    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    socket.connect(target)?;
-    socket.send(b"?")?;
-    let mut answer = [0; 64];
-    let length = socket.recv(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+fn refused(target: &str) {
+    let error = ask(address(target)).expect_err(target);
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{target}");
 }
 
 #[test]
-fn the_rules_are_those_of_the_document() {
-    inside("capture::the_rules_are_those_of_the_document", || {
+fn what_the_application_opens_arrives_at_the_sidecar() {
+    inside("capture::what_the_application_opens_arrives_at_the_sidecar", || {
+        let _neighbour = Neighbour::new();
         sidecar::start();
         set_rules();
-        let ours = listed("inet outrigger");
-        run("nft delete table inet outrigger");
-        let (_, rest) = DOCUMENT.split_once("```nft\n").expect("docs/capture.md shows the rules");
-        nft(rest.split_once("```").unwrap().0);
-        let documented = listed("inet outrigger");
-        for (number, (ours, documented)) in ours.iter().zip(&documented).enumerate() {
-            assert_eq!(ours, documented, "object {number}");
+        for target in [
+            "10.9.0.2:80",
+            "[fd09::2]:80",
+            "192.0.2.1:443",
+            // Virtual addresses, also where the port is one that somebody listens on here.
+            "127.64.0.7:80",
+            "127.127.255.255:15020",
+            "240.64.0.7:80",
+            // The sidecar's ports elsewhere are ordinary ports.
+            "10.9.0.2:15001",
+            "10.9.0.2:15008",
+        ] {
+            assert_eq!(ask(address(target)).unwrap(), format!("outbound {target}"));
         }
-        assert_eq!(ours.len(), documented.len());
     });
 }
 
 #[test]
-fn a_second_run_replaces_the_rules_and_nothing_else() {
-    inside("capture::a_second_run_replaces_the_rules_and_nothing_else", || {
+fn loopback_and_own_addresses_are_left_alone() {
+    inside("capture::loopback_and_own_addresses_are_left_alone", || {
+        let _neighbour = Neighbour::new();
+        sidecar::start();
+        set_rules();
+        sidecar::tell(TcpListener::bind("[::]:8080").unwrap(), "app");
+        for target in [
+            "127.0.0.1:8080",
+            "127.0.0.2:8080",
+            "127.63.255.255:8080",
+            "127.128.0.1:8080",
+            "[::1]:8080",
+            "10.9.0.1:8080",
+            "[fd09::1]:8080",
+        ] {
+            assert_eq!(ask(address(target)).unwrap(), format!("app {target}"));
+        }
+        refused("127.0.0.1:9");
+    });
+}
+
+#[test]
+fn only_both_ids_together_exempt_the_sidecar() {
+    inside("capture::only_both_ids_together_exempt_the_sidecar", || {
+        let neighbour = Neighbour::new();
+        neighbour.does(|| sidecar::tell(TcpListener::bind("[::]:8080").unwrap(), "neighbour"));
+        sidecar::start();
+        set_rules();
+        for target in ["10.9.0.2:8080", "[fd09::2]:8080"] {
+            let target = address(target);
+            let direct = Ok(format!("neighbour {target}"));
+            let captured = Ok(format!("outbound {target}"));
+            assert_eq!(run_as(port::UID, port::GID, Role::Ask(target)), direct);
+            assert_eq!(run_as(port::UID, 0, Role::Ask(target)), captured);
+            assert_eq!(run_as(0, port::GID, Role::Ask(target)), captured);
+            assert_eq!(run_as(1000, 1000, Role::Ask(target)), captured);
+        }
+    });
+}
+
+#[test]
+fn what_comes_from_outside_arrives_at_the_sidecar() {
+    inside("capture::what_comes_from_outside_arrives_at_the_sidecar", || {
+        let neighbour = Neighbour::new();
+        sidecar::start();
+        // The application's own listener is never reached, whatever it is bound to.
+        sidecar::tell(TcpListener::bind("[::]:8080").unwrap(), "app");
+        set_rules();
+        neighbour.does(|| {
+            for (target, name) in [
+                ("10.9.0.1:8080", "inbound"),
+                ("[fd09::1]:8080", "inbound"),
+                ("10.9.0.1:9", "inbound"),
+                ("10.9.0.1:15008", "mesh"),
+                ("[fd09::1]:15008", "mesh"),
+                ("10.9.0.1:15020", "admin"),
+                // Ports of the sidecar's loopback side are no more than ports of the application from here.
+                ("10.9.0.1:15001", "inbound"),
+                ("10.9.0.1:15053", "inbound"),
+            ] {
+                assert_eq!(ask(address(target)).unwrap(), format!("{name} {target}"));
+            }
+            refused("10.9.0.1:15006");
+            refused("[fd09::1]:15006");
+            assert_eq!(udp("10.9.0.1:15053"), Err(std::io::ErrorKind::ConnectionRefused));
+        });
+    });
+}
+
+#[test]
+fn questions_to_any_resolver_arrive_at_the_sidecar_s() {
+    inside("capture::questions_to_any_resolver_arrive_at_the_sidecar_s", || {
+        let neighbour = Neighbour::new();
+        neighbour.does(|| sidecar::echo(UdpSocket::bind("[::]:5353").unwrap(), "neighbour"));
         sidecar::start();
         nft(ENGINE);
-        let engine = run("nft list table ip nat");
         set_rules();
-        let first = listed("inet outrigger");
-        nft("add rule inet outrigger output counter drop\nadd chain inet outrigger other\n");
-        assert_ne!(listed("inet outrigger"), first);
+        for target in ["10.9.0.2:53", "[fd09::2]:53", "127.0.0.11:53", "192.0.2.1:53"] {
+            assert_eq!(udp(target), Ok("dns".into()), "{target}");
+            assert_eq!(ask(address(target)).unwrap(), format!("dns {target}"));
+        }
+        // A server of the application's own is no resolver of the namespace.
+        sidecar::echo(UdpSocket::bind("127.0.0.1:53").unwrap(), "app");
+        sidecar::tell(TcpListener::bind("127.0.0.1:53").unwrap(), "app");
+        assert_eq!(udp("127.0.0.1:53"), Ok("app".into()));
+        assert_eq!(ask(address("127.0.0.1:53")).unwrap(), "app 127.0.0.1:53");
+        // Other UDP passes, but not to a virtual address: it would end at a socket of the application.
+        assert_eq!(udp("10.9.0.2:5353"), Ok("neighbour".into()));
+        sidecar::echo(UdpSocket::bind("0.0.0.0:8125").unwrap(), "app");
+        for target in ["127.64.0.7:8125", "240.64.0.7:8125"] {
+            assert_eq!(udp(target), Err(std::io::ErrorKind::PermissionDenied), "{target}");
+        }
+    });
+}
+
+/// Sends a byte each way.
+fn alive(mut one: &TcpStream, mut other: &TcpStream) {
+    for stream in [one, other] {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+    }
+    let mut byte = [0];
+    one.write_all(b"a").unwrap();
+    other.read_exact(&mut byte).unwrap();
+    other.write_all(b"b").unwrap();
+    one.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"b");
+}
+
+#[test]
+fn connections_older_than_the_rules_live_on_and_are_counted() {
+    inside("capture::connections_older_than_the_rules_live_on_and_are_counted", || {
+        let neighbour = Neighbour::new();
+        sidecar::start();
+        let app = TcpListener::bind("[::]:8080").unwrap();
+        let theirs = neighbour.does(|| TcpListener::bind("[::]:9090").unwrap());
+        let mut pairs = Vec::new();
+        for (inbound, outbound) in [("10.9.0.1:8080", "10.9.0.2:9090"), ("[fd09::1]:8080", "[fd09::2]:9090")]
+        {
+            let inbound = address(inbound);
+            let client = neighbour.does(move || TcpStream::connect(inbound).unwrap());
+            pairs.push((app.accept().unwrap().0, client));
+            let client = TcpStream::connect(address(outbound)).unwrap();
+            pairs.push((client, theirs.accept().unwrap().0));
+        }
+        let local = TcpStream::connect("10.9.0.1:8080").unwrap();
+        pairs.push((app.accept().unwrap().0, local));
+        assert_eq!(set_rules().unmeshed, 4, "each kind in both families, not those that stay inside");
+        for (one, other) in &pairs {
+            alive(one, other);
+            alive(other, one);
+        }
+        // A new one does not get past the sidecar, and a second run tells it from the old ones.
+        let target = address("10.9.0.2:9090");
+        assert_eq!(ask(target).unwrap(), "outbound 10.9.0.2:9090");
+        drop(pairs.split_off(1));
+        assert_eq!(set_rules().unmeshed, 1);
+        let (one, other) = &pairs[0];
+        alive(one, other);
+    });
+}
+
+#[test]
+fn a_captured_connection_is_not_unmeshed() {
+    inside("capture::a_captured_connection_is_not_unmeshed", || {
+        let _neighbour = Neighbour::new();
+        let mut listeners = sidecar::short_lived();
         set_rules();
-        assert_eq!(listed("inet outrigger"), first);
-        assert_eq!(run("nft list table ip nat"), engine);
-        assert_eq!(run("nft list tables").lines().count(), 2);
+        let client = TcpStream::connect("10.9.0.2:80").unwrap();
+        assert_eq!(set_rules().unmeshed, 0, "not even before it is accepted");
+        listeners.truncate(1);
+        let mut accepted = Vec::new();
+        // The step's own attempts wait in the backlog before it.
+        let accepted = loop {
+            let (stream, from) = listeners[0].accept().unwrap();
+            if from == client.local_addr().unwrap() {
+                break stream;
+            }
+            accepted.push(stream);
+        };
+        alive(&client, &accepted);
+    });
+}
+
+#[test]
+fn without_the_sidecar_everything_is_refused() {
+    inside("capture::without_the_sidecar_everything_is_refused", || {
+        let neighbour = Neighbour::new();
+        neighbour.does(|| sidecar::tell(TcpListener::bind("[::]:80").unwrap(), "neighbour"));
+        sidecar::tell(TcpListener::bind("[::]:8080").unwrap(), "app");
+        let listeners = sidecar::short_lived();
+        set_rules();
+        drop(listeners);
+        for target in ["10.9.0.2:80", "[fd09::2]:80", "127.64.0.7:80", "240.64.0.7:80", "10.9.0.2:53"] {
+            refused(target);
+        }
+        assert_eq!(udp("10.9.0.2:53"), Err(std::io::ErrorKind::ConnectionRefused));
+        neighbour.does(|| {
+            refused("10.9.0.1:8080");
+            refused("[fd09::1]:8080");
+        });
+        assert_eq!(ask(address("10.9.0.1:8080")).unwrap(), "app 10.9.0.1:8080", "inside it is left alone");
+        // What no redirect catches, the guards refuse.
+        nft("flush chain inet outrigger output\nflush chain inet outrigger prerouting\n");
+        refused("10.9.0.2:80");
+        refused("[fd09::2]:80");
+        neighbour.does(|| {
+            refused("10.9.0.1:8080");
+            refused("[fd09::1]:8080");
+        });
+        assert_eq!(
+            run_as(port::UID, port::GID, Role::Ask(address("10.9.0.2:80"))),
+            Ok("neighbour 10.9.0.2:80".into())
+        );
+    });
+}
+
+#[test]
+fn packets_on_their_way_through_are_not_the_application_s() {
+    inside("capture::packets_on_their_way_through_are_not_the_application_s", || {
+        let neighbour = Neighbour::new();
+        sidecar::start();
+        set_rules();
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        neighbour.does(|| {
+            run("ip route add 198.51.100.0/24 via 10.9.0.1");
+            // Sent back to where it came from, and unreachable there.
+            let connected =
+                TcpStream::connect_timeout(&address("198.51.100.1:80"), Duration::from_millis(300));
+            assert!(connected.is_err());
+        });
     });
 }

@@ -13,7 +13,7 @@ const TARGET: &str = "OUTRIGGER_TEST_TARGET";
 /// No wait in these tests is longer.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs `body` in a fresh network namespace with loopback up; `test` is the caller's full name.
+/// Runs `body` in a fresh network (and mount) namespace with loopback up; `test` is the caller's full name.
 pub fn inside(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         run("ip link set lo up");
@@ -21,13 +21,15 @@ pub fn inside(test: &str, body: impl FnOnce()) {
     }
     let tools = ["ip -V", "nft --version", "unshare --version"];
     let runs = |tool: &&str| command(tool).output().is_ok_and(|done| done.status.success());
-    if !tools.iter().all(runs) || !Command::new("unshare").args(["-n", "true"]).status().unwrap().success() {
+    if !tools.iter().all(runs)
+        || !Command::new("unshare").args(["-n", "-m", "true"]).status().unwrap().success()
+    {
         eprintln!("skipped {test}: needs root and the commands ip, nft, unshare");
         return;
     }
     let own = std::env::current_exe().unwrap();
     let mut again = Command::new("unshare");
-    again.arg("-n").arg(own).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    again.args(["-n", "-m"]).arg(own).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
     assert!(again.status().unwrap().success(), "{test} failed inside its namespace");
 }
 
@@ -45,12 +47,25 @@ fn command(line: &str) -> Command {
     command
 }
 
-/// Connects from a process with these ids, in the test's namespace; what it was told, or the error's kind.
-pub fn connect_as(uid: u32, gid: u32, target: SocketAddr) -> Result<String, String> {
+/// What another process does.
+#[derive(Clone, Copy)]
+pub enum Role {
+    /// Connect there and read to the end.
+    Ask(SocketAddr),
+    /// Run the capture step.
+    Capture,
+}
+
+/// Runs a process with these ids and no capability, in the test's namespace; what it said.
+pub fn run_as(uid: u32, gid: u32, role: Role) -> Result<String, String> {
     use std::os::unix::process::CommandExt;
+    let target = match role {
+        Role::Ask(target) => target.to_string(),
+        Role::Capture => "capture".into(),
+    };
     let done = Command::new("/proc/self/exe")
-        .args(["--exact", "namespace::client", "--ignored", "--nocapture"])
-        .env(TARGET, target.to_string())
+        .args(["--exact", "namespace::other_process", "--ignored", "--nocapture"])
+        .env(TARGET, target)
         .uid(uid)
         .gid(gid)
         .output()
@@ -59,16 +74,22 @@ pub fn connect_as(uid: u32, gid: u32, target: SocketAddr) -> Result<String, Stri
     let answer =
         said.lines().find_map(|line| line.split_once("answer=")).map(|(_, answer)| answer.to_owned());
     let answer = answer.unwrap_or_else(|| panic!("no answer in {said}"));
-    answer.strip_prefix("error ").map_or(Ok(answer.clone()), |kind| Err(kind.to_owned()))
+    answer.strip_prefix("error ").map_or(Ok(answer.clone()), |text| Err(text.to_owned()))
 }
 
 #[test]
-#[ignore = "the other process of connect_as"]
-fn client() {
+#[ignore = "the other process of run_as"]
+fn other_process() {
     let Ok(target) = std::env::var(TARGET) else { return };
-    match ask(target.parse().unwrap()) {
+    let said = match target.parse() {
+        Ok(target) => ask(target).map_err(|error| format!("{:?}", error.kind())),
+        Err(_) => outrigger_sidecar::capture::capture(LIMIT)
+            .map(|report| format!("{report:?}"))
+            .map_err(|error| error.to_string()),
+    };
+    match said {
         Ok(text) => println!("\nanswer={text}"),
-        Err(error) => println!("\nanswer=error {:?}", error.kind()),
+        Err(text) => println!("\nanswer=error {text}"),
     }
 }
 

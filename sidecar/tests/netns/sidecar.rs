@@ -24,6 +24,12 @@ pub fn start() {
     }
 }
 
+/// Only what the capture step waits for, so that it can be taken away again.
+pub fn short_lived() -> Vec<TcpListener> {
+    let ports = [port::OUTBOUND, port::INBOUND, port::DNS];
+    ports.map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap()).into()
+}
+
 /// Answers each connection with `<name> <original destination>` and closes it.
 pub fn tell(listener: TcpListener, name: &'static str) {
     thread::spawn(move || {
