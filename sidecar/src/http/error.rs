@@ -27,6 +27,9 @@ pub enum BadMessage {
     /// A transfer coding other than `chunked`.
     #[error("only the transfer coding `chunked` is understood")]
     Coding,
+    /// A head that did not come whole in time.
+    #[error("the head did not come in time")]
+    Slow,
     /// CONNECT would make an open proxy.
     #[error("CONNECT is refused")]
     Connect,
@@ -40,6 +43,7 @@ impl BadMessage {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Coding => StatusCode::NOT_IMPLEMENTED,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -103,10 +107,8 @@ pub enum RequestError {
     #[error("no endpoint of {0} is ready")]
     NoEndpoint(String),
     /// Nothing could be sent: no connection.
-    #[error("could not connect to {to}: {why}")]
+    #[error("{why}")]
     Connect {
-        /// Endpoint or address.
-        to: String,
         /// What the connector said.
         why: String,
     },

@@ -89,15 +89,7 @@ pub fn collapse_length(headers: &mut HeaderMap, length: Length) {
     }
 }
 
-/// Says `content-length: 0` where a receiver over HTTP/1 would otherwise expect a body or wonder.
-pub fn say_empty_request(headers: &mut HeaderMap, method: &Method) {
-    let expected = [Method::POST, Method::PUT, Method::PATCH].contains(method);
-    if expected && !headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-}
-
-/// The same for a response.
+/// Says `content-length: 0` where an HTTP/1 client would otherwise wait for the end of the connection.
 pub fn say_empty_response(headers: &mut HeaderMap, status: StatusCode, method: &Method) {
     if !has_no_body(status, method) && !headers.contains_key(header::CONTENT_LENGTH) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -163,6 +163,10 @@ pub fn put_request(out: &mut BytesMut, request: &Request, chunked: bool) {
         put_field(out, b"host", authority.as_str().as_bytes());
     }
     put_fields(out, &request.headers);
+    let empty = request.length == Length::Empty && !request.headers.contains_key(header::CONTENT_LENGTH);
+    if empty && [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
+        put_field(out, b"content-length", b"0");
+    }
     if let Some(upgrade) = &request.upgrade {
         put_field(out, b"connection", b"upgrade");
         put_field(out, b"upgrade", upgrade.as_bytes());

@@ -1,12 +1,32 @@
 //! The life of a request.
 //!
 //! `head`, `framing`, `chunked` and `hop` are pure: bytes to messages and back, and what may pass a hop.
+//! `h1` and `h2stream` put them on connections; `server1` and `server2` take requests from clients; `forward` is
+//! the way of one request; `open`, `pool` and `link` find it a connection; `pump` moves the bodies.
 
 pub mod chunked;
+mod coalesce;
+mod deadline;
+mod delivery;
 pub mod error;
+mod forward;
 pub mod framing;
+pub mod h1;
+mod h2stream;
 pub mod head;
 pub mod hop;
+mod limits;
+mod link;
+mod open;
+mod origin;
+mod outbox;
+mod pool;
+mod pump;
+mod reply;
+mod server1;
+mod server2;
+mod sides;
+mod upgrade;
 
 use bytes::BytesMut;
 
@@ -16,9 +36,16 @@ use crate::worker::Worker;
 
 /// Connections of one worker to endpoints and to the application.
 #[derive(Default)]
-pub struct Pools {}
+pub struct Pools {
+    idle: pool::Idle,
+    links: link::Links,
+}
 
 /// Serves one accepted connection until it ends. `prefix` are bytes that were read from it already.
 pub async fn serve(io: Stream, kind: HttpKind, prefix: BytesMut, downstream: Downstream, worker: Worker) {
-    let _ = (io, kind, prefix, downstream, worker);
+    let origin = origin::Origin::new(worker, downstream, kind);
+    match kind {
+        HttpKind::Http1 => server1::serve(io, prefix, origin).await,
+        HttpKind::Http2 | HttpKind::Http2ForHttp1 => server2::serve(io, prefix, origin).await,
+    }
 }

@@ -1,0 +1,308 @@
+//! One request: match, pick, send, reply.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use h2::Reason;
+use http::Method;
+use tokio::time::Instant;
+
+use super::deadline::Deadline;
+use super::error::{BadMessage, Broken, RequestError};
+use super::framing::Length;
+use super::head::{Request, Response};
+use super::open::{Attempts, open};
+use super::origin::{Origin, is_grpc};
+use super::pump::{Pump, Side};
+use super::reply;
+use super::sides::{Down, Up};
+use super::upgrade;
+
+/// Longest pause of a client in the middle of its request.
+const BODY_IDLE: Duration = Duration::from_secs(60);
+
+/// What became of a request.
+struct Answer {
+    status: u16,
+    failed: bool,
+}
+
+/// Carries one request and its response. Returns true if an HTTP/1 client may send another.
+pub(super) async fn forward(
+    origin: &Origin,
+    deadline: &mut Deadline,
+    mut down: Down<'_>,
+    mut request: Request,
+) -> bool {
+    let started = Instant::now();
+    let grpc = is_grpc(&request.headers);
+    let mut upload = Pump::upload(request.length == Length::Empty);
+    let answer = match origin.prepare(&mut request) {
+        Err(bad) => Err(bad.into()),
+        Ok(()) if origin.is_mesh() && origin.draining.has_begun() => Err(RequestError::Draining),
+        Ok(()) => carry(origin, deadline, &mut down, &request, &mut upload).await,
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => refuse(origin, &mut down, &error, &request.method, grpc).await,
+    };
+    deadline.after(None);
+    origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
+    match down {
+        Down::H1 { conn, keep_alive, .. } => keep_alive && upload.is_received() && conn.is_read(),
+        Down::H2 { .. } => false,
+    }
+}
+
+async fn carry(
+    origin: &Origin,
+    deadline: &mut Deadline,
+    down: &mut Down<'_>,
+    request: &Request,
+    upload: &mut Pump,
+) -> Result<Answer, RequestError> {
+    let mut attempts = Attempts::default();
+    let (response, up) = loop {
+        match attempt(origin, deadline, down, request, upload, &mut attempts).await {
+            Ok(answered) => break answered,
+            Err(error) if attempts.again(origin, &error, request, upload) => {
+                tracing::debug!(%error, "sent elsewhere");
+                upload.rewind();
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    upload.forget();
+    deadline.after(None);
+    if response.upgrade.is_some() && request.upgrade.is_some() {
+        return upgrade::carry(origin, deadline, down, up, response, &request.method)
+            .await
+            .map(|status| Answer { status, failed: false });
+    }
+    relay(origin, down, up, response, request, upload).await
+}
+
+/// Sends the request to one place, and waits for the head of its response.
+async fn attempt(
+    origin: &Origin,
+    deadline: &mut Deadline,
+    down: &mut Down<'_>,
+    request: &Request,
+    upload: &mut Pump,
+    attempts: &mut Attempts,
+) -> Result<(Response, Up), RequestError> {
+    let mut up = {
+        let mut opening = pin!(open(origin, request, attempts, upload.is_received() && upload.is_sent()));
+        poll_fn(|cx| match (opening.as_mut().poll(cx), down.poll_failed(cx)) {
+            (Poll::Ready(up), _) => Poll::Ready(up),
+            (Poll::Pending, Poll::Ready(gone)) => Poll::Ready(Err(RequestError::ClientGone(gone))),
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+        })
+        .await?
+    };
+    attempts.sent_on(&up);
+    let limit = origin.request_limit(request);
+    deadline.after(if upload.is_received() { limit } else { limit.map(|limit| limit.max(BODY_IDLE)) });
+    match answer(deadline, limit, down, &mut up, upload, &request.method).await {
+        Ok(response) => Ok((response, up)),
+        Err(Stopped::Request(error)) => Err(error),
+        Err(Stopped::Upstream(error)) => Err(up.failed(upload, error)),
+    }
+}
+
+enum Stopped {
+    Request(RequestError),
+    Upstream(Broken),
+}
+
+/// Passes the body and informational responses on until the final response begins.
+async fn answer(
+    deadline: &mut Deadline,
+    limit: Option<Duration>,
+    down: &mut Down<'_>,
+    up: &mut Up,
+    upload: &mut Pump,
+    method: &Method,
+) -> Result<Response, Stopped> {
+    let mut stuck: Option<Broken> = None;
+    poll_fn(|cx| {
+        let before = (upload.bytes, upload.is_received());
+        if stuck.is_none() {
+            match upload.poll(cx, &mut down.half(), &mut up.half()) {
+                Poll::Ready(Err(Side::From(error))) => {
+                    return Poll::Ready(Err(Stopped::Request(RequestError::ClientGone(error))));
+                }
+                Poll::Ready(Err(Side::To(Broken::Bad(bad)))) => {
+                    return Poll::Ready(Err(Stopped::Request(RequestError::Bad(bad))));
+                }
+                // It may have answered before it closed: what it said comes first.
+                Poll::Ready(Err(Side::To(error))) => stuck = Some(error),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        if before != (upload.bytes, upload.is_received()) {
+            deadline.after(if upload.is_received() {
+                limit
+            } else {
+                limit.map(|limit| limit.max(BODY_IDLE))
+            });
+        }
+        loop {
+            match up.poll_response(cx, method) {
+                Poll::Ready(Ok(response)) if is_interim(&response) => {
+                    if let Err(error) = down.inform(response) {
+                        return Poll::Ready(Err(Stopped::Request(RequestError::ClientGone(error))));
+                    }
+                    if let Poll::Ready(Err(error)) = down.half().poll_flush(cx) {
+                        return Poll::Ready(Err(Stopped::Request(RequestError::ClientGone(error))));
+                    }
+                }
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(Stopped::Upstream(
+                        stuck.take().filter(is_reset).unwrap_or(error),
+                    )));
+                }
+                Poll::Pending => break,
+            }
+        }
+        if let Poll::Ready(gone) = down.poll_failed(cx) {
+            return Poll::Ready(Err(Stopped::Request(RequestError::ClientGone(gone))));
+        }
+        if deadline.poll_passed(cx).is_ready() {
+            let slow = !upload.is_received() && upload.is_starved();
+            let error = if slow { RequestError::ClientSlow } else { RequestError::Timeout };
+            return Poll::Ready(Err(Stopped::Request(error)));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// 1xx, but for the switch that ends HTTP.
+fn is_interim(response: &Response) -> bool {
+    response.status.is_informational() && response.upgrade.is_none()
+}
+
+/// A reset says why; the end of the connection that follows does not.
+fn is_reset(error: &Broken) -> bool {
+    matches!(error, Broken::Stream(error) if error.is_reset())
+}
+
+/// Passes the response on, and what is left of the request.
+async fn relay(
+    origin: &Origin,
+    down: &mut Down<'_>,
+    mut up: Up,
+    response: Response,
+    request: &Request,
+    upload: &mut Pump,
+) -> Result<Answer, RequestError> {
+    let status = response.status;
+    let empty = response.length == Length::Empty;
+    let mut failed = status.is_server_error() || grpc_failed(response.headers.get("grpc-status"));
+    if let Down::H1 { keep_alive, .. } = down {
+        *keep_alive &= upload.is_received() && !origin.draining.has_begun();
+    }
+    down.respond(response, &request.method).map_err(RequestError::ClientGone)?;
+    let mut download = if empty { Pump::done() } else { Pump::new() };
+    let mut uploading = true;
+    let broken = poll_fn(|cx| {
+        if uploading {
+            match upload.poll(cx, &mut down.half(), &mut up.half()) {
+                Poll::Ready(Err(Side::From(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(Side::To(_)) | Ok(())) => uploading = false,
+                Poll::Pending => {}
+            }
+        }
+        match download.poll(cx, &mut up.half(), &mut down.half()) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(Side::From(error) | Side::To(error))) => return Poll::Ready(Err(error)),
+            Poll::Pending => {}
+        }
+        down.poll_failed(cx).map(Err)
+    })
+    .await;
+    failed |= download.trailers().is_some_and(|trailers| grpc_failed(trailers.get("grpc-status")));
+    match broken {
+        Ok(()) => up.release(&origin.worker, upload),
+        Err(error) => {
+            tracing::debug!(%error, "response cut short");
+            failed = true;
+            down.abort(error.reason());
+        }
+    }
+    Ok(Answer { status: status.as_u16(), failed })
+}
+
+/// gRPC statuses that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
+/// DATA_LOSS.
+fn grpc_failed(status: Option<&http::HeaderValue>) -> bool {
+    status.is_some_and(|status| [&b"2"[..], b"4", b"12", b"13", b"14", b"15"].contains(&status.as_bytes()))
+}
+
+/// Answers what is no request.
+pub(super) async fn refuse_bad(origin: &Origin, mut down: Down<'_>, bad: BadMessage) {
+    let answer = refuse(origin, &mut down, &bad.into(), &Method::GET, false).await;
+    origin.edge(false).request(answer.status, Duration::ZERO, answer.failed);
+}
+
+/// Answers in the application's place.
+async fn refuse(
+    origin: &Origin,
+    down: &mut Down<'_>,
+    error: &RequestError,
+    method: &Method,
+    grpc: bool,
+) -> Answer {
+    tracing::debug!(%error, "request refused");
+    let status = error.status();
+    if matches!(error, RequestError::ClientGone(broken) if !matches!(broken, Broken::Bad(_))) {
+        down.abort(Reason::CANCEL);
+        // What nginx logs for it: no answer was sent.
+        return Answer { status: 499, failed: false };
+    }
+    let mut send = true;
+    match down {
+        Down::H2 { respond, .. } => {
+            if let Some(reason) = reply::reset_of(error, origin.is_mesh()) {
+                respond.send_reset(reason);
+                send = false;
+            }
+        }
+        // A connection for one upgrade: closing it unanswered is how "never delivered" is said.
+        Down::H1 { keep_alive, .. } if origin.is_mesh() && error.never_delivered() => {
+            *keep_alive = false;
+            send = false;
+        }
+        Down::H1 { keep_alive, .. } => {
+            *keep_alive &= !matches!(error, RequestError::Bad(_) | RequestError::ClientGone(_))
+        }
+    }
+    if send && let Err(error) = answer_with(down, reply::of(error, grpc, method), method).await {
+        tracing::debug!(%error, "the client is gone before it was answered");
+    }
+    Answer { status: status.as_u16(), failed: status.is_server_error() }
+}
+
+async fn answer_with(
+    down: &mut Down<'_>,
+    (response, mut text): (Response, bytes::Bytes),
+    method: &Method,
+) -> Result<(), Broken> {
+    if let Down::H1 { conn, keep_alive, .. } = down {
+        *keep_alive &= conn.is_read();
+    }
+    down.respond(response, method)?;
+    if !text.is_empty() {
+        let mut half = down.half();
+        poll_fn(|cx| half.poll_send(cx, &mut text, true)).await?;
+    }
+    let mut half = down.half();
+    if matches!(half, super::pump::Half::H1(_)) {
+        half.finish(None)?;
+    }
+    poll_fn(|cx| half.poll_flush(cx)).await
+}

@@ -1,0 +1,291 @@
+//! HTTP/2 connections that this sidecar opens: few per destination, many requests on each.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::SendStream;
+use h2::client::{Connection, ResponseFuture, SendRequest};
+use tokio::sync::watch;
+
+use super::coalesce::Coalesced;
+use super::error::{Broken, RequestError};
+use super::limits;
+use crate::cluster::Endpoint;
+use crate::stream::Stream;
+use crate::tls::Alpn;
+use crate::upstream;
+use crate::worker::Worker;
+
+/// Connections to one destination, at most; beyond, requests wait for a free stream.
+const MAX_LINKS: usize = 8;
+/// Connections opened for one request; a peer that ends each at once is as good as none.
+const MAX_OPENED: u32 = 3;
+
+/// Where a link leads.
+#[derive(Clone, Debug)]
+pub(super) enum To {
+    /// A peer's sidecar, or an application over plaintext HTTP/2.
+    Endpoint(Arc<Endpoint>, Alpn),
+    /// The own application.
+    Address(SocketAddr),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Endpoint(u64, Alpn),
+    Address(SocketAddr),
+}
+
+/// Links by destination.
+#[derive(Default)]
+pub(super) struct Links(RefCell<HashMap<Key, Group>>);
+
+#[derive(Default)]
+struct Group {
+    links: Vec<Rc<Link>>,
+    opening: Option<watch::Receiver<Option<Result<(), String>>>>,
+}
+
+struct Link {
+    send: RefCell<SendRequest<Bytes>>,
+    usable: Cell<bool>,
+    active: Cell<usize>,
+}
+
+/// A stream in use; counted until dropped.
+pub(super) struct InUse(Rc<Link>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+    }
+}
+
+/// What a request got: the response to come, and the body to send unless it ended with the head.
+pub(super) type Sent = (ResponseFuture, SendStream<Bytes>, InUse);
+
+impl Links {
+    /// Sends a head over a link to `to`, opening one where needed.
+    ///
+    /// # Errors
+    /// Nothing was sent: no connection, or it ended before.
+    pub async fn send(
+        worker: &Worker,
+        to: &To,
+        limit: Duration,
+        request: http::Request<()>,
+        ended: bool,
+    ) -> Result<Sent, RequestError> {
+        let mut request = Some(request);
+        let mut opened = 0;
+        loop {
+            if let Some(link) = worker.pools().links.free(&to.key(), opened > 0) {
+                let in_use = link.take();
+                let ready = std::future::poll_fn(|cx| link.poll_ready(cx)).await;
+                if ready.is_ok()
+                    && let Some(request) = request.take()
+                {
+                    let sent = link.send.borrow_mut().send_request(request, ended);
+                    let (response, body) = sent.map_err(|error| RequestError::NotDelivered(error.into()))?;
+                    return Ok((response, body, in_use));
+                }
+                link.usable.set(false);
+                worker.pools().links.forget(&to.key(), &link);
+                continue;
+            }
+            let outcome = if opened < MAX_OPENED {
+                open(worker, to, limit).await
+            } else {
+                Err(format!("{to} ends every connection at once"))
+            };
+            outcome.map_err(|why| RequestError::Connect { why })?;
+            opened += 1;
+        }
+    }
+
+    /// A link with a free stream; with `any` the least used one, if there is none.
+    fn free(&self, key: &Key, any: bool) -> Option<Rc<Link>> {
+        let groups = self.0.borrow();
+        let group = groups.get(key)?;
+        let least = group.links.iter().min_by_key(|link| link.active.get())?;
+        let wait = any || group.links.len() >= MAX_LINKS;
+        (wait || least.has_room()).then(|| least.clone())
+    }
+
+    fn forget(&self, key: &Key, link: &Rc<Link>) {
+        let mut groups = self.0.borrow_mut();
+        let Some(group) = groups.get_mut(key) else { return };
+        group.links.retain(|other| !Rc::ptr_eq(other, link));
+        if group.links.is_empty() && group.opening.is_none() {
+            groups.remove(key);
+        }
+    }
+}
+
+impl Link {
+    fn take(self: &Rc<Self>) -> InUse {
+        self.active.set(self.active.get() + 1);
+        InUse(self.clone())
+    }
+
+    fn has_room(&self) -> bool {
+        let most = self.send.borrow().current_max_send_streams();
+        self.active.get() < most.min(limits::MAX_STREAMS as usize)
+    }
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if !self.usable.get() {
+            return Poll::Ready(Err(Broken::Closed));
+        }
+        self.send.borrow_mut().poll_ready(cx).map_err(Broken::Stream)
+    }
+}
+
+/// Opens one more link, or waits for the one that is being opened: a burst of requests makes one connection.
+async fn open(worker: &Worker, to: &To, limit: Duration) -> Result<(), String> {
+    let mut outcome = {
+        let mut groups = worker.pools().links.0.borrow_mut();
+        let group = groups.entry(to.key()).or_default();
+        match &group.opening {
+            Some(opening) => opening.clone(),
+            None => {
+                let (tell, outcome) = watch::channel(None);
+                group.opening = Some(outcome.clone());
+                worker.spawn(run(worker.clone(), to.clone(), limit, tell));
+                outcome
+            }
+        }
+    };
+    let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| "the worker ended".to_owned())?;
+    outcome.clone().unwrap_or(Ok(()))
+}
+
+/// The life of a link.
+async fn run(worker: Worker, to: To, limit: Duration, tell: watch::Sender<Option<Result<(), String>>>) {
+    let key = to.key();
+    let shaken = connect(&worker, &to, limit).await;
+    let opened = {
+        let mut groups = worker.pools().links.0.borrow_mut();
+        let group = groups.entry(key.clone()).or_default();
+        group.opening = None;
+        match shaken {
+            Ok((send, connection, io)) => {
+                let link =
+                    Rc::new(Link { send: RefCell::new(send), usable: Cell::new(true), active: Cell::new(0) });
+                group.links.push(link.clone());
+                tell.send_replace(Some(Ok(())));
+                Some((link, connection, io))
+            }
+            Err(why) => {
+                if group.links.is_empty() {
+                    groups.remove(&key);
+                }
+                tell.send_replace(Some(Err(why)));
+                None
+            }
+        }
+    };
+    if let Some((link, connection, io)) = opened {
+        drive(&worker, &to, link, connection, &io).await;
+    }
+}
+
+type Shaken = (SendRequest<Bytes>, Connection<Coalesced, Bytes>, Coalesced);
+
+async fn connect(worker: &Worker, to: &To, limit: Duration) -> Result<Shaken, String> {
+    let io: Stream = match to {
+        To::Endpoint(endpoint, alpn) => upstream::connect(worker, endpoint, *alpn, limit).await,
+        To::Address(address) => upstream::dial(*address, limit).await,
+    }
+    .map_err(|error| error.to_string())?;
+    let io = Coalesced::new(io, BytesMut::new());
+    let shaken = tokio::time::timeout(limit, handshake(io))
+        .await
+        .map_err(|_| h2::Error::from(h2::Reason::SETTINGS_TIMEOUT));
+    shaken.and_then(|shaken| shaken).map_err(|error| format!("HTTP/2 with {to}: {error}"))
+}
+
+/// Ends when the peer's SETTINGS have come: one that refused our certificate, or speaks no HTTP/2, never got a request.
+async fn handshake(io: Coalesced) -> Result<Shaken, h2::Error> {
+    let (send, mut connection) = limits::client().handshake(io.clone()).await?;
+    std::future::poll_fn(|cx| {
+        let ended = Pin::new(&mut connection).poll(cx);
+        let _written = io.poll_out(cx);
+        match ended {
+            Poll::Ready(ended) => Poll::Ready(ended.and(Err(h2::Reason::NO_ERROR.into()))),
+            Poll::Pending if send.current_max_send_streams() > 0 => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok((send, connection, io))
+}
+
+/// Polls the connection until it ends. When the endpoint is removed the link takes no more requests, and ends
+/// with the last that runs.
+async fn drive(
+    worker: &Worker,
+    to: &To,
+    link: Rc<Link>,
+    mut connection: Connection<Coalesced, Bytes>,
+    io: &Coalesced,
+) {
+    let links = &worker.pools().links;
+    let mut link = Some(link);
+    let mut removed = pin!(to.removed());
+    let mut is_removed = false;
+    let ended = std::future::poll_fn(|cx| {
+        if !is_removed && removed.as_mut().poll(cx).is_ready() {
+            is_removed = true;
+            if let Some(link) = link.take() {
+                link.usable.set(false);
+                links.forget(&to.key(), &link);
+            }
+        }
+        let ended = Pin::new(&mut connection).poll(cx);
+        // An error here is seen by the connection as well, when it next reads or writes.
+        let _written = io.poll_out(cx);
+        ended
+    })
+    .await;
+    if let Some(link) = link {
+        link.usable.set(false);
+        links.forget(&to.key(), &link);
+    }
+    if let Err(error) = ended {
+        tracing::debug!(%to, %error, "HTTP/2 connection ended");
+    }
+}
+
+impl To {
+    fn key(&self) -> Key {
+        match self {
+            Self::Endpoint(endpoint, alpn) => Key::Endpoint(endpoint.id, *alpn),
+            Self::Address(address) => Key::Address(*address),
+        }
+    }
+
+    async fn removed(&self) {
+        match self {
+            Self::Endpoint(endpoint, _) => endpoint.removed().await,
+            Self::Address(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl std::fmt::Display for To {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Endpoint(endpoint, _) => write!(f, "{} at {}", endpoint.workload, endpoint.address),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}

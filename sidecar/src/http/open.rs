@@ -1,0 +1,202 @@
+//! Where a request goes: an endpoint, or the own application, over a connection that is there or a new one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::Method;
+use outrigger_wire::Transport;
+
+use super::error::{Broken, RequestError};
+use super::h1::Conn;
+use super::h2stream::H2Stream;
+use super::head::Request;
+use super::link::{Links, To};
+use super::origin::Origin;
+use super::pump::Pump;
+use super::sides::{self, Up};
+use crate::cluster::{Endpoint, Picked, Tried};
+use crate::downstream::{Destination, HttpKind};
+use crate::stream::Stream;
+use crate::tls::Alpn;
+use crate::upstream::{self, ConnectError};
+
+/// To connect where no cluster says how long it may take.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait for an endpoint where a request has no limit of its own.
+const HOLD: Duration = Duration::from_secs(10);
+/// Times that a request goes to a destination that is only one.
+const MAX_SAME: u32 = 3;
+
+/// What was tried for one request.
+#[derive(Default)]
+pub(super) struct Attempts {
+    tried: Tried,
+    picked: Option<Picked>,
+    /// Take a new connection.
+    fresh: bool,
+    reused: bool,
+    repeated: bool,
+    count: u32,
+}
+
+impl Attempts {
+    /// The request is on its way.
+    pub fn sent_on(&mut self, up: &Up) {
+        self.reused = up.was_reused();
+    }
+
+    /// True if the request may be sent once more, by what is known of the last attempt.
+    pub fn again(&mut self, origin: &Origin, error: &RequestError, request: &Request, upload: &Pump) -> bool {
+        self.count += 1;
+        if upload.kept().is_none() || request.upgrade.is_some() && upload.bytes > 0 {
+            return false;
+        }
+        let many = matches!(origin.downstream.destination, Destination::Cluster { .. });
+        match error {
+            RequestError::Connect { .. } if many => self.elsewhere(),
+            RequestError::NotDelivered(_) if many => {
+                if let Some(picked) = &self.picked {
+                    picked.endpoint.failed();
+                }
+                self.elsewhere()
+            }
+            RequestError::NotDelivered(_) => {
+                self.fresh = true;
+                self.count < MAX_SAME
+            }
+            RequestError::Upstream(broken) => {
+                // RFC 9110 section 9.2.2: idempotent methods may be repeated when a connection that was kept
+                // alive breaks; once.
+                let again = self.reused && !self.repeated && is_idempotent(&request.method) && is_end(broken);
+                self.repeated = true;
+                self.fresh = true;
+                again
+            }
+            _ => false,
+        }
+    }
+
+    fn elsewhere(&mut self) -> bool {
+        if let Some(picked) = self.picked.take() {
+            self.tried.add(&picked.endpoint);
+            return true;
+        }
+        false
+    }
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
+}
+
+/// The connection ended; a reset of the stream alone is an answer.
+fn is_end(broken: &Broken) -> bool {
+    match broken {
+        Broken::Closed | Broken::Io(_) => true,
+        Broken::Stream(error) => error.is_io(),
+        Broken::Bad(_) => false,
+    }
+}
+
+/// Sends the head of a request; `ended` when there is no body.
+///
+/// # Errors
+/// Nothing was sent.
+pub(super) async fn open(
+    origin: &Origin,
+    request: &Request,
+    attempts: &mut Attempts,
+    ended: bool,
+) -> Result<Up, RequestError> {
+    let worker = &origin.worker;
+    attempts.picked = None;
+    let (cluster, picked) = match &origin.downstream.destination {
+        Destination::Cluster { cluster, .. } => {
+            let hold = origin.request_limit(request).unwrap_or(HOLD);
+            (cluster, worker.pick(cluster, &mut attempts.tried, hold).await)
+        }
+        Destination::Endpoint { cluster, workload } => (cluster, worker.pick_named(cluster, workload)),
+        Destination::Application(address) | Destination::Passthrough(address) => {
+            return to_application(origin, request, *address, attempts.fresh, ended).await;
+        }
+    };
+    let picked = picked.map_err(|why| RequestError::NoEndpoint(format!("{cluster} ({why})")))?;
+    let limit = worker.generation().clusters.get(cluster).map_or(CONNECT, |cluster| cluster.connect_timeout);
+    let endpoint = picked.endpoint.clone();
+    attempts.picked = Some(picked);
+    to_endpoint(origin, request, endpoint, limit, attempts.fresh, ended).await
+}
+
+async fn to_endpoint(
+    origin: &Origin,
+    request: &Request,
+    endpoint: Arc<Endpoint>,
+    limit: Duration,
+    fresh: bool,
+    ended: bool,
+) -> Result<Up, RequestError> {
+    let worker = &origin.worker;
+    let alpn = match (endpoint.transport, origin.kind) {
+        (_, HttpKind::Http2) => Alpn::H2,
+        (Transport::Mesh, _) if request.upgrade.is_none() => Alpn::H2ForHttp1,
+        (Transport::Mesh, _) => {
+            let io = upstream::connect(worker, &endpoint, Alpn::Http1, limit).await.map_err(refused)?;
+            return Ok(new(io, request, None));
+        }
+        (Transport::Plaintext, _) => {
+            if let Some(up) = idle(origin, request, endpoint.address, fresh) {
+                return Ok(up);
+            }
+            let io = upstream::connect(worker, &endpoint, Alpn::Http1, limit).await.map_err(refused)?;
+            return Ok(new(io, request, Some(endpoint.address)));
+        }
+    };
+    over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, ended).await
+}
+
+async fn to_application(
+    origin: &Origin,
+    request: &Request,
+    address: SocketAddr,
+    fresh: bool,
+    ended: bool,
+) -> Result<Up, RequestError> {
+    if origin.kind == HttpKind::Http2 {
+        return over_link(origin, request, &To::Address(address), CONNECT, ended).await;
+    }
+    if let Some(up) = idle(origin, request, address, fresh) {
+        return Ok(up);
+    }
+    let io = upstream::dial(address, CONNECT).await.map_err(refused)?;
+    Ok(new(io, request, Some(address)))
+}
+
+fn idle(origin: &Origin, request: &Request, address: SocketAddr, fresh: bool) -> Option<Up> {
+    if fresh || request.upgrade.is_some() {
+        return None;
+    }
+    let conn = origin.worker.pools().idle.take(address)?;
+    Some(Up::start(Box::new(conn), request, Some(address), true))
+}
+
+fn new(io: Stream, request: &Request, park: Option<SocketAddr>) -> Up {
+    Up::start(Box::new(Conn::new(io, BytesMut::new())), request, park, false)
+}
+
+async fn over_link(
+    origin: &Origin,
+    request: &Request,
+    to: &To,
+    limit: Duration,
+    ended: bool,
+) -> Result<Up, RequestError> {
+    let (response, send, in_use) =
+        Links::send(&origin.worker, to, limit, sides::h2_request(request), ended).await?;
+    Ok(Up::H2 { response, stream: H2Stream { recv: None, send: (!ended).then_some(send) }, in_use })
+}
+
+fn refused(error: ConnectError) -> RequestError {
+    RequestError::Connect { why: error.to_string() }
+}

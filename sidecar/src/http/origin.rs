@@ -1,0 +1,146 @@
+//! What all requests of one accepted connection have in common.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use outrigger_lifecycle::Draining;
+use outrigger_wire::{Timeouts, Transport};
+
+use super::error::BadMessage;
+use super::head::Request;
+use super::hop;
+use crate::downstream::{Destination, Direction, Downstream, HttpKind};
+use crate::telemetry::{Carried, Edge, EdgeKey};
+use crate::worker::Worker;
+
+/// An accepted connection.
+pub(super) struct Origin {
+    pub worker: Worker,
+    pub downstream: Downstream,
+    pub kind: HttpKind,
+    pub draining: Draining,
+    http: OnceCell<Arc<Edge>>,
+    grpc: OnceCell<Arc<Edge>>,
+}
+
+impl Origin {
+    pub fn new(worker: Worker, downstream: Downstream, kind: HttpKind) -> Self {
+        let draining = worker.draining();
+        Self { worker, downstream, kind, draining, http: OnceCell::new(), grpc: OnceCell::new() }
+    }
+
+    /// A peer's sidecar is at the other end: it understands "never delivered".
+    pub fn is_mesh(&self) -> bool {
+        self.downstream.direction == Direction::Inbound && self.downstream.identity.is_some()
+    }
+
+    /// Counters of the traffic it belongs to.
+    pub fn edge(&self, grpc: bool) -> &Edge {
+        let (cell, carried) = if grpc { (&self.grpc, Carried::Grpc) } else { (&self.http, Carried::Http) };
+        cell.get_or_init(|| self.worker.telemetry().edge(&self.edge_key(carried)))
+    }
+
+    fn edge_key(&self, carried: Carried) -> EdgeKey {
+        let down = &self.downstream;
+        let (peer, mtls) = match (&down.destination, &down.identity) {
+            (_, Some(id)) => (format!("{}.{}", id.service(), id.namespace()), true),
+            (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, None) => {
+                let generation = self.worker.generation();
+                let found = generation.clusters.get(cluster);
+                let plaintext = |m: &crate::cluster::Member| m.endpoint.transport == Transport::Plaintext;
+                let mtls = found.is_none_or(|c| c.members.is_empty() || !c.members.iter().any(plaintext));
+                (found.map_or_else(|| cluster.clone(), |c| c.service.clone()), mtls)
+            }
+            (Destination::Application(_), None) => ("unknown".to_owned(), false),
+            (Destination::Passthrough(_), None) => ("passthrough".to_owned(), false),
+        };
+        EdgeKey { direction: down.direction, peer, port: down.port, mtls, carried }
+    }
+
+    /// From the head sent to the response's head; none where nobody set a limit.
+    pub fn request_limit(&self, request: &Request) -> Option<Duration> {
+        if is_grpc(&request.headers) {
+            // A stream of events may be silent for hours before its first; the caller's own deadline counts.
+            return request.headers.get("grpc-timeout").and_then(grpc_timeout);
+        }
+        self.timeouts().map(|t| t.request_ms).filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
+    /// No byte on an upgraded connection.
+    pub fn idle_limit(&self) -> Option<Duration> {
+        let ms = self.timeouts().unwrap_or_default().idle_ms;
+        (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
+    fn timeouts(&self) -> Option<Timeouts> {
+        match &self.downstream.destination {
+            Destination::Cluster { timeouts, .. } => Some(*timeouts),
+            Destination::Endpoint { .. } => Some(Timeouts::default()),
+            Destination::Application(_) | Destination::Passthrough(_) => None,
+        }
+    }
+
+    /// Makes a request ready to be sent on.
+    ///
+    /// # Errors
+    /// CONNECT, or an HTTP/2 head whose authority and `host` differ.
+    pub fn prepare(&self, request: &mut Request) -> Result<(), BadMessage> {
+        if request.method == http::Method::CONNECT {
+            return Err(BadMessage::Connect);
+        }
+        let mut hosts = request.headers.get_all(header::HOST).iter();
+        match (request.uri.authority(), hosts.next(), hosts.next()) {
+            (_, _, Some(_)) => return Err(BadMessage::Malformed("host: more than one")),
+            (Some(authority), Some(host), None) if authority.as_str().as_bytes() != host.as_bytes() => {
+                return Err(BadMessage::Malformed("host: differs from :authority"));
+            }
+            (Some(authority), ..) if authority.as_str().contains('@') => {
+                return Err(BadMessage::Malformed(":authority"));
+            }
+            (None, None, None) => self.name_host(&mut request.headers),
+            _ => {}
+        }
+        if self.downstream.direction == Direction::Inbound {
+            let Downstream { remote, identity, .. } = &self.downstream;
+            let authority = request.uri.authority().map(http::uri::Authority::as_str);
+            hop::tell_application(&mut request.headers, authority, remote.ip(), identity.as_ref());
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 section 3.2: HTTP/1.0 need not say whom it calls, but what we send on must.
+    fn name_host(&self, headers: &mut HeaderMap) {
+        let name = match &self.downstream.destination {
+            Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. } => cluster.clone(),
+            Destination::Application(address) | Destination::Passthrough(address) => address.to_string(),
+        };
+        if let Ok(name) = HeaderValue::from_str(&name) {
+            headers.insert(header::HOST, name);
+        }
+    }
+}
+
+/// `application/grpc` and its variants, not `application/grpc-web`.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let rest = kind.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// gRPC over HTTP/2: up to 8 digits and a unit.
+fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok().filter(|n| *n < 100_000_000)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}

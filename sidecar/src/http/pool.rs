@@ -1,0 +1,85 @@
+//! Idle HTTP/1.1 connections to the application, last used first.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::h1::Conn;
+use crate::worker::Worker;
+
+/// How long a connection may be idle where the application does not say: servers close after 5 s as a rule.
+const IDLE: Duration = Duration::from_secs(4);
+/// Longest that is believed of `Keep-Alive: timeout=`.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// Idle connections kept per address.
+const MAX_PER_ADDRESS: usize = 256;
+/// Between two looks at what has been idle for too long.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Idle connections by address.
+#[derive(Default)]
+pub(super) struct Idle {
+    by_address: RefCell<HashMap<SocketAddr, Vec<Parked>>>,
+    sweeping: Cell<bool>,
+}
+
+struct Parked {
+    conn: Conn,
+    until: Instant,
+}
+
+impl Idle {
+    /// A connection that was used before and still looks open.
+    pub fn take(&self, address: SocketAddr) -> Option<Conn> {
+        let mut by_address = self.by_address.borrow_mut();
+        let parked = by_address.get_mut(&address)?;
+        while let Some(mut last) = parked.pop() {
+            if last.until > Instant::now() && last.conn.is_quiet() {
+                return Some(last.conn);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection; `seconds` is what the application says it keeps it for.
+    pub fn park(worker: &Worker, address: SocketAddr, mut conn: Conn, seconds: Option<u64>) {
+        let said = seconds.map(|s| Duration::from_secs(s).saturating_sub(SWEEP).min(MAX_IDLE));
+        let until = Instant::now() + said.unwrap_or(IDLE);
+        conn.rest();
+        let idle = &worker.pools().idle;
+        let mut by_address = idle.by_address.borrow_mut();
+        let parked = by_address.entry(address).or_default();
+        if parked.len() < MAX_PER_ADDRESS {
+            parked.push(Parked { conn, until });
+        }
+        drop(by_address);
+        if !idle.sweeping.replace(true) {
+            worker.spawn(sweep(worker.clone()));
+        }
+    }
+
+    /// Closes what is late; false when nothing is left.
+    fn close_late(&self) -> bool {
+        let now = Instant::now();
+        let mut by_address = self.by_address.borrow_mut();
+        by_address.retain(|_, parked| {
+            parked.retain(|p| p.until > now);
+            !parked.is_empty()
+        });
+        !by_address.is_empty()
+    }
+}
+
+async fn sweep(worker: Worker) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let idle = &worker.pools().idle;
+        if worker.draining().has_begun() || !idle.close_late() {
+            idle.sweeping.set(false);
+            return;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! An HTTP/1 client's connection: requests one after the other, in their order.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::Version;
+
+use super::deadline::Deadline;
+use super::error::{BadMessage, Broken};
+use super::forward::{self, forward};
+use super::h1::Conn;
+use super::head::{Request, Wire};
+use super::origin::Origin;
+use super::sides::Down;
+use crate::stream::Stream;
+
+/// From the first byte of a head to its end.
+const HEAD: Duration = Duration::from_secs(10);
+/// Between two requests.
+const IDLE: Duration = Duration::from_secs(120);
+/// After the last response: for the client to read it and close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves the connection until it ends.
+pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
+    let _waited_for = origin.draining.guard();
+    let mut conn = Conn::new(io, prefix);
+    let mut deadline = Deadline::default();
+    let mut draining = origin.draining.clone();
+    let mut draining = pin!(draining.begun());
+    let open = loop {
+        match next(&mut conn, &mut deadline, draining.as_mut()).await {
+            Next::Request(request, wire) => {
+                let keep_alive = wire.keep_alive && !origin.draining.has_begun();
+                let down = Down::H1 { conn: &mut conn, wire, keep_alive };
+                if !forward(&origin, &mut deadline, down, request).await {
+                    break true;
+                }
+                conn.rest();
+            }
+            Next::Bad(bad) => {
+                refuse(&mut conn, &origin, bad).await;
+                break true;
+            }
+            Next::End => break false,
+        }
+    };
+    if open {
+        let _bounded = tokio::time::timeout(LINGER, conn.linger()).await;
+    }
+}
+
+#[allow(clippy::large_enum_variant, reason = "lives for a moment, on the stack")]
+enum Next {
+    Request(Request, Wire),
+    Bad(BadMessage),
+    End,
+}
+
+async fn next(
+    conn: &mut Conn,
+    deadline: &mut Deadline,
+    mut draining: Pin<&mut impl Future<Output = ()>>,
+) -> Next {
+    let mut idle = conn.is_idle();
+    deadline.after(Some(if idle { IDLE } else { HEAD }));
+    poll_fn(|cx| {
+        match conn.poll_request(cx) {
+            Poll::Ready(Ok(Some((request, wire)))) => return Poll::Ready(Next::Request(request, wire)),
+            Poll::Ready(Err(Broken::Bad(bad))) => return Poll::Ready(Next::Bad(bad)),
+            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Next::End),
+            Poll::Pending => {}
+        }
+        if idle && !conn.is_idle() {
+            idle = false;
+            deadline.after(Some(HEAD));
+        }
+        if deadline.poll_passed(cx).is_ready() {
+            return Poll::Ready(if idle { Next::End } else { Next::Bad(BadMessage::Slow) });
+        }
+        if idle && draining.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Next::End);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Answers what is no request.
+async fn refuse(conn: &mut Conn, origin: &Origin, bad: BadMessage) {
+    let wire = Wire { version: Version::HTTP_11, keep_alive: false, keep_alive_seconds: None };
+    let down = Down::H1 { conn, wire, keep_alive: false };
+    forward::refuse_bad(origin, down, bad).await;
+}

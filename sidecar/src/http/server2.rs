@@ -1,0 +1,86 @@
+//! An HTTP/2 client's connection: a task per stream.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::server::{Connection, SendResponse};
+
+use super::coalesce::Coalesced;
+use super::deadline::Deadline;
+use super::forward::forward;
+use super::framing;
+use super::h2stream::H2Stream;
+use super::head::Request;
+use super::limits;
+use super::origin::Origin;
+use super::sides::Down;
+use crate::stream::Stream;
+
+/// From the connection's first byte to the client's SETTINGS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Serves the connection until it ends.
+pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
+    let _waited_for = origin.draining.guard();
+    let io = Coalesced::new(io, prefix);
+    let origin = Rc::new(origin);
+    match tokio::time::timeout(HANDSHAKE, handshake(&io, &origin)).await {
+        Ok(Ok(connection)) => drive(connection, &io, &origin).await,
+        Ok(Err(error)) => tracing::debug!(%error, "HTTP/2 handshake failed"),
+        Err(_) => tracing::debug!("no HTTP/2 handshake in time"),
+    }
+}
+
+async fn handshake(io: &Coalesced, origin: &Origin) -> Result<Connection<Coalesced, Bytes>, h2::Error> {
+    let mut shaking = pin!(limits::server(origin.is_mesh()).handshake(io.clone()));
+    poll_fn(|cx| {
+        let shaken = shaking.as_mut().poll(cx);
+        let _written = io.poll_out(cx);
+        shaken
+    })
+    .await
+}
+
+async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, origin: &Rc<Origin>) {
+    let mut draining = origin.draining.clone();
+    let mut draining = pin!(draining.begun());
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && draining.as_mut().poll(cx).is_ready() {
+            told = true;
+            connection.graceful_shutdown();
+        }
+        let ended = loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let task = stream(origin.clone(), request, respond);
+                    origin.worker.spawn(task);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "HTTP/2 connection broke");
+                    break Poll::Ready(());
+                }
+                Poll::Ready(None) => break Poll::Ready(()),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        // An error here is seen by the connection as well, when it next reads or writes.
+        let _written = io.poll_out(cx);
+        ended
+    })
+    .await;
+}
+
+async fn stream(origin: Rc<Origin>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let (head, recv) = request.into_parts();
+    let length = framing::of_stream(&head.headers, recv.is_end_stream());
+    let request =
+        Request { method: head.method, uri: head.uri, headers: head.headers, length, upgrade: None };
+    let down = Down::H2 { respond, stream: H2Stream { recv: Some(recv), send: None } };
+    forward(&origin, &mut Deadline::default(), down, request).await;
+}

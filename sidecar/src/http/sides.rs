@@ -1,0 +1,231 @@
+//! The two sides of an exchange, whatever they speak.
+
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::client::ResponseFuture;
+use h2::server::SendResponse;
+use http::{Method, StatusCode, Version};
+
+use super::delivery;
+use super::error::{Broken, RequestError};
+use super::framing::{self, Length};
+use super::h1::Conn;
+use super::h2stream::H2Stream;
+use super::head::{Request, Response, Wire};
+use super::link::InUse;
+use super::pool::Idle;
+use super::pump::{Half, Pump};
+use crate::worker::Worker;
+
+/// The side that asked.
+pub(super) enum Down<'a> {
+    /// HTTP/1.
+    H1 {
+        /// Its connection.
+        conn: &'a mut Conn,
+        /// How the client spoke.
+        wire: Wire,
+        /// The connection may live on.
+        keep_alive: bool,
+    },
+    /// HTTP/2.
+    H2 {
+        /// Where the head goes.
+        respond: SendResponse<Bytes>,
+        /// The bodies.
+        stream: H2Stream,
+    },
+}
+
+impl Down<'_> {
+    /// Passes an informational response on.
+    pub fn inform(&mut self, response: Response) -> Result<(), Broken> {
+        match self {
+            // RFC 9110 section 15.2: HTTP/1.0 has none.
+            Self::H1 { wire, .. } if wire.version == Version::HTTP_10 => {}
+            Self::H1 { conn, .. } => conn.inform(&response),
+            Self::H2 { respond, .. } => respond.send_informational(h2_response(response))?,
+        }
+        Ok(())
+    }
+
+    /// Sends the head of the final response.
+    pub fn respond(&mut self, mut response: Response, method: &Method) -> Result<(), Broken> {
+        match self {
+            Self::H1 { conn, wire, keep_alive } => {
+                if response.length == Length::Empty && response.upgrade.is_none() {
+                    framing::say_empty_response(&mut response.headers, response.status, method);
+                }
+                *keep_alive = conn.start_response(&response, *wire, *keep_alive);
+            }
+            Self::H2 { respond, stream } => {
+                let ended = response.length == Length::Empty;
+                let send = respond.send_response(h2_response(response), ended)?;
+                stream.send = (!ended).then_some(send);
+            }
+        }
+        Ok(())
+    }
+
+    /// Its bodies.
+    pub fn half(&mut self) -> Half<'_> {
+        match self {
+            Self::H1 { conn, .. } => Half::H1(conn),
+            Self::H2 { stream, .. } => Half::H2(stream),
+        }
+    }
+
+    /// Resolves when nobody waits for the response any more.
+    pub fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        match self {
+            Self::H1 { conn, .. } => conn.poll_failed(cx),
+            Self::H2 { stream, .. } if stream.send.is_some() => stream.poll_failed(cx),
+            Self::H2 { respond, .. } => Poll::Ready(match ready!(respond.poll_reset(cx)) {
+                Ok(reason) => Broken::Stream(reason.into()),
+                Err(error) => error.into(),
+            }),
+        }
+    }
+
+    /// Breaks off, so that the client sees that the response is not whole.
+    pub fn abort(&mut self, reason: Reason) {
+        match self {
+            Self::H1 { conn, keep_alive, .. } => {
+                *keep_alive = false;
+                conn.io().reset_on_close();
+            }
+            Self::H2 { stream, .. } if stream.send.is_some() => stream.reset(reason),
+            Self::H2 { respond, .. } => respond.send_reset(reason),
+        }
+    }
+}
+
+fn h2_response(response: Response) -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = response.status;
+    *head.headers_mut() = response.headers;
+    head
+}
+
+/// A request head as the `h2` crate wants it: without an authority it is one that came from HTTP/1.
+pub(super) fn h2_request(request: &Request) -> http::Request<()> {
+    let mut head = http::Request::new(());
+    *head.method_mut() = request.method.clone();
+    *head.uri_mut() = request.uri.clone();
+    *head.headers_mut() = request.headers.clone();
+    let from_h1 = request.uri.authority().is_none();
+    *head.version_mut() = if from_h1 { Version::HTTP_11 } else { Version::HTTP_2 };
+    head
+}
+
+/// The side that answers, with a request on it.
+pub(super) enum Up {
+    /// HTTP/1.
+    H1 {
+        /// Its connection.
+        conn: Box<Conn>,
+        /// Where it may be parked.
+        park: Option<SocketAddr>,
+        /// Another request was on it before.
+        reused: bool,
+        /// Bytes written before this request.
+        start: u64,
+        /// How the application spoke.
+        wire: Option<Wire>,
+    },
+    /// HTTP/2.
+    H2 {
+        /// The head to come.
+        response: ResponseFuture,
+        /// The bodies.
+        stream: H2Stream,
+        /// Its place on the connection.
+        #[allow(dead_code, reason = "only its drop matters")]
+        in_use: InUse,
+    },
+}
+
+impl Up {
+    /// Starts a request on an HTTP/1 connection.
+    pub fn start(mut conn: Box<Conn>, request: &Request, park: Option<SocketAddr>, reused: bool) -> Self {
+        let start = conn.written();
+        conn.start_request(request);
+        Self::H1 { conn, park, reused, start, wire: None }
+    }
+
+    /// The next response: an informational one, or the final one.
+    pub fn poll_response(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<Response, Broken>> {
+        match self {
+            Self::H1 { conn, wire, .. } => {
+                let (response, said) = ready!(conn.poll_response(cx, method))?;
+                *wire = Some(said);
+                Poll::Ready(Ok(response))
+            }
+            Self::H2 { response, stream, .. } => {
+                if let Poll::Ready(Some(informational)) = response.poll_informational(cx) {
+                    return Poll::Ready(Ok(from_h2(informational?.into_parts().0, true)));
+                }
+                let (head, recv) = ready!(std::pin::Pin::new(response).poll(cx))?.into_parts();
+                let response = from_h2(head, recv.is_end_stream());
+                stream.recv = Some(recv);
+                Poll::Ready(Ok(response))
+            }
+        }
+    }
+
+    /// Its bodies.
+    pub fn half(&mut self) -> Half<'_> {
+        match self {
+            Self::H1 { conn, .. } => Half::H1(conn),
+            Self::H2 { stream, .. } => Half::H2(stream),
+        }
+    }
+
+    /// What an error before the response means.
+    pub fn failed(&self, upload: &Pump, error: Broken) -> RequestError {
+        let undelivered = match (self, &error) {
+            (_, Broken::Bad(bad)) => return RequestError::BadResponse(*bad),
+            // An application that answered, if only in part, has read the request.
+            (Self::H1 { conn, wire, start, .. }, _) => {
+                wire.is_none()
+                    && conn.is_idle()
+                    && delivery::never_delivered(conn, *start, upload.is_sent(), &error)
+            }
+            (Self::H2 { .. }, Broken::Stream(error)) => {
+                // GOAWAY reaches a stream only if its id is above the last that the peer took on.
+                let refused = error.reason() == Some(Reason::REFUSED_STREAM) && error.is_reset();
+                error.is_remote() && (refused || error.is_go_away())
+            }
+            (Self::H2 { .. }, Broken::Closed | Broken::Io(_)) => false,
+        };
+        if undelivered { RequestError::NotDelivered(error) } else { RequestError::Upstream(error) }
+    }
+
+    /// The connection had carried requests before this one, so its end may have nothing to do with this one.
+    pub fn was_reused(&self) -> bool {
+        matches!(self, Self::H1 { reused: true, .. } | Self::H2 { .. })
+    }
+
+    /// The exchange ended well: keeps the connection if another request may follow.
+    pub fn release(self, worker: &Worker, upload: &Pump) {
+        if let Self::H1 { conn, park: Some(address), wire: Some(wire), .. } = self
+            && wire.keep_alive
+            && upload.is_sent()
+            && conn.is_read()
+            && conn.is_idle()
+        {
+            Idle::park(worker, address, *conn, wire.keep_alive_seconds);
+        }
+    }
+}
+
+fn from_h2(head: http::response::Parts, ended: bool) -> Response {
+    let length = framing::of_stream(&head.headers, ended);
+    // RFC 9113 section 8.6: HTTP/2 has no 101.
+    let status =
+        if head.status == StatusCode::SWITCHING_PROTOCOLS { StatusCode::BAD_GATEWAY } else { head.status };
+    Response { status, headers: head.headers, length, upgrade: None }
+}

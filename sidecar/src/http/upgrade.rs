@@ -1,0 +1,84 @@
+//! After 101: bytes both ways, each half closing by itself.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use h2::Reason;
+use http::Method;
+
+use super::deadline::Deadline;
+use super::error::{BadMessage, Broken, RequestError};
+use super::h1::Conn;
+use super::head::Response;
+use super::origin::Origin;
+use super::pump::{Half, Pump};
+use super::sides::{Down, Up};
+
+/// Passes a 101 on and carries what follows; returns its status when both halves have ended.
+///
+/// # Errors
+/// One of the sides does not speak HTTP/1, which alone can switch.
+pub(super) async fn carry(
+    origin: &Origin,
+    deadline: &mut Deadline,
+    down: &mut Down<'_>,
+    up: Up,
+    response: Response,
+    method: &Method,
+) -> Result<u16, RequestError> {
+    let status = response.status.as_u16();
+    down.respond(response, method).map_err(RequestError::ClientGone)?;
+    let (Down::H1 { conn: client, keep_alive, .. }, Up::H1 { conn: mut application, .. }) = (down, up) else {
+        return Err(RequestError::BadResponse(BadMessage::Malformed("status: 101 over HTTP/2")));
+    };
+    *keep_alive = false;
+    client.switch();
+    application.switch();
+    if let Err(error) = tunnel(origin, deadline, client, &mut application).await {
+        tracing::debug!(%error, "upgraded connection broke");
+        client.io().reset_on_close();
+        application.io().reset_on_close();
+    }
+    Ok(status)
+}
+
+async fn tunnel(
+    origin: &Origin,
+    deadline: &mut Deadline,
+    client: &mut Conn,
+    application: &mut Conn,
+) -> Result<(), Broken> {
+    let (mut out, mut back) = (Pump::new(), Pump::new());
+    let (mut out_ended, mut back_ended) = (false, false);
+    let mut carried = u64::MAX;
+    poll_fn(|cx| {
+        if !out_ended && one_way(cx, &mut out, client, application)?.is_ready() {
+            out_ended = true;
+        }
+        if !back_ended && one_way(cx, &mut back, application, client)?.is_ready() {
+            back_ended = true;
+        }
+        if out_ended && back_ended {
+            return Poll::Ready(Ok(()));
+        }
+        if carried != out.bytes + back.bytes {
+            carried = out.bytes + back.bytes;
+            deadline.after(origin.idle_limit());
+        }
+        deadline.poll_passed(cx).map(|()| Err(Broken::Stream(Reason::CANCEL.into())))
+    })
+    .await
+}
+
+fn one_way(
+    cx: &mut std::task::Context<'_>,
+    pump: &mut Pump,
+    from: &mut Conn,
+    to: &mut Conn,
+) -> Result<Poll<()>, Broken> {
+    match pump.poll(cx, &mut Half::H1(from), &mut Half::H1(to)) {
+        Poll::Pending => Ok(Poll::Pending),
+        Poll::Ready(Err(side)) => Err(side.into_broken()),
+        Poll::Ready(Ok(())) => Ok(to.poll_shutdown(cx)?.map(|()| ())),
+    }
+}
