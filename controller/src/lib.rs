@@ -1,11 +1,16 @@
 //! The controller: sources to snapshot, compile, publish over the control socket.
 
+pub mod admin;
 pub mod attest;
+pub mod board;
 pub mod indices;
 pub mod inject;
 pub mod mesh;
 pub mod problems;
 pub mod proxies;
+pub mod run;
 pub mod scope;
+pub mod settings;
 pub mod source;
 pub mod status;
+pub mod surroundings;

@@ -1,0 +1,208 @@
+//! From what the controller knows to what people read.
+
+use std::collections::BTreeMap;
+
+use outrigger_compile::{identity, ports_of, readiness, service_key};
+use outrigger_model::{Health, Lifecycle, ServiceKey, Snapshot, Workload, WorkloadId};
+use outrigger_wire::Protocol;
+
+use crate::board::Board;
+use crate::mesh::sidecars_of;
+use crate::proxies::Proxy;
+use crate::scope::Scope;
+use crate::source::docker::watch::Seen;
+use crate::status::{Edge, Endpoint, Port, Problem, Service, Sidecar, Source, Status};
+
+/// The whole status.
+pub fn status(board: &Board) -> Status {
+    let seen = board.seen.borrow().clone();
+    let snapshot = board.snapshot.borrow().clone();
+    let proxies = board.proxies.all();
+    let scope = board.scope.get().cloned().unwrap_or_default();
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        scope: board.scope.get().map(Scope::describe).unwrap_or_default(),
+        trust_domain: board.trust_domain.clone(),
+        started: board.started,
+        ready: board.readiness.is_ready(),
+        sources: vec![source(&seen)],
+        services: services(&snapshot),
+        sidecars: sidecars(board, &scope, &seen, &snapshot, &proxies),
+        edges: edges(&snapshot, &proxies),
+        problems: problems(board, &snapshot),
+        injection_gap: board.gaps.summary(),
+        mesh: scope.mesh,
+    }
+}
+
+fn source(seen: &Seen) -> Source {
+    Source {
+        name: "docker".into(),
+        current: seen.current,
+        age_s: seen.listed.map(|listed| listed.elapsed().as_secs()),
+        about: seen.about.clone(),
+        last_error: seen.error.clone(),
+    }
+}
+
+/// A service of one-offs alone is none: nobody can call it.
+fn services(snapshot: &Snapshot) -> Vec<Service> {
+    let mut replicas: BTreeMap<ServiceKey, Vec<&Workload>> = BTreeMap::new();
+    for workload in snapshot.workloads.values().filter(|workload| !workload.one_off) {
+        replicas.entry(service_key(workload)).or_default().push(workload);
+    }
+    replicas.into_iter().map(|(key, replicas)| service(snapshot, key, replicas)).collect()
+}
+
+fn service(snapshot: &Snapshot, key: ServiceKey, mut replicas: Vec<&Workload>) -> Service {
+    replicas.sort_by(|a, b| a.name.cmp(&b.name));
+    let port = |(port, protocol)| Port {
+        port,
+        protocol: protocol_name(protocol),
+        endpoints: replicas.iter().map(|workload| endpoint(workload, port)).collect(),
+    };
+    Service {
+        ports: ports_of(&replicas).into_iter().map(port).collect(),
+        virtual_address: snapshot.indices.get(&key).map(|index| index.loopback().into()),
+        name: key.service,
+        namespace: key.namespace,
+    }
+}
+
+fn endpoint(workload: &Workload, port: u16) -> Endpoint {
+    let reason = readiness(workload, port).err().map(|reason| reason.to_string());
+    let addresses = workload.networks.values();
+    Endpoint {
+        workload: workload.name.clone(),
+        addresses: addresses.map(|at| (at.network.clone(), at.addresses.clone())).collect(),
+        ready: reason.is_none(),
+        reason,
+        lifecycle: match workload.lifecycle {
+            Lifecycle::Running => "running",
+            Lifecycle::Paused => "paused",
+            Lifecycle::Stopping => "stopping",
+            Lifecycle::Stopped => "stopped",
+        },
+        health: match workload.health {
+            Health::Unchecked => "unchecked",
+            Health::Starting => "starting",
+            Health::Healthy => "healthy",
+            Health::Unhealthy => "unhealthy",
+        },
+        version: workload.declared.version.clone(),
+    }
+}
+
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Detect => "detect",
+        Protocol::Http => "http",
+        Protocol::Http2 => "http2",
+        Protocol::Tcp => "tcp",
+    }
+}
+
+fn sidecars(
+    board: &Board,
+    scope: &Scope,
+    seen: &Seen,
+    snapshot: &Snapshot,
+    proxies: &BTreeMap<WorkloadId, Proxy>,
+) -> Vec<Sidecar> {
+    let containers = sidecars_of(&seen.containers, &scope.mesh);
+    let running = snapshot.workloads.values().filter(|w| w.lifecycle != Lifecycle::Stopped);
+    let mut sidecars: Vec<_> = running
+        .map(|workload| {
+            let container = containers.get(&workload.id);
+            let proxy = proxies.get(&workload.id).filter(|proxy| container == Some(&proxy.sidecar));
+            let name = container.and_then(|id| seen.containers.get(id)).map(|found| found.name.clone());
+            sidecar(workload, name, proxy, board.gaps.of(&workload.id))
+        })
+        .collect();
+    sidecars.sort_by(|a, b| a.workload.cmp(&b.workload));
+    sidecars
+}
+
+fn sidecar(
+    workload: &Workload,
+    container: Option<String>,
+    proxy: Option<&Proxy>,
+    gap: Option<u64>,
+) -> Sidecar {
+    let proxy = proxy.cloned().unwrap_or_default();
+    let observed = proxy.observed().unwrap_or_default();
+    let some = |seconds: u64| (seconds != 0).then_some(seconds);
+    let report = proxy.report.as_ref().map(|(report, _)| report);
+    Sidecar {
+        workload: workload.name.clone(),
+        service: service_key(workload).to_string(),
+        container,
+        connected: proxy.connected,
+        ready: observed.ready,
+        certificate_issued: report.and_then(|report| some(report.certificate_issued)),
+        certificate_expires: report.and_then(|report| some(report.certificate_expires)),
+        unmeshed_connections: report.map(|report| report.unmeshed).unwrap_or_default(),
+        report_age_s: proxy.report.as_ref().map(|(_, at)| at.elapsed().as_secs()),
+        listening: observed.listening.into_iter().collect(),
+        injection_gap_ms: gap,
+        version: proxy.version,
+        config_version: proxy.acked,
+        sent_version: proxy.sent,
+        last_nack: proxy.nack,
+    }
+}
+
+/// Counted at the caller; what came from outside the mesh has only a callee.
+fn edges(snapshot: &Snapshot, proxies: &BTreeMap<WorkloadId, Proxy>) -> Vec<Edge> {
+    type Key = (String, String, u16, String, bool);
+    let mut sums: BTreeMap<Key, (u64, u64)> = BTreeMap::new();
+    for (id, proxy) in proxies {
+        let Some(workload) = snapshot.workloads.get(id) else { continue };
+        let own = service_key(workload).to_string();
+        for edge in proxy.report.iter().flat_map(|(report, _)| &report.edges) {
+            let (source, destination) = match (edge.inbound, edge.peer.as_str()) {
+                (false, peer) => (own.clone(), peer.to_owned()),
+                (true, "unknown") => ("unknown".to_owned(), own.clone()),
+                (true, _) => continue,
+            };
+            let port = u16::try_from(edge.port).unwrap_or_default();
+            let sum = sums.entry((source, destination, port, edge.protocol.clone(), edge.mtls)).or_default();
+            *sum = (sum.0.saturating_add(edge.requests), sum.1.saturating_add(edge.errors));
+        }
+    }
+    let edge = |((source, destination, port, protocol, mtls), (requests, errors))| Edge {
+        source,
+        destination,
+        port,
+        protocol,
+        mtls,
+        requests,
+        errors,
+    };
+    sums.into_iter().map(edge).collect()
+}
+
+/// Told problems, and declared ports that nobody listens on although their sidecar has looked.
+fn problems(board: &Board, snapshot: &Snapshot) -> Vec<Problem> {
+    let mut problems = board.problems.all();
+    for workload in snapshot.workloads.values() {
+        if let Err(error) = identity(&snapshot.trust_domain, &service_key(workload)) {
+            let (kind, subject) = ("label", format!("container {}", workload.name));
+            problems.push(Problem { kind, subject, what: error.to_string() });
+        }
+        let Some(observed) = workload.observed.as_ref().filter(|observed| observed.ready) else { continue };
+        if workload.lifecycle != Lifecycle::Running || matches!(workload.health, Health::Starting) {
+            continue;
+        }
+        for port in workload.declared.ports.keys().filter(|port| !observed.listening.contains(port)) {
+            problems.push(Problem {
+                kind: "port",
+                subject: format!("container {}", workload.name),
+                what: format!(
+                    "outrigger.port says {port}, and nothing listens there: start it, or correct the label"
+                ),
+            });
+        }
+    }
+    problems
+}

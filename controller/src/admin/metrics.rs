@@ -1,0 +1,51 @@
+//! `/metrics`, in the Prometheus text format 0.0.4.
+
+use std::fmt::Write;
+
+use super::assemble::status;
+use crate::board::Board;
+
+/// All metrics.
+pub(super) fn text(board: &Board) -> String {
+    let status = status(board);
+    let endpoints =
+        || status.services.iter().flat_map(|service| &service.ports).flat_map(|port| &port.endpoints);
+    let sidecars =
+        |held: fn(&crate::status::Sidecar) -> bool| status.sidecars.iter().filter(|s| held(s)).count();
+    let current = status.sources.iter().filter(|source| source.current).count();
+    let mut out = String::new();
+    let mut gauge = |name: &str, help: &str, value: usize| {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+    };
+    gauge("outrigger_services", "Services of the mesh.", status.services.len());
+    gauge("outrigger_endpoints", "Endpoints, one for each port of each replica.", endpoints().count());
+    gauge("outrigger_endpoints_ready", "Of these, taking traffic.", endpoints().filter(|e| e.ready).count());
+    gauge("outrigger_sidecars", "Workloads that have, or should have, a sidecar.", status.sidecars.len());
+    gauge(
+        "outrigger_sidecars_connected",
+        "Of these, with an open control stream.",
+        sidecars(|s| s.connected),
+    );
+    gauge("outrigger_sidecars_ready", "Of these, serving.", sidecars(|s| s.ready));
+    gauge("outrigger_sources_current", "Sources whose view is whole and current.", current);
+    gauge("outrigger_problems", "What is wrong now; /status says what.", status.problems.len());
+    gap(board, &mut out);
+    out
+}
+
+fn gap(board: &Board, out: &mut String) {
+    let name = "outrigger_injection_gap_seconds";
+    let (buckets, count, sum_ms) = board.gaps.histogram();
+    let seconds = |ms: u64| format!("{}.{:03}", ms / 1_000, ms % 1_000);
+    let mut lines = vec![
+        format!("# HELP {name} From an application's start to its serving sidecar."),
+        format!("# TYPE {name} histogram"),
+    ];
+    lines.extend(buckets.iter().map(|(ms, n)| format!("{name}_bucket{{le=\"{}\"}} {n}", seconds(*ms))));
+    lines.push(format!("{name}_bucket{{le=\"+Inf\"}} {count}"));
+    lines.push(format!("{name}_sum {}", seconds(sum_ms)));
+    lines.push(format!("{name}_count {count}"));
+    out.push_str(&lines.join("\n"));
+    out.push('\n');
+}

@@ -1,0 +1,58 @@
+//! All that the controller knows, in one place for the eyes of people: `status` is assembled from it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use outrigger_lifecycle::Readiness;
+use outrigger_model::Snapshot;
+use tokio::sync::watch;
+
+use crate::inject::gaps::Gaps;
+use crate::problems::Problems;
+use crate::proxies::Proxies;
+use crate::scope::Scope;
+use crate::source::docker::watch::Seen;
+
+/// Clones share.
+#[derive(Clone)]
+pub struct Board {
+    /// Trust domain of every identity.
+    pub trust_domain: String,
+    /// Unix seconds at which the controller started.
+    pub started: u64,
+    /// What is looked at; empty until the own container was found.
+    pub scope: Arc<OnceLock<Scope>>,
+    /// What Docker shows.
+    pub seen: watch::Receiver<Seen>,
+    /// What is published.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// What sidecars say.
+    pub proxies: Proxies,
+    /// What is wrong.
+    pub problems: Problems,
+    /// How long injections took.
+    pub gaps: Gaps,
+    /// What must still happen.
+    pub readiness: Readiness,
+}
+
+impl Board {
+    /// Nothing is known yet.
+    pub fn new(
+        trust_domain: &str,
+        seen: watch::Receiver<Seen>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        Self {
+            trust_domain: trust_domain.to_owned(),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            scope: Arc::default(),
+            seen,
+            snapshot,
+            proxies: Proxies::default(),
+            problems: Problems::default(),
+            gaps: Gaps::default(),
+            readiness: Readiness::default(),
+        }
+    }
+}

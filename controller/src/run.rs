@@ -1,0 +1,142 @@
+//! The life of a controller, from its settings to its end.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+
+use outrigger_lifecycle::{Ended, Tasks};
+use outrigger_model::Snapshot;
+use tokio::sync::watch;
+
+use crate::admin::Admin;
+use crate::board::Board;
+use crate::indices::Indices;
+use crate::inject::Injector;
+use crate::inject::farewell::farewell;
+use crate::inject::template::{TemplateError, Templates};
+use crate::mesh::Mesh;
+use crate::settings::Settings;
+use crate::source::docker::watch::{Seen, watch};
+use crate::surroundings::{Surroundings, SurroundingsError, surroundings};
+
+/// Why a controller could not start, or ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// What the user must set.
+    #[error(transparent)]
+    Surroundings(#[from] SurroundingsError),
+    /// A template that cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The admin address.
+    #[error("cannot listen on {address} ({source}): choose another in OUTRIGGER_ADMIN")]
+    Admin {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The state directory.
+    #[error(
+        "the state directory {path} cannot be made ({source}): mount a volume there, or set OUTRIGGER_STATE"
+    )]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part that should run for ever has ended.
+    #[error("a part of the controller has ended by itself: {0}")]
+    Part(String),
+}
+
+impl RunError {
+    /// 64 for what the user must set, 1 for a failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Surroundings(_) | Self::Template(_) => 64,
+            Self::Admin { .. } | Self::State { .. } | Self::Part(_) => 1,
+        }
+    }
+}
+
+/// Runs until `shutdown` resolves, then waits for sidecars that leave together with it.
+///
+/// # Errors
+/// It cannot start, or a part of it fails.
+pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let mut shutdown = pin!(shutdown);
+    let templates = Templates::load(settings.templates.as_deref())?;
+    let address = settings.admin;
+    let admin = Admin::bind(address).await.map_err(|source| RunError::Admin { address, source })?;
+    let state = settings.state.clone();
+    std::fs::create_dir_all(&state).map_err(|source| RunError::State { path: state.clone(), source })?;
+
+    let (tell_seen, seen) = watch::channel(Seen::default());
+    let (publish, snapshot) = watch::channel(Arc::new(Snapshot::default()));
+    let board = Board::new(&settings.trust_domain, seen.clone(), snapshot);
+    let whole = board.readiness.pending("a whole view of Docker");
+    let mut parts = Tasks::new();
+    parts.spawn("admin", admin.serve(board.clone()));
+
+    let found = tokio::select! {
+        found = surroundings(&settings, &tell_seen) => found?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let scope = board.scope.get_or_init(|| found.scope.clone()).clone();
+    tracing::info!(mesh = scope.mesh, scope = scope.describe(), "found my place");
+
+    parts.spawn("docker", watch(settings.docker_host.clone(), scope.clone(), tell_seen));
+    let mesh = Mesh {
+        scope: scope.clone(),
+        trust_domain: settings.trust_domain.clone(),
+        indices: Indices::load(&state),
+        problems: board.problems.clone(),
+        proxies: board.proxies.clone(),
+    };
+    parts.spawn("mesh", mesh.run(seen.clone(), publish));
+    parts.spawn("injection", injector(&settings, &board, found, templates).run(seen.clone()));
+    let mut first = seen.clone();
+    parts.spawn("first view", async move {
+        if first.wait_for(|seen| seen.current).await.is_ok() {
+            whole.done();
+        }
+        std::future::pending().await
+    });
+
+    tokio::select! {
+        () = shutdown => {}
+        ended = parts.next_ended() => return Err(RunError::Part(describe(ended))),
+    }
+    farewell(seen, &scope).await;
+    Ok(())
+}
+
+fn injector(settings: &Settings, board: &Board, found: Surroundings, templates: Templates) -> Injector {
+    let directory = settings.control.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let mut env = vec![format!("OUTRIGGER_CONTROL={}", settings.control.display())];
+    if settings.log != Settings::default().log {
+        env.push(format!("OUTRIGGER_LOG={}", settings.log));
+    }
+    Injector {
+        host: settings.docker_host.clone(),
+        scope: found.scope,
+        templates,
+        image: settings.sidecar_image.clone(),
+        control: (found.control_source, directory),
+        env,
+        gaps: board.gaps.clone(),
+        problems: board.problems.clone(),
+        proxies: board.proxies.clone(),
+    }
+}
+
+fn describe(ended: Option<Ended>) -> String {
+    match ended {
+        Some(Ended::Returned(name)) => format!("`{name}` returned"),
+        Some(Ended::Panicked(what)) => format!("panic: {what}"),
+        Some(Ended::Aborted) | None => "aborted".into(),
+    }
+}
