@@ -50,16 +50,15 @@ impl Resolver {
     ///
     /// # Errors
     /// The address is taken or not local.
-    pub async fn bind(
-        address: SocketAddr,
-        forward: Vec<SocketAddr>,
-        counters: Arc<Counters>,
-    ) -> io::Result<Self> {
-        let first = bind_both(address).await?;
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(address: SocketAddr, forward: Vec<SocketAddr>, counters: Arc<Counters>) -> io::Result<Self> {
+        let first = bind_both(address)?;
         let address = first.tcp.local_addr()?;
         let mut sides = vec![first];
         if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-            match bind_both((Ipv6Addr::LOCALHOST, address.port()).into()).await {
+            match bind_both((Ipv6Addr::LOCALHOST, address.port()).into()) {
                 Ok(side) => sides.push(side),
                 Err(error) => tracing::debug!(%error, "no DNS on [::1]"),
             }
@@ -80,13 +79,20 @@ impl Resolver {
 }
 
 /// Both protocols at one port. With port 0 the port that TCP was given may be taken for UDP: try others.
-async fn bind_both(address: SocketAddr) -> io::Result<Side> {
+fn bind_both(address: SocketAddr) -> io::Result<Side> {
     let mut left = if address.port() == 0 { 8 } else { 1 };
     loop {
         left -= 1;
-        let tcp = TcpListener::bind(address).await?;
-        match UdpSocket::bind(tcp.local_addr()?).await {
-            Ok(udp) => return Ok(Side { udp: Arc::new(udp), tcp }),
+        let tcp = std::net::TcpListener::bind(address)?;
+        match std::net::UdpSocket::bind(tcp.local_addr()?) {
+            Ok(udp) => {
+                tcp.set_nonblocking(true)?;
+                udp.set_nonblocking(true)?;
+                return Ok(Side {
+                    udp: Arc::new(UdpSocket::from_std(udp)?),
+                    tcp: TcpListener::from_std(tcp)?,
+                });
+            }
             Err(error) if left == 0 => return Err(error),
             Err(_) => {}
         }

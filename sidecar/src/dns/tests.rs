@@ -26,7 +26,7 @@ struct Fixture {
 async fn resolver(forward: &[SocketAddr]) -> Fixture {
     let counters = Arc::new(Counters::default());
     let any = (Ipv4Addr::LOCALHOST, 0).into();
-    let bound = Resolver::bind(any, forward.to_vec(), counters.clone()).await.unwrap();
+    let bound = Resolver::bind(any, forward.to_vec(), counters.clone()).unwrap();
     let (sender, receiver) = watch::channel(Arc::new(names()));
     let mut tasks = Tasks::new();
     let resolver = bound.address();
@@ -48,7 +48,7 @@ async fn ask(server: SocketAddr, query: &[u8]) -> Message {
 async fn server(
     answer: impl Fn(Message) -> Option<Message> + Send + Sync + Copy + 'static,
 ) -> (SocketAddr, Tasks) {
-    let Side { udp, tcp } = bind_both((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let Side { udp, tcp } = bind_both((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = tcp.local_addr().unwrap();
     let mut tasks = Tasks::new();
     tasks.spawn("udp", async move {
