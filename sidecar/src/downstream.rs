@@ -15,6 +15,16 @@ pub enum Direction {
     Outbound,
 }
 
+impl Direction {
+    /// As labels and logs say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
 /// One accepted connection.
 #[derive(Clone, Debug)]
 pub struct Downstream {

@@ -1,3 +1,162 @@
-//! The sidecar process.
+//! The sidecar process: settings, bind, run, drain.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use outrigger_lifecycle::{Ended, Tasks, shutdown_signal};
+use outrigger_sidecar::file::{FileError, Files};
+use outrigger_sidecar::identity::Identity;
+use outrigger_sidecar::settings::{InvalidSetting, Settings};
+use outrigger_sidecar::{Options, Sidecar, StartError, capture, health, limits, netns};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Carries the traffic of one workload through the mesh.
+#[derive(Parser)]
+#[command(name = "outrigger-sidecar", version)]
+struct Cli {
+    #[command(subcommand)]
+    step: Option<Step>,
+    /// Run this configuration (YAML) instead of the controller's.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory with key.pem, chain.pem and roots.pem.
+    #[arg(long, value_name = "DIR", requires = "config")]
+    identity: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Step {
+    /// Redirect the traffic of this network namespace to the sidecar, then end (needs NET_ADMIN).
+    Capture(capture::Args),
+    /// Ask the running sidecar whether it is ready.
+    Health,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("the task `{0}` ended, and a sidecar without it is none")]
+    Task(String),
+}
+
+/// Longest time that connections may take to end after SIGTERM; Docker kills 10 s after it.
+const DRAIN: Duration = Duration::from_secs(9);
+/// Bad usage or configuration (sysexits.h, EX_USAGE).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _no_terminal = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let settings = match Settings::load() {
+        Ok(settings) => settings,
+        Err(error) => return failed(&error.into()),
+    };
+    match &cli.step {
+        Some(Step::Capture(args)) => return capture::run(args),
+        Some(Step::Health) => return health::check(settings.admin),
+        None => {}
+    }
+    let files = cli.config.map(|config| Files { config, identity: cli.identity });
+    match start(settings, files) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("outrigger-sidecar: {failure}");
+    match failure {
+        Failure::Setting(_) | Failure::File(_) => ExitCode::from(USAGE),
+        Failure::Start(_) | Failure::Io(_) | Failure::Task(_) => ExitCode::FAILURE,
+    }
+}
+
+fn start(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
+    log_to_stderr(&settings.log)?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(settings, files))
+}
+
+async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
+    let told = shutdown_signal()?;
+    let (identity, identities) = watch::channel(None);
+    let (listening, look) = netns::watch_listening()?;
+    let sidecar = Sidecar::bind(Options {
+        workers: settings.workers.unwrap_or_else(limits::workers),
+        connections: limits::connections(),
+        admin: settings.admin,
+        access_log: settings.access_log,
+        identity: identities,
+        listening,
+    })?;
+    let mut tasks = Tasks::new();
+    tasks.spawn("listening", look);
+    follow(&mut tasks, &sidecar, settings, files, identity)?;
+    let mut failure = None;
+    let stop = async {
+        tokio::select! {
+            () = told => DRAIN,
+            ended = tasks.next_ended() => match ended {
+                Some(Ended::Returned("namespace")) => {
+                    tracing::info!("the network namespace is dead: nobody is left to serve");
+                    Duration::ZERO
+                }
+                ended => {
+                    failure = Some(Failure::Task(format!("{ended:?}")));
+                    DRAIN
+                }
+            }
+        }
+    };
+    sidecar.run(stop).await;
+    failure.map_or(Ok(()), Err)
+}
+
+/// Follows files or the controller.
+fn follow(
+    tasks: &mut Tasks,
+    sidecar: &Sidecar,
+    settings: Settings,
+    files: Option<Files>,
+    identity: watch::Sender<Option<Arc<Identity>>>,
+) -> Result<(), Failure> {
+    let runtime = sidecar.runtime();
+    if let Some(files) = files {
+        let reload = signal(SignalKind::hangup())?;
+        files.apply(files.load()?, &runtime, &identity)?;
+        tasks.spawn("files", files.follow(reload, runtime, identity));
+        return Ok(());
+    }
+    let _ = settings.control;
+    tasks.spawn("namespace", async {
+        if let Err(error) = netns::dead().await {
+            tracing::error!(%error, "cannot see whether the network namespace is dead");
+            std::future::pending::<()>().await;
+        }
+    });
+    Ok(())
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), InvalidSetting> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
+        InvalidSetting::new(format!("OUTRIGGER_LOG is `{filter}`: {error}; write `info` or `debug`"))
+    })?;
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
+    Ok(())
+}

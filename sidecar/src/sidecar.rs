@@ -12,11 +12,9 @@ use tokio::sync::{mpsc, watch};
 use crate::admin;
 use crate::identity::Identity;
 use crate::netns::Listening;
-use crate::runtime::{DnsSockets, Parts, Runtime};
+use crate::runtime::{Bound, Parts, Resolving, Runtime};
+use crate::settings::AccessLog;
 use crate::telemetry::Telemetry;
-
-/// Longest time that what runs may take to end once told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a sidecar is made with.
 pub struct Options {
@@ -26,6 +24,8 @@ pub struct Options {
     pub connections: usize,
     /// Where `/metrics`, `/ready`, `/live` and `/config` are served.
     pub admin: SocketAddr,
+    /// Access log on standard output.
+    pub access_log: AccessLog,
     /// The identity, now and whenever it changes.
     pub identity: watch::Receiver<Option<Arc<Identity>>>,
     /// Where the application listens, now and whenever it changes.
@@ -43,6 +43,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// No thread for the access log.
+    #[error("access log: {0}")]
+    AccessLog(#[source] io::Error),
 }
 
 /// A sidecar that is bound and waits for its configuration.
@@ -52,7 +55,7 @@ pub struct Sidecar {
     admin: TcpListener,
     drain: Drain,
     identity: watch::Receiver<Option<Arc<Identity>>>,
-    dns: mpsc::UnboundedReceiver<DnsSockets>,
+    resolvers: mpsc::UnboundedReceiver<Resolving>,
     configuration: Pending,
     certificate: Pending,
 }
@@ -62,26 +65,35 @@ impl Sidecar {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn bind(options: Options) -> Result<Self, StartError> {
-        let Options { workers, connections, admin: address, identity, listening } = options;
-        let admin =
-            TcpListener::bind(address).await.map_err(|source| StartError::Admin { address, source })?;
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(options: Options) -> Result<Self, StartError> {
+        let Options { workers, connections, admin: address, access_log, identity, listening } = options;
+        let bound = Bound::tcp(address, 1).and_then(Bound::listen);
+        let admin = bound.and_then(|mut sockets| sockets.pop().map(TcpListener::from_std).transpose());
+        let refused = |source| StartError::Admin { address, source };
+        let admin = admin.map_err(refused)?.ok_or_else(|| refused(io::ErrorKind::AddrNotAvailable.into()))?;
         let (drain, draining, guard) = drain();
-        let (to_dns, dns) = mpsc::unbounded_channel();
+        let telemetry = match access_log {
+            AccessLog::Off => Telemetry::default(),
+            AccessLog::Json => Telemetry::with_access_log().map_err(StartError::AccessLog)?,
+        };
+        let (to_resolvers, resolvers) = mpsc::unbounded_channel();
         let workers = workers.max(1);
         let runtime = Runtime::new(Parts {
             workers,
             connections: (connections / workers).max(1),
-            telemetry: Telemetry::default(),
+            telemetry,
             draining,
             guard: Some(guard),
             listening,
-            dns: to_dns,
+            resolvers: to_resolvers,
         });
         let readiness = Readiness::default();
         let configuration = readiness.pending("configuration");
         let certificate = readiness.pending("certificate");
-        Ok(Self { runtime, readiness, admin, drain, identity, dns, configuration, certificate })
+        Ok(Self { runtime, readiness, admin, drain, identity, resolvers, configuration, certificate })
     }
 
     /// Takes configurations, now and while it runs.
@@ -99,10 +111,11 @@ impl Sidecar {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown`, then drains: not ready, listeners closed, connections told, at most 10 s.
-    /// Returns true when all connections ended by themselves.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> bool {
-        let Self { runtime, readiness, admin, drain, identity, dns: _dns, configuration, certificate } = self;
+    /// Serves until `shutdown` says how long what runs may take to end, then drains: not ready, listeners closed,
+    /// connections told, and at once done when none is left. Returns true when all connections ended by themselves.
+    pub async fn run(self, shutdown: impl Future<Output = Duration>) -> bool {
+        let Self { runtime, readiness, admin, drain, identity, mut resolvers, configuration, certificate } =
+            self;
         let mut tasks = Tasks::new();
         tasks.spawn("admin", admin::serve(admin, runtime.clone(), readiness.clone()));
         tasks.spawn("identity", follow(runtime.clone(), identity, certificate));
@@ -112,15 +125,32 @@ impl Sidecar {
                 configuration.done();
             }
         });
-        shutdown.await;
+        tasks.spawn("resolvers", async move {
+            let mut running = Tasks::new();
+            loop {
+                tokio::select! {
+                    Some(next) = resolvers.recv() => running.spawn("resolver", resolve(next)),
+                    Some(_stopped) = running.next_ended() => {}
+                    else => break,
+                }
+            }
+        });
+        let deadline = shutdown.await;
         let _never_done = readiness.pending("stopping");
         runtime.close();
-        let ended = drain.finish(DRAIN).await;
-        if !ended {
-            tracing::warn!("connections still ran {DRAIN:?} after the stop and are cut");
+        let ended = drain.finish(deadline).await;
+        if !ended && !deadline.is_zero() {
+            tracing::warn!("connections still ran {deadline:?} after the stop and are cut");
         }
         runtime.stop();
         ended
+    }
+}
+
+async fn resolve(Resolving { resolver, names, mut stop }: Resolving) {
+    tokio::select! {
+        () = resolver.run(names) => {}
+        _ = stop.changed() => {}
     }
 }
 

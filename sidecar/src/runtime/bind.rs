@@ -1,7 +1,7 @@
 //! Listening sockets: one for each worker, on one address.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -11,7 +11,7 @@ const BACKLOG: i32 = 4096;
 /// Sockets bound to one address, one for each worker, not listening yet: until then the kernel refuses
 /// connections, and nobody else can take the port.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     sockets: Vec<Socket>,
     pub address: SocketAddr,
 }
@@ -19,19 +19,19 @@ pub(super) struct Bound {
 impl Bound {
     /// Binds. An address in use is an error even where the other is a process of the same user that shares ports.
     pub fn tcp(address: SocketAddr, workers: usize) -> io::Result<Self> {
-        let first = socket(address, Type::STREAM, false)?;
-        first.bind(&address.into())?;
+        let first = match bound(address, false) {
+            // A kernel without IPv6: all addresses are those of IPv4.
+            Err(error) if address.ip().is_unspecified() && without_ipv6(&error) => {
+                bound((Ipv4Addr::UNSPECIFIED, address.port()).into(), false)?
+            }
+            first => first?,
+        };
         let address = local(&first)?;
         if workers == 1 {
             return Ok(Self { sockets: vec![first], address });
         }
         drop(first);
-        let shared = || {
-            let socket = socket(address, Type::STREAM, true)?;
-            socket.bind(&address.into())?;
-            Ok(socket)
-        };
-        let sockets = (0..workers).map(|_| shared()).collect::<io::Result<_>>()?;
+        let sockets = (0..workers).map(|_| bound(address, true)).collect::<io::Result<_>>()?;
         Ok(Self { sockets, address })
     }
 
@@ -45,20 +45,20 @@ impl Bound {
     }
 }
 
-/// A UDP socket.
-pub(super) fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket(address, Type::DGRAM, false)?;
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = socket(address, shared)?;
     socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-fn socket(address: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
-    let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
-    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+fn without_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    if kind == Type::STREAM {
-        socket.set_reuse_address(true)?;
-    }
+    socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
     }

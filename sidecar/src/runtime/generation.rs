@@ -1,6 +1,6 @@
 //! One configuration, indexed for look-up; endpoints and their state carried over from the one before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,8 @@ pub struct Generation {
     pub version: String,
     /// By key (`cart.shop:8080`).
     pub clusters: HashMap<String, Arc<Cluster>>,
-    /// Lower-case name to the addresses it resolves to; replicas' names to those of the replica.
-    pub names: HashMap<String, Vec<IpAddr>>,
     services: HashMap<SocketAddr, ServicePort>,
-    virtual_addresses: std::collections::HashSet<IpAddr>,
+    virtual_addresses: HashSet<IpAddr>,
     replicas: HashMap<SocketAddr, Replica>,
 }
 
@@ -69,8 +67,7 @@ impl Generation {
         let version = Held::of(&config).version();
         let (services, virtual_addresses) = services(&config);
         let replicas = replicas(&config, &clusters);
-        let names = names(&config);
-        Ok(Self { config, version, clusters, names, services, virtual_addresses, replicas })
+        Ok(Self { config, version, clusters, services, virtual_addresses, replicas })
     }
 
     /// Where a connection that the application opened to `address` goes.
@@ -163,11 +160,11 @@ fn cluster_of(
     Ok(Cluster { key, service, port, connect_timeout, members })
 }
 
-type Services = (HashMap<SocketAddr, ServicePort>, std::collections::HashSet<IpAddr>);
+type Services = (HashMap<SocketAddr, ServicePort>, HashSet<IpAddr>);
 
 fn services(config: &ProxyConfig) -> Services {
     let mut ports = HashMap::new();
-    let mut addresses = std::collections::HashSet::new();
+    let mut addresses = HashSet::new();
     for service in config.services.values() {
         for address in service.virtual_addresses.iter().map(IpAddr::to_canonical) {
             addresses.insert(address);
@@ -196,17 +193,4 @@ fn replicas(config: &ProxyConfig, clusters: &HashMap<String, Arc<Cluster>>) -> H
         }
     }
     replicas
-}
-
-fn names(config: &ProxyConfig) -> HashMap<String, Vec<IpAddr>> {
-    let mut names: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-    for service in config.services.values() {
-        for name in &service.names {
-            names.insert(name.to_ascii_lowercase(), service.virtual_addresses.clone());
-        }
-        for (name, address) in &service.replicas {
-            names.entry(name.to_ascii_lowercase()).or_default().push(*address);
-        }
-    }
-    names.into_iter().collect()
 }

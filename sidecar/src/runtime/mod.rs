@@ -5,7 +5,7 @@ mod bind;
 mod generation;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -13,13 +13,14 @@ use outrigger_lifecycle::{DrainGuard, Draining};
 use outrigger_wire::{Listener, ListenerKind, ProxyConfig};
 use tokio::sync::{mpsc, watch};
 
+use crate::dns::{Names, Resolver};
 use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::telemetry::Telemetry;
 use crate::tls::{Contexts, TlsError};
 use crate::worker::{Crew, Listen};
 
-use bind::Bound;
+pub(crate) use bind::Bound;
 pub use generation::{Found, Generation};
 
 /// What all workers share.
@@ -35,18 +36,11 @@ pub(crate) struct Shared {
     pub connections: usize,
 }
 
-/// Sockets of a DNS listener; served outside the workers.
-#[derive(Debug)]
-pub struct DnsSockets {
-    /// Name of the listener.
-    pub name: String,
-    /// Queries over UDP.
-    pub udp: UdpSocket,
-    /// Queries over TCP.
-    pub tcp: TcpListener,
-    /// Resolvers for names that are not the mesh's.
-    pub forward: Vec<SocketAddr>,
-    /// Ends the listener when its sender is gone.
+/// A bound resolver, to be served outside the workers.
+pub(crate) struct Resolving {
+    pub resolver: Resolver,
+    pub names: watch::Receiver<Arc<Names>>,
+    /// Ends the resolver when its sender is gone.
     pub stop: watch::Receiver<()>,
 }
 
@@ -59,7 +53,7 @@ pub(crate) struct Parts {
     /// Keeps the drain from ending until listeners are closed.
     pub guard: Option<DrainGuard>,
     pub listening: watch::Receiver<Listening>,
-    pub dns: mpsc::UnboundedSender<DnsSockets>,
+    pub resolvers: mpsc::UnboundedSender<Resolving>,
 }
 
 /// Applies configurations and identities; clones are the same runtime.
@@ -76,6 +70,7 @@ struct Inner {
 
 struct State {
     parts: Parts,
+    names: watch::Sender<Arc<Names>>,
     next_id: u64,
     running: Option<Running>,
     listeners: BTreeMap<String, Open>,
@@ -99,14 +94,19 @@ struct Open {
 struct New {
     name: String,
     config: Listener,
-    tcp: Bound,
-    udp: Option<UdpSocket>,
+    sockets: Sockets,
+}
+
+enum Sockets {
+    Tcp(Bound),
+    Dns(Resolver),
 }
 
 impl Runtime {
     pub(crate) fn new(parts: Parts) -> Self {
         let telemetry = parts.telemetry.clone();
-        let state = State { parts, next_id: 0, running: None, listeners: BTreeMap::new() };
+        let names = watch::Sender::default();
+        let state = State { parts, names, next_id: 0, running: None, listeners: BTreeMap::new() };
         Self(Arc::new(Inner {
             state: Mutex::new(state),
             tls: Arc::default(),
@@ -135,6 +135,7 @@ impl Runtime {
         if let Some(before) = before {
             before.retire(&next);
         }
+        state.names.send_replace(Arc::new(Names::of(&next.config)));
         state.open(new, &next.config, self.0.tls.load().is_some());
         drop(state);
         tracing::info!(version = %next.version, services = next.config.services.len(), "configured");
@@ -206,15 +207,14 @@ impl State {
     fn bind(&self, config: &ProxyConfig) -> (Vec<New>, Vec<String>) {
         let (mut new, mut reasons) = (Vec::new(), Vec::new());
         for (name, listener) in &config.proxy.listeners {
-            let is_dns = |config: &Listener| matches!(config.kind, ListenerKind::Dns { .. });
             if let Some(open) = self.listeners.get(name)
                 && open.config.address == listener.address
                 && (open.config == *listener || !(is_dns(&open.config) || is_dns(listener)))
             {
                 continue;
             }
-            match self.bind_one(name, listener, is_dns(listener)) {
-                Ok(bound) => new.push(bound),
+            match self.bind_one(listener) {
+                Ok(sockets) => new.push(New { name: name.clone(), config: listener.clone(), sockets }),
                 Err(error) => {
                     reasons.push(format!("listener `{name}`: cannot bind {}: {error}", listener.address));
                 }
@@ -223,11 +223,14 @@ impl State {
         (new, reasons)
     }
 
-    fn bind_one(&self, name: &str, listener: &Listener, dns: bool) -> std::io::Result<New> {
-        let workers = if dns { 1 } else { self.parts.workers };
-        let tcp = Bound::tcp(listener.address, workers)?;
-        let udp = if dns { Some(bind::udp(tcp.address)?) } else { None };
-        Ok(New { name: name.to_owned(), config: listener.clone(), tcp, udp })
+    fn bind_one(&self, listener: &Listener) -> std::io::Result<Sockets> {
+        Ok(match &listener.kind {
+            ListenerKind::Dns { forward } => {
+                let counters = self.parts.telemetry.resolver();
+                Sockets::Dns(Resolver::bind(listener.address, forward.clone(), counters)?)
+            }
+            _ => Sockets::Tcp(Bound::tcp(listener.address, self.parts.workers)?),
+        })
     }
 
     /// Swaps the generation in, starting the workers with the first one.
@@ -260,21 +263,21 @@ impl State {
                 open.config = listener.clone();
             }
         }
-        for listener in new {
+        for New { name, config, sockets } in new {
             let (stop, stopped) = watch::channel(());
-            let mut open =
-                Open { address: listener.tcp.address, config: listener.config, waiting: None, stop };
-            match (&open.config.kind, listener.udp) {
-                (ListenerKind::Dns { forward }, Some(udp)) => {
-                    self.serve_dns(&listener.name, listener.tcp, udp, forward.clone(), stopped);
+            let (address, mut waiting) = (sockets.address(), None);
+            match sockets {
+                Sockets::Dns(resolver) => {
+                    let names = self.names.subscribe();
+                    let _stopping = self.parts.resolvers.send(Resolving { resolver, names, stop: stopped });
                 }
-                (ListenerKind::Mesh, _) if !certified => {
-                    tracing::warn!(listener = listener.name, "closed: no certificate yet");
-                    open.waiting = Some(listener.tcp);
+                Sockets::Tcp(bound) if config.kind == ListenerKind::Mesh && !certified => {
+                    tracing::warn!(listener = name, "closed until there is a certificate");
+                    waiting = Some(bound);
                 }
-                _ => self.serve(&listener.name, listener.tcp, &stopped),
+                Sockets::Tcp(bound) => self.serve(&name, bound, &stopped),
             }
-            self.listeners.insert(listener.name, open);
+            self.listeners.insert(name, Open { config, address, waiting, stop });
         }
     }
 
@@ -299,22 +302,17 @@ impl State {
             Err(error) => tracing::error!(listener = name, %error, "cannot listen"),
         }
     }
+}
 
-    fn serve_dns(
-        &self,
-        name: &str,
-        tcp: Bound,
-        udp: UdpSocket,
-        forward: Vec<SocketAddr>,
-        stop: watch::Receiver<()>,
-    ) {
-        match tcp.listen().map(|mut sockets| sockets.pop()) {
-            Ok(Some(tcp)) => {
-                let _ended =
-                    self.parts.dns.send(DnsSockets { name: name.to_owned(), udp, tcp, forward, stop });
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(listener = name, %error, "cannot listen"),
+impl Sockets {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(bound) => bound.address,
+            Self::Dns(resolver) => resolver.address(),
         }
     }
+}
+
+fn is_dns(listener: &Listener) -> bool {
+    matches!(listener.kind, ListenerKind::Dns { .. })
 }

@@ -2,7 +2,7 @@
 
 mod copy;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use outrigger_wire::Transport;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::cluster::{Picked, Tried};
 use crate::downstream::{Destination, Downstream};
 use crate::stream::Stream;
-use crate::telemetry::{Carried, EdgeKey};
+use crate::telemetry::{Access, Carried, EdgeKey};
 use crate::tls::Alpn;
 use crate::upstream::{self, ConnectError};
 use crate::worker::{NoEndpoint, Worker};
@@ -54,7 +54,7 @@ pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstre
     edge.connection();
     let idle = Duration::from_millis(generation.timeouts(&downstream.destination).idle_ms);
     drop(generation);
-    let (upstream, _in_flight) = match connect(worker, &downstream).await {
+    let (upstream, in_flight) = match connect(worker, &downstream).await {
         Ok(connected) => connected,
         Err(error) => {
             edge.connection_failed();
@@ -65,8 +65,36 @@ pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstre
     if downstream.identity.is_some() && io.write_all(&[CONNECTED]).await.is_err() {
         return;
     }
+    let begun = Instant::now();
     let carried = copy::both_ways(worker, io, upstream, prefix, idle).await;
     edge.bytes(carried.received, carried.sent);
+    if worker.telemetry().logs_access() {
+        let upstream = in_flight.as_ref().map(|picked| picked.endpoint.workload.as_str());
+        log(worker, &downstream, &key, &carried, begun.elapsed(), upstream);
+    }
+}
+
+fn log(
+    worker: &Worker,
+    downstream: &Downstream,
+    key: &EdgeKey,
+    carried: &copy::Carried,
+    took: Duration,
+    upstream: Option<&str>,
+) {
+    worker.telemetry().access(&Access {
+        direction: downstream.direction.as_str(),
+        peer: &key.peer,
+        remote: &downstream.remote.to_string(),
+        port: key.port,
+        protocol: key.carried.as_str(),
+        mtls: key.mtls,
+        upstream,
+        received: carried.received,
+        sent: carried.sent,
+        duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        ..Access::default()
+    });
 }
 
 /// Tells a peer's sidecar, or resets: nothing was delivered.

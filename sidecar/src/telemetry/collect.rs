@@ -50,7 +50,11 @@ impl Telemetry {
         let open = self.0.open.load(Ordering::Relaxed);
         family(encoder, "connections_open", "Connections accepted and not ended", MetricType::Gauge)?
             .encode_gauge(&open)?;
+        let dns = &self.0.resolver;
         let counters = [
+            ("dns_mesh_queries", "Queries answered from the mesh's names", &dns.mesh),
+            ("dns_forwarded_queries", "Queries that another server answered", &dns.forwarded),
+            ("dns_failed_queries", "Queries that nobody answered", &dns.failed),
             ("plaintext_inbound", "Connections from outside the mesh", &self.0.plaintext_inbound),
             (
                 "passthrough_connections",
@@ -59,6 +63,13 @@ impl Telemetry {
             ),
             ("config_applied", "Configurations applied", &self.0.applied),
         ];
+        if let Some(log) = &self.0.access {
+            let help = "Lines lost to a slow reader";
+            count(
+                &mut family(encoder, "access_log_lost_lines", help, MetricType::Counter)?,
+                log.lost.load(Ordering::Relaxed),
+            )?;
+        }
         for (name, help, counter) in counters {
             count(&mut family(encoder, name, help, MetricType::Counter)?, counter.load(Ordering::Relaxed))?;
         }

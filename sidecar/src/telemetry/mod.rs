@@ -1,6 +1,7 @@
 //! Metrics. Counters are atomics that connections hold by their edge; names and labels are made up only when
 //! somebody reads `/metrics`.
 
+mod access;
 mod collect;
 mod edge;
 
@@ -9,8 +10,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::dns;
 use crate::runtime::Generation;
 
+pub use access::Access;
+use access::AccessLog;
 pub use edge::{Carried, Edge, EdgeKey};
 
 /// Metrics of one sidecar; clones are the same.
@@ -20,12 +24,14 @@ pub struct Telemetry(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     own: RwLock<Own>,
+    access: Option<AccessLog>,
     edges: Mutex<HashMap<EdgeKey, Arc<Edge>>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     open: AtomicU64,
     plaintext_inbound: AtomicU64,
     passthrough: AtomicU64,
     applied: AtomicU64,
+    resolver: Arc<dns::Counters>,
     issued: AtomicU64,
     expires: AtomicU64,
 }
@@ -47,6 +53,26 @@ impl Drop for Open {
 }
 
 impl Telemetry {
+    /// With an access log on standard output.
+    ///
+    /// # Errors
+    /// No thread can be started for it.
+    pub fn with_access_log() -> std::io::Result<Self> {
+        Ok(Self(Arc::new(Inner { access: Some(AccessLog::start()?), ..Inner::default() })))
+    }
+
+    /// True when somebody wants [`Telemetry::access`]: ask before putting a line together.
+    pub fn logs_access(&self) -> bool {
+        self.0.access.is_some()
+    }
+
+    /// Writes a line to the access log, if there is one.
+    pub fn access(&self, access: &Access<'_>) {
+        if let Some(log) = &self.0.access {
+            log.write(access);
+        }
+    }
+
     /// The counters of an edge. Look them up once per connection, not per request.
     pub fn edge(&self, key: &EdgeKey) -> Arc<Edge> {
         let mut edges = self.0.edges.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,6 +108,10 @@ impl Telemetry {
     pub(crate) fn certified(&self, issued: u64, expires: u64) {
         self.0.issued.store(issued, Ordering::Relaxed);
         self.0.expires.store(expires, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<dns::Counters> {
+        self.0.resolver.clone()
     }
 
     pub(crate) fn opened(&self) -> Open {

@@ -10,6 +10,7 @@ use outrigger_lifecycle::Tasks;
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
 use outrigger_sidecar::runtime::Runtime;
+use outrigger_sidecar::settings::AccessLog;
 use outrigger_sidecar::{Options, Sidecar};
 use outrigger_wire::{ProxyConfig, SpiffeId};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -19,6 +20,9 @@ use tokio::sync::{oneshot, watch};
 
 /// Nothing here takes long; what does has hung.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest drain.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Fails a test that hangs.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -84,15 +88,22 @@ impl Node {
         let (identity, identities) = watch::channel(None);
         let (listening, seen) = watch::channel(Listening::new());
         let admin = "127.0.0.1:0".parse().unwrap();
-        let options = Options { workers: 2, connections: 256, admin, identity: identities, listening: seen };
-        let sidecar = Sidecar::bind(options).await.unwrap();
+        let options = Options {
+            workers: 2,
+            connections: 256,
+            admin,
+            access_log: AccessLog::Off,
+            identity: identities,
+            listening: seen,
+        };
+        let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());
         let admin = sidecar.admin().unwrap();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let mut tasks = Tasks::new();
         tasks.spawn("sidecar", async move {
-            let done = sidecar.run(async { drop(stopped.await) }).await;
+            let done = sidecar.run(async { stopped.await.map_or(Duration::ZERO, |()| DRAIN) }).await;
             let _test_over = end.send(done);
         });
         runtime.apply(config).unwrap();
