@@ -35,7 +35,7 @@ fn start() {
         runtime.block_on(async {
             let nobody = "127.0.0.1:9".parse().unwrap();
             let address = ([127, 0, 0, 1], port::DNS).into();
-            let resolver = Resolver::bind(address, vec![nobody], Arc::default()).await.unwrap();
+            let resolver = Resolver::bind(address, vec![nobody], Arc::default()).unwrap();
             bound.send(()).unwrap();
             let (_names, receiver) = watch::channel(Arc::new(names()));
             resolver.run(receiver).await;
