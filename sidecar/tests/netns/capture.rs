@@ -178,7 +178,8 @@ fn connections_older_than_the_rules_live_on_and_are_counted() {
         {
             let inbound = address(inbound);
             let client = neighbour.does(move || TcpStream::connect(inbound).unwrap());
-            pairs.push((app.accept().unwrap().0, client));
+            // The caller comes first: its next packet is the first one that the rules see.
+            pairs.push((client, app.accept().unwrap().0));
             let client = TcpStream::connect(address(outbound)).unwrap();
             pairs.push((client, theirs.accept().unwrap().0));
         }
