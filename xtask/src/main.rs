@@ -1,23 +1,97 @@
-//! `cargo xtask demo`, `test` and `bench`.
+//! `cargo xtask demo`, `test`, `bench`, `images`: the project's chores, on a fresh machine too.
 
+mod base;
 mod bench;
+mod demo;
+mod engine;
+mod images;
+mod rings;
+mod run;
+mod say;
+mod shop;
 
 use std::process::ExitCode;
 
+use crate::run::Fault;
+
+/// Exit code for bad usage (EX_USAGE of sysexits.h).
+const USAGE: u8 = 64;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  demo            builds everything, starts the shop with the mesh, drives traffic, shows what the
+                  mesh saw, takes it down again
+      --keep      leaves it up and says where it listens and what to try
+      --unmeshed  the same shop without the mesh
+      --down      takes down what --keep left
+  test [ring...]  everything the project promises; exit code 0 only if all of it holds
+      check       rustfmt, clippy, cargo deny (where installed)
+      unit        unit, golden and in-process tests: no root, no Docker
+      docker      the tests marked #[ignore]: they need root and a Docker engine
+  bench           speed and size beside HAProxy, printed (`bench --help`)
+  images          builds outrigger-sidecar and outrigger-controller
+      --release   optimised, as released
+      --all       the base, the shop and the test applications as well
+
+A first run needs some ten minutes, the next about one. As root on Debian a missing Docker is
+installed, started, and stopped again at the end; elsewhere Docker with compose must be there.
+No image registry? One base image is made from Debian packages (OUTRIGGER_IMAGES=debian or
+public decides by hand). Logs of every command: target/xtask/log/.
+";
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let done = match words.split_first() {
-        Some((command, rest)) if command == "bench" => bench::run(rest),
-        _ => {
-            eprintln!("usage: cargo xtask bench");
-            return ExitCode::from(64);
+    if let Some(("bench", rest)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return match bench::run(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("xtask: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        [] | ["help" | "--help" | "-h", ..] | [_, "--help" | "-h", ..] => {
+            print!("{HELP}");
+            Ok(true)
         }
+        ["demo", rest @ ..] => match demo::Options::read(rest) {
+            Some(options) => demo::run(options).map(|()| true),
+            None => return usage(&words),
+        },
+        ["test", names @ ..] => match rings::Ring::read(names) {
+            Some(rings) => rings::run(&rings),
+            None => return usage(&words),
+        },
+        ["images", rest @ ..] if rest.iter().all(|word| ["--release", "--all"].contains(word)) => {
+            build_images(rest.contains(&"--release"), rest.contains(&"--all")).map(|()| true)
+        }
+        _ => return usage(&words),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error}");
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(fault) => {
+            eprintln!("{fault}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn build_images(release: bool, all: bool) -> Result<(), Fault> {
+    let engine = engine::Engine::ensure()?;
+    images::ensure(&engine, release)?;
+    if all {
+        let base = base::Base::ensure(&engine)?;
+        shop::Shop::unmeshed(&engine, &base).build()?;
+        images::test_apps(&engine, &base)?;
+    }
+    Ok(())
+}
+
+fn usage(words: &[&str]) -> ExitCode {
+    eprintln!("cargo xtask {}: not known. This is:\n\n{HELP}", words.join(" "));
+    ExitCode::from(USAGE)
 }

@@ -1,0 +1,186 @@
+//! `cargo xtask demo`: the shop with the mesh, from nothing to nothing.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::base::Base;
+use crate::engine::Engine;
+use crate::run::{Fault, Run, until};
+use crate::shop::{CONTROLLER, Shop, request};
+use crate::{images, say};
+
+/// How many shopping rounds the demo drives itself, beside the load generator.
+const ROUNDS: u32 = 40;
+/// How long sidecars may take to appear in the mesh's status.
+const MESHED: Duration = Duration::from_secs(60);
+
+/// What the user asked for.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    keep: bool,
+    unmeshed: bool,
+    down: bool,
+}
+
+impl Options {
+    /// Reads the words after `demo`; `None` for one that is not known.
+    pub fn read(words: &[&str]) -> Option<Self> {
+        words.iter().try_fold(Self::default(), |options, word| match *word {
+            "--keep" => Some(Self { keep: true, ..options }),
+            "--unmeshed" => Some(Self { unmeshed: true, ..options }),
+            "--down" => Some(Self { down: true, ..options }),
+            _ => None,
+        })
+    }
+}
+
+/// Runs it.
+pub fn run(options: Options) -> Result<(), Fault> {
+    let started = Instant::now();
+    println!("{}", say::bold(if options.unmeshed { "The shop, without a mesh" } else { "The shop, meshed" }));
+    let engine = Engine::ensure()?;
+    if options.down {
+        let base = Base::ensure(&engine)?;
+        Shop::meshed(&engine, &base).down()?;
+        return engine.stop();
+    }
+    if !options.unmeshed {
+        images::ensure(&engine, false)?;
+    }
+    let base = Base::ensure(&engine)?;
+    let shop = if options.unmeshed { Shop::unmeshed(&engine, &base) } else { Shop::meshed(&engine, &base) };
+    shop.build()?;
+    let outcome = shop.up().and_then(|()| show(&engine, &shop, options));
+    match (outcome, options.keep) {
+        (Ok(web), true) => {
+            farewell(&shop, web, options);
+            Ok(())
+        }
+        (Err(fault), true) => Err(fault),
+        (outcome, false) => {
+            let down = shop.down();
+            engine.stop()?;
+            outcome?;
+            down?;
+            println!(
+                "\nDone in {} s. Once more, and left up to look around: cargo xtask demo --keep",
+                started.elapsed().as_secs()
+            );
+            Ok(())
+        }
+    }
+}
+
+fn show(engine: &Engine, shop: &Shop<'_>, options: Options) -> Result<SocketAddr, Fault> {
+    let web = shop.ready()?;
+    if !options.unmeshed {
+        meshed(engine, shop)?;
+    }
+    traffic(web)?;
+    page(web)?;
+    if !options.unmeshed {
+        println!("\n{}", say::bold("What the mesh saw"));
+        print!("{}", status(engine, shop)?);
+    }
+    Ok(web)
+}
+
+/// Waits until every service has its sidecar: the status, asked as a user asks it.
+fn meshed(engine: &Engine, shop: &Shop<'_>) -> Result<(), Fault> {
+    let step = say::step("mesh", "waiting for the sidecars");
+    let sidecars = || {
+        let words = ["ps", "-q", "--filter", "label=outrigger.managed=sidecar", "--filter", "health=healthy"];
+        Some(engine.docker(words).read().ok()?.lines().count())
+    };
+    let wanted = shop.services()?;
+    match until(MESHED, || sidecars().filter(|count| *count >= wanted)) {
+        Some(count) => {
+            step.done(format!("{count} sidecars, each beside its application; no application was restarted"));
+            Ok(())
+        }
+        None => {
+            step.failed();
+            let seen =
+                shop.compose(&["logs", "--no-color", "--tail=20", "outrigger"]).read().unwrap_or_default();
+            let what = format!(
+                "{} of {wanted} sidecars are healthy after {} s",
+                sidecars().unwrap_or(0),
+                MESHED.as_secs()
+            );
+            Err(Fault {
+                what,
+                seen,
+                advice: "the controller's log is above; docs/troubleshooting.md explains it".into(),
+            })
+        }
+    }
+}
+
+/// Drives shoppers through the published port.
+fn traffic(web: SocketAddr) -> Result<(), Fault> {
+    let step = say::step("traffic", "shopping");
+    let (mut answered, mut refused, mut slowest) = (0, 0, Duration::ZERO);
+    for round in 0..ROUNDS {
+        let user = format!("demo-{round}");
+        let (cart, checkout) =
+            (format!("/api/cart/{user}/{}", 1 + round % 5), format!("/api/checkout/{user}"));
+        for (method, path) in [("GET", "/"), ("POST", cart.as_str()), ("POST", checkout.as_str())] {
+            let begun = Instant::now();
+            match request(web, method, path) {
+                Ok(answer) if answer.status == 200 => answered += 1,
+                Ok(_) | Err(_) => refused += 1,
+            }
+            slowest = slowest.max(begun.elapsed());
+        }
+        step.tick(&format!("{answered} answered, {refused} failed"));
+    }
+    let text = format!("{answered} requests answered, {refused} failed, slowest {} ms", slowest.as_millis());
+    if refused == 0 {
+        step.done(text);
+        return Ok(());
+    }
+    step.failed();
+    Err(Fault::new(
+        text,
+        "run with --keep and look: docker logs shop_web_1, docker logs shop_web_1-outrigger",
+    ))
+}
+
+/// Proves that the page holds what came from the catalog and from pricing.
+fn page(web: SocketAddr) -> Result<(), Fault> {
+    let step = say::step("page", "reading it as a browser does");
+    let answer = request(web, "GET", "/")
+        .map_err(|e| Fault::new(format!("GET /: {e}"), "run with --keep and look"))?;
+    let title = answer.body.split("<h1>").nth(1).and_then(|rest| rest.split("</h1>").next());
+    match (answer.status, title) {
+        (200, Some(title)) => {
+            let items = answer.body.matches("<li>").count();
+            step.done(format!("\"{title}\", {items} items out of PostgreSQL"));
+            Ok(())
+        }
+        (status, _) => {
+            step.failed();
+            Err(Fault::new(format!("GET / answered {status}: {}", answer.body), "run with --keep and look"))
+        }
+    }
+}
+
+fn status(engine: &Engine, shop: &Shop<'_>) -> Result<String, Fault> {
+    let controller = shop.container("outrigger")?;
+    let run: Run = engine.docker(["exec", &controller, "/outrigger", "status"]);
+    run.advise(format!("see the controller's log; {CONTROLLER} starts it")).read()
+}
+
+fn farewell(shop: &Shop<'_>, web: SocketAddr, options: Options) {
+    println!("\n{}", say::bold("It is up"));
+    println!("  the shop      http://{web}");
+    if !options.unmeshed {
+        println!(
+            "  status        docker exec {} /outrigger status --watch",
+            shop.container("outrigger").unwrap_or_default().get(..12).unwrap_or("CONTROLLER")
+        );
+    }
+    println!("  scale         {}", shop.words("up -d --scale pricing=3"));
+    println!("  its logs      {}", shop.words("logs -f web"));
+    println!("  take it down  cargo xtask demo --down");
+}
