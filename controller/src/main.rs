@@ -1,5 +1,6 @@
 //! The controller process.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -50,7 +51,9 @@ fn main() -> ExitCode {
             return fail(&format!("OUTRIGGER_LOG={}: {error}; write info, say", settings.log), USAGE);
         }
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(terminal).with_target(false).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.map_err(|error| fail(&error, 1)).and_then(|runtime| {
         runtime.block_on(async {

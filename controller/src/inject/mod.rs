@@ -65,8 +65,9 @@ pub struct Injector {
 /// A step that came to its end.
 enum Done {
     Injected { app: WorkloadId, instance: Instance, result: Result<Box<(Launched, Launched)>, LaunchError> },
-    Ended { app: WorkloadId, instance: Instance, name: String, sidecar: bool, ended: Ended },
+    Ended { app: WorkloadId, instance: Instance, id: String, name: String, sidecar: bool, ended: Ended },
     Touched { id: String, again: bool },
+    Renamed,
 }
 
 /// A sidecar that was started and is not serving yet.
@@ -84,6 +85,9 @@ struct Running<'a> {
     launching: BTreeSet<WorkloadId>,
     fresh: BTreeMap<WorkloadId, Fresh>,
     touched: BTreeSet<String>,
+    renamed: BTreeMap<String, String>,
+    /// Started containers; true once they have ended.
+    started: BTreeMap<String, bool>,
     retries: Retries,
 }
 
@@ -126,6 +130,8 @@ impl<'a> Running<'a> {
             launching: BTreeSet::new(),
             fresh: BTreeMap::new(),
             touched: BTreeSet::new(),
+            renamed: BTreeMap::new(),
+            started: BTreeMap::new(),
             retries: Retries::default(),
         }
     }
@@ -135,7 +141,9 @@ impl<'a> Running<'a> {
         self.tidy(&seen.containers);
         if seen.current {
             let view = map(&seen.containers, &self.injector.scope).view;
-            let busy = Busy { injecting: self.injecting(), touched: self.touched.clone() };
+            let (touched, renamed) = (self.touched.clone(), self.renamed.clone());
+            let started = self.started.keys().cloned().collect();
+            let busy = Busy { injecting: self.injecting(), touched, renamed, started };
             for action in plan::plan(&seen.containers, &view, &self.injector.scope.mesh, &busy) {
                 self.begin(action, &seen.containers);
             }
@@ -154,12 +162,14 @@ impl<'a> Running<'a> {
         let runs = |app: &WorkloadId| containers.get(&app.0).is_some_and(|app| app.instance().is_some());
         self.retries.retain(|app| runs(app));
         self.touched.retain(|id| containers.contains_key(id));
+        self.renamed.retain(|id, _| containers.contains_key(id));
+        self.started.retain(|id, ended| !*ended || containers.contains_key(id));
         self.injector.gaps.retain(|app| containers.contains_key(&app.0));
         self.fresh.retain(|app, fresh| {
             containers.get(&app.0).and_then(Container::instance) == Some(&fresh.instance)
         });
         for fresh in self.fresh.values_mut() {
-            fresh.seen |= containers.contains_key(&fresh.sidecar);
+            fresh.seen |= containers.get(&fresh.sidecar).is_some_and(|sidecar| sidecar.instance().is_some());
         }
     }
 
@@ -181,6 +191,11 @@ impl<'a> Running<'a> {
                 .boxed()
             }
             Action::RemoveOrphan { id, app } => {
+                tracing::info!(
+                    container = id,
+                    app,
+                    "it belongs to a container that is not in scope: looking"
+                );
                 self.touched.insert(id.clone());
                 async move {
                     // Its rules would refuse every connection of an application that still runs.
@@ -192,10 +207,10 @@ impl<'a> Running<'a> {
                 .boxed()
             }
             Action::Rename { id, name } => {
-                self.touched.insert(id.clone());
+                self.renamed.insert(id.clone(), name.clone());
                 async move {
                     launch::rename(&docker, &id, &name).await;
-                    Done::Touched { id, again: true }
+                    Done::Renamed
                 }
                 .boxed()
             }
@@ -225,6 +240,7 @@ impl<'a> Running<'a> {
 
     fn done(&mut self, done: Done, containers: &Containers) {
         match done {
+            Done::Renamed => {}
             Done::Touched { id, again } => {
                 if again {
                     self.touched.remove(&id);
@@ -234,7 +250,8 @@ impl<'a> Running<'a> {
                 self.launching.remove(&app);
                 self.injected(app, instance, result, containers);
             }
-            Done::Ended { app, instance, name, sidecar, ended } => {
+            Done::Ended { app, instance, id, name, sidecar, ended } => {
+                self.started.insert(id, true);
                 let current = containers.get(&app.0).and_then(Container::instance) == Some(&instance);
                 let failed = if sidecar { current } else { current && ended.code != Some(0) };
                 if failed {
@@ -280,8 +297,10 @@ impl<'a> Running<'a> {
     }
 
     fn follow(&mut self, app: WorkloadId, instance: Instance, sidecar: bool, launched: Launched) {
-        let name = launched.name.clone();
-        let job = async move { Done::Ended { app, instance, name, sidecar, ended: launched.ended().await } };
+        let (id, name) = (launched.id.clone(), launched.name.clone());
+        self.started.insert(id.clone(), false);
+        let job =
+            async move { Done::Ended { app, instance, id, name, sidecar, ended: launched.ended().await } };
         self.jobs.push(job.boxed());
     }
 

@@ -49,8 +49,12 @@ pub enum Action {
 pub struct Busy {
     /// Workloads that are being given a sidecar, or must wait after a failure.
     pub injecting: BTreeSet<WorkloadId>,
-    /// Containers that are being removed, renamed, or were found to be left alone.
+    /// Containers that are being removed, or were found to be left alone.
     pub touched: BTreeSet<String>,
+    /// Names that were given already, by container.
+    pub renamed: BTreeMap<String, String>,
+    /// Containers of ours that were started, although the engine's event may not have said so yet.
+    pub started: BTreeSet<String>,
 }
 
 /// Name of a workload's sidecar.
@@ -63,25 +67,29 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
     let mut actions = Vec::new();
     let mut joined: BTreeMap<&str, &Container> = BTreeMap::new();
     let ours = containers.values().filter(|c| c.label(MESH) == Some(mesh) && c.label(MANAGED).is_some());
-    for container in ours.filter(|c| !busy.touched.contains(&c.id)) {
+    for container in ours {
         let Some(app) = container.label(WORKLOAD) else { continue };
         let injecting = busy.injecting.contains(&WorkloadId(app.to_owned()));
-        match fate(container, containers.get(app), injecting) {
+        let touched = busy.touched.contains(&container.id);
+        match fate(container, containers.get(app), injecting || busy.started.contains(&container.id)) {
+            Fate::Remove(_) | Fate::Orphan if touched => {}
             Fate::Remove(why) => actions.push(removal(container, why)),
             Fate::Orphan => {
                 actions.push(Action::RemoveOrphan { id: container.id.clone(), app: app.to_owned() });
             }
-            Fate::Keep if container.label(MANAGED) == Some("sidecar") => {
-                if let Some(second) = joined.insert(app, container) {
-                    actions.push(removal(second, "a second sidecar of the same workload"));
+            Fate::Joined if container.label(MANAGED) == Some("sidecar") => {
+                let first = *joined.entry(app).or_insert(container);
+                if first.id != container.id && !touched {
+                    actions.push(removal(container, "a second sidecar of the same workload"));
                 }
             }
-            Fate::Keep => {}
+            Fate::Joined | Fate::Wait => {}
         }
     }
     for (app, sidecar) in &joined {
         let name = containers.get(*app).map(|app| sidecar_name(&app.name));
-        let stale = name.filter(|name| !sidecar.name.starts_with(name.as_str()));
+        let given = busy.renamed.get(&sidecar.id);
+        let stale = name.filter(|name| !sidecar.name.starts_with(name.as_str()) && given != Some(name));
         actions.extend(stale.map(|name| Action::Rename { id: sidecar.id.clone(), name }));
     }
     let wanting =
@@ -95,24 +103,25 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
 }
 
 enum Fate {
-    Keep,
+    Joined,
+    Wait,
     Remove(&'static str),
     Orphan,
 }
 
 /// A sidecar stays as long as the run that it joined, also when the workload is no longer one (its rules would
 /// refuse every connection without it).
-fn fate(container: &Container, app: Option<&Container>, injecting: bool) -> Fate {
+fn fate(container: &Container, app: Option<&Container>, starting: bool) -> Fate {
     let Some(app) = app else { return Fate::Orphan };
     let Some(instance) = app.instance() else { return Fate::Remove("its application does not run") };
     if container.label(INSTANCE) != Some(instance.started.as_str()) {
         return Fate::Remove("its application has started anew");
     }
     match container.run {
-        Run::Running(_) | Run::Paused(_) => Fate::Keep,
-        Run::Created | Run::Stopped if injecting => Fate::Keep,
-        Run::Created => Fate::Remove("it was never started"),
-        Run::Stopped => Fate::Remove("it has ended"),
+        Run::Running(_) | Run::Paused(_) => Fate::Joined,
+        Run::Created if !starting => Fate::Remove("it was never started"),
+        // The engine removes what has ended by itself.
+        Run::Created | Run::Stopped => Fate::Wait,
     }
 }
 
