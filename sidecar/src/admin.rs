@@ -85,9 +85,14 @@ fn config(runtime: &Runtime) -> Response<Full<Bytes>> {
     let Some(generation) = configured else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "no configuration yet\n");
     };
-    match serde_yaml::to_string(&generation.config) {
+    let mut yaml = serde_yaml::Serializer::new(Vec::new());
+    // Enums as maps, as the file that `--config` reads has them; not as YAML tags.
+    let written = serde_yaml::with::singleton_map_recursive::serialize(&generation.config, &mut yaml);
+    match written.and_then(|()| yaml.into_inner()) {
         Ok(yaml) => {
-            typed(StatusCode::OK, "application/yaml", format!("# version {}\n{yaml}", generation.version))
+            let yaml = String::from_utf8_lossy(&yaml);
+            let text = format!("# version {}\n{yaml}", generation.version);
+            typed(StatusCode::OK, "application/yaml", text)
         }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }

@@ -164,7 +164,11 @@ async fn follow(
         let current = identity.borrow_and_update().clone();
         if let Some(current) = current {
             match runtime.identify(&current) {
-                Ok(()) => drop(certificate.take().map(Pending::done)),
+                Ok(()) => {
+                    if let Some(certificate) = certificate.take() {
+                        certificate.done();
+                    }
+                }
                 Err(error) => tracing::error!(%error, "the identity cannot be used"),
             }
         }

@@ -176,3 +176,6 @@ impl Endpoint {
         self.since.elapsed().as_millis() as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

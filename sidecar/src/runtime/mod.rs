@@ -64,7 +64,7 @@ struct Inner {
     state: Mutex<State>,
     tls: Arc<ArcSwapOption<Contexts>>,
     configured: watch::Sender<Option<Arc<Generation>>>,
-    certified: watch::Sender<bool>,
+    identities: watch::Sender<u64>,
     telemetry: Telemetry,
 }
 
@@ -111,7 +111,7 @@ impl Runtime {
             state: Mutex::new(state),
             tls: Arc::default(),
             configured: watch::Sender::new(None),
-            certified: watch::Sender::new(false),
+            identities: watch::Sender::new(0),
             telemetry,
         }))
     }
@@ -153,7 +153,7 @@ impl Runtime {
         self.0.telemetry.certified(identity.not_before, identity.not_after);
         self.0.tls.store(Some(Arc::new(contexts)));
         self.state().open_waiting();
-        self.0.certified.send_replace(true);
+        self.0.identities.send_modify(|identities| *identities += 1);
         Ok(())
     }
 
@@ -167,9 +167,9 @@ impl Runtime {
         self.0.configured.subscribe()
     }
 
-    /// True once there is a certificate.
-    pub fn certified(&self) -> watch::Receiver<bool> {
-        self.0.certified.subscribe()
+    /// How many identities were taken.
+    pub fn identities(&self) -> watch::Receiver<u64> {
+        self.0.identities.subscribe()
     }
 
     /// Where each listener is bound.

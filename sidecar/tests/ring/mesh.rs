@@ -14,6 +14,9 @@ use outrigger_sidecar::settings::AccessLog;
 use outrigger_sidecar::{Options, Sidecar};
 use outrigger_wire::{ProxyConfig, SpiffeId};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -50,15 +53,87 @@ impl Ca {
         let mut params = CertificateParams::default();
         params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
         let leaf = params.signed_by(&key, &self.0).unwrap();
+        let spiffe = SpiffeId::try_from(uris[0].to_owned()).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         Arc::new(Identity {
             key: key.into(),
             chain: vec![leaf.der().clone()],
             roots: vec![self.0.der().clone()],
-            spiffe: SpiffeId::try_from(uris[0].to_owned()).unwrap(),
+            spiffe,
             not_before: now,
             not_after: now + 3600,
         })
+    }
+}
+
+impl Ca {
+    /// Connects to a mesh port as a peer with these URIs in its certificate, and reads what comes first.
+    pub async fn ask(
+        &self,
+        mesh: SocketAddr,
+        server_name: &str,
+        uris: &[&str],
+        alpn: &[u8],
+    ) -> std::io::Result<[u8; 1]> {
+        let identity = self.issue_uris(uris);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = Arc::new(Anybody(provider.signature_verification_algorithms));
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .unwrap();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let name = server_name.to_owned().try_into().unwrap();
+        within(async {
+            let tcp = TcpStream::connect(mesh).await?;
+            let mut tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+            let mut first = [0];
+            tls.read_exact(&mut first).await?;
+            Ok(first)
+        })
+        .await
+    }
+}
+
+/// Believes every callee: these tests are about what a callee believes.
+#[derive(Debug)]
+struct Anybody(rustls::crypto::WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 
@@ -69,7 +144,7 @@ pub struct Node {
     pub listening: watch::Sender<Listening>,
     pub admin: SocketAddr,
     readiness: outrigger_lifecycle::Readiness,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Duration>,
     ended: oneshot::Receiver<bool>,
     _tasks: Tasks,
 }
@@ -103,11 +178,20 @@ impl Node {
         let (end, ended) = oneshot::channel();
         let mut tasks = Tasks::new();
         tasks.spawn("sidecar", async move {
-            let done = sidecar.run(async { stopped.await.map_or(Duration::ZERO, |()| DRAIN) }).await;
+            let done = sidecar.run(async { stopped.await.unwrap_or_default() }).await;
             let _test_over = end.send(done);
         });
         runtime.apply(config).unwrap();
         Self { runtime, identity, listening, admin, readiness, stop, ended, _tasks: tasks }
+    }
+
+    /// Gives it an identity and waits until it is used.
+    pub async fn identify(&self, identity: Arc<Identity>) {
+        let mut uses = self.runtime.identities();
+        let before = *uses.borrow_and_update();
+        self.identity.send_replace(Some(identity));
+        within(uses.wait_for(|uses| *uses > before)).await.unwrap();
+        within(self.readiness.ready()).await;
     }
 
     /// Where a listener is bound.
@@ -117,7 +201,11 @@ impl Node {
 
     /// Stops it; true if all connections ended by themselves.
     pub async fn stop(self) -> bool {
-        self.stop.send(()).unwrap();
+        self.stop_within(DRAIN).await
+    }
+
+    pub async fn stop_within(self, limit: Duration) -> bool {
+        self.stop.send(limit).unwrap();
         within(self.ended).await.unwrap()
     }
 

@@ -1,1 +1,106 @@
+//! Applying configurations.
 
+use std::collections::BTreeMap;
+
+use crate::mesh::{Ca, Echo, Node, callee, caller, exchange, parse};
+
+#[tokio::test]
+async fn a_configuration_is_applied_whole_or_not_at_all() {
+    let (ca, echo) = (Ca::new(), Echo::start().await);
+    let config = callee(echo.address);
+    let node = Node::start(&ca, &config).await;
+    let (version, before) = (node.runtime.version(), node.runtime.addresses());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut next = parse(&config);
+    next.proxy.listeners.remove("mesh");
+    let extra = [("taken", address), ("free", "127.0.0.1:0".parse().unwrap())];
+    for (name, address) in extra {
+        let mut listener = next.proxy.listeners["plain"].clone();
+        listener.address = address;
+        next.proxy.listeners.insert(name.into(), listener);
+    }
+    let reasons = node.runtime.apply(next).unwrap_err();
+    assert_eq!(reasons.len(), 1);
+    assert!(reasons[0].contains("`taken`") && reasons[0].contains(&address.to_string()), "{reasons:?}");
+    assert_eq!((node.runtime.version(), node.runtime.addresses()), (version, before));
+    assert_eq!(exchange(node.at("plain"), b"hello").await.unwrap(), b"hellobye");
+}
+
+#[tokio::test]
+async fn references_to_nothing_and_names_that_cannot_be_are_refused_with_reasons() {
+    let (ca, echo) = (Ca::new(), Echo::start().await);
+    let node = Node::start(&ca, &callee(echo.address)).await;
+    let good = caller(&BTreeMap::new());
+    let no_cluster = parse(&good.replace("cluster: 'echo.shop:7000'", "cluster: nothing"));
+    assert!(node.runtime.apply(no_cluster).unwrap_err()[0].contains("no cluster `nothing`"));
+    let bad_name = parse(&good.replace("service: echo.shop\n", "service: 'echo shop'\n"));
+    assert!(node.runtime.apply(bad_name).unwrap_err()[0].contains("server name"));
+}
+
+#[tokio::test]
+async fn listeners_come_and_go_while_their_connections_stay() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (ca, echo) = (Ca::new(), Echo::start().await);
+    let config = callee(echo.address);
+    let node = Node::start(&ca, &config).await;
+    let plain = node.at("plain");
+    let mut running = tokio::net::TcpStream::connect(plain).await.unwrap();
+    running.write_all(b"a").await.unwrap();
+    assert_eq!(running.read_u8().await.unwrap(), b'a');
+    let mut next = parse(&config);
+    next.proxy.listeners.remove("plain");
+    node.runtime.apply(next).unwrap();
+    assert!(!node.runtime.addresses().contains_key("plain"));
+    crate::mesh::within(async {
+        while tokio::net::TcpStream::connect(plain).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    running.write_all(b"b").await.unwrap();
+    assert_eq!(running.read_u8().await.unwrap(), b'b');
+    node.runtime.apply(parse(&config)).unwrap();
+    assert_eq!(exchange(node.at("plain"), b"hello").await.unwrap(), b"hellobye");
+}
+
+#[tokio::test]
+async fn endpoints_live_on_between_generations_until_they_are_named_no_more() {
+    let ca = Ca::new();
+    let address = "127.0.0.1:9".parse().unwrap();
+    let node = Node::start(&ca, &caller(&BTreeMap::from([("a", address), ("b", address)]))).await;
+    let endpoints = || {
+        let generation = node.runtime.configured().borrow().clone().unwrap();
+        let cluster = generation.clusters["echo.shop:7000"].clone();
+        cluster.members.iter().map(|m| m.endpoint.clone()).collect::<Vec<_>>()
+    };
+    let before = endpoints();
+    node.runtime.apply(parse(&caller(&BTreeMap::from([("b", address), ("c", address)])))).unwrap();
+    let after = endpoints();
+    assert!(before[0].is_removed() && !before[1].is_removed());
+    assert_eq!(before[1].id, after[0].id);
+    crate::mesh::within(before[0].removed()).await;
+    // The same replica at another address is another endpoint.
+    let moved = "127.0.0.1:10".parse().unwrap();
+    node.runtime.apply(parse(&caller(&BTreeMap::from([("b", moved)])))).unwrap();
+    assert_ne!(endpoints()[0].id, after[0].id);
+    assert!(after[0].is_removed());
+}
+
+#[tokio::test]
+async fn the_admin_port_says_what_is_awaited_and_what_runs() {
+    let (ca, echo) = (Ca::new(), Echo::start().await);
+    let node = Node::start_without_identity(parse(&callee(echo.address))).await;
+    let ready = node.get("/ready").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("certificate"), "{ready}");
+    assert!(node.get("/live").await.starts_with("HTTP/1.1 200"));
+    node.identify(ca.issue("echo")).await;
+    assert!(node.get("/ready").await.starts_with("HTTP/1.1 200"));
+    let config = node.get("/config").await;
+    assert!(config.contains("shop-echo-1") && !config.contains("PRIVATE"), "{config}");
+    let shown = config.split_once("\r\n\r\n").unwrap().1;
+    assert_eq!(parse(shown), parse(&callee(echo.address)));
+    let metrics = node.get("/metrics").await;
+    assert!(metrics.contains("outrigger_build_info{") && metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(node.get("/nothing").await.starts_with("HTTP/1.1 404"));
+}
