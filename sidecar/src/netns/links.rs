@@ -38,9 +38,10 @@ pub async fn dead() -> Result<(), LinkError> {
     if let Err(error) = &events {
         tracing::debug!(%error, "no netlink events: polling the links");
     }
+    let mut patience = TOLD;
     loop {
         let told = match &events {
-            Ok(events) => tokio::time::timeout(TOLD, events.next()).await.unwrap_or(Ok(())).is_ok(),
+            Ok(events) => tokio::time::timeout(patience, events.next()).await.unwrap_or(Ok(())).is_ok(),
             Err(_) => false,
         };
         if !told {
@@ -49,6 +50,8 @@ pub async fn dead() -> Result<(), LinkError> {
         // A read that fails says nothing.
         let Ok(links) = links() else { continue };
         had |= !links.is_empty();
+        // Nothing tells when the last listener closes.
+        patience = if had && links.is_empty() { UNTOLD } else { TOLD };
         if had && links.is_empty() && listening().is_ok_and(|listening| listening.is_empty()) {
             return Ok(());
         }

@@ -22,6 +22,8 @@ const ENGINE_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 const EAGER: Duration = Duration::from_millis(100);
 /// How long it stays eager.
 const EAGER_FOR: Duration = Duration::from_secs(30);
+/// Between two looks where nothing listens yet: a slow start must not wait for the sidecar as well.
+const AWAITING: Duration = Duration::from_millis(200);
 /// Between two looks at a quiet namespace.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -47,8 +49,12 @@ pub fn watch_listening() -> io::Result<(watch::Receiver<Listening>, impl Future<
     let follow = async move {
         let mut changed = Instant::now();
         loop {
-            let eager = changed.elapsed() < EAGER_FOR;
-            tokio::time::sleep(if eager { EAGER } else { QUIET }).await;
+            let wait = match changed.elapsed() < EAGER_FOR {
+                true => EAGER,
+                false if publish.borrow().is_empty() => AWAITING,
+                false => QUIET,
+            };
+            tokio::time::sleep(wait).await;
             // A read that fails says nothing: the last view stays.
             let Ok(now) = listening() else { continue };
             let differs = publish.send_if_modified(|last| {

@@ -1,6 +1,7 @@
 //! The step itself: which rules it sets, and when it does not.
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -131,5 +132,27 @@ fn a_namespace_without_ipv6_is_fine() {
         let _listeners = short_lived();
         assert_eq!(set_rules().unmeshed, 0);
         run("nft list table inet outrigger");
+    });
+}
+
+#[test]
+fn the_command_prints_one_line_of_json_and_a_failure_where_people_look() {
+    inside("rules::the_command_prints_one_line_of_json_and_a_failure_where_people_look", || {
+        let step = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger-sidecar"));
+            command.args(["capture", "--wait-ms", "50"]).output().unwrap()
+        };
+        let failed = step();
+        assert_eq!((failed.status.code(), failed.stdout.len()), (Some(1), 0));
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(said.starts_with("capture: nothing accepts on 127.0.0.1:15001"), "{said}");
+        let _listeners = short_lived();
+        let done = step();
+        assert!(done.status.success());
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(report["unmeshed"], 0);
+        assert!(report["waited_ms"].is_u64());
+        assert_eq!(done.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(done.stderr, b"");
     });
 }
