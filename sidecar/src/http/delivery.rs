@@ -44,3 +44,7 @@ fn bytes_acked(socket: i32) -> Option<u64> {
     let known = result == 0 && size as usize >= BYTES_ACKED + 8;
     info.get(BYTES_ACKED / 8).copied().filter(|_| known)
 }
+
+#[cfg(test)]
+#[path = "delivery/tests.rs"]
+mod tests;

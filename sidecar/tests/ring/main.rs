@@ -1,6 +1,9 @@
 //! Sidecars in one process, over real sockets on loopback.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
+mod http_delivery;
+mod http_mesh;
+mod http_one;
 mod mesh;
 mod runtime;
 mod tcp;

@@ -1,0 +1,158 @@
+//! "Never delivered": what is sent elsewhere, and what is not. Applications count what they were given.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use outrigger_lifecycle::Tasks;
+
+use crate::http_mesh::{App, Chain, Raw, field};
+use crate::mesh::nobody;
+
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello";
+
+/// Answers every POST and counts it; `uses` requests per connection, then it closes without having said so.
+async fn counting(counter: &Arc<AtomicUsize>, uses: usize) -> App {
+    let counter = counter.clone();
+    App::start(move |mut raw| {
+        let counter = counter.clone();
+        async move {
+            for _ in 0..uses {
+                if raw.maybe_head().await.is_none() {
+                    return;
+                }
+                raw.exactly(5).await;
+                counter.fetch_add(1, Ordering::SeqCst);
+                raw.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await
+}
+
+async fn post(client: &mut Raw) {
+    let (head, body) = client.ask(POST).await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && body == "ok", "{head}{body}");
+}
+
+/// The race of every keep-alive: the application closes while the next request is on its way.
+#[tokio::test]
+async fn posts_survive_an_application_that_closes_after_each_response() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let app = counting(&counter, 1).await;
+    let chain = Chain::start(&[app.address]).await;
+    let mut clients = Tasks::new();
+    for _ in 0..8 {
+        let mut client = chain.connect().await;
+        clients.spawn("client", async move {
+            for _ in 0..50 {
+                post(&mut client).await;
+            }
+        });
+    }
+    while let Some(ended) = clients.next_ended().await {
+        assert_eq!(ended, outrigger_lifecycle::Ended::Returned("client"));
+    }
+    assert_eq!(counter.load(Ordering::SeqCst), 400);
+}
+
+#[tokio::test]
+async fn an_endpoint_whose_application_is_down_gets_nothing_and_loses_nothing() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let app = counting(&counter, usize::MAX).await;
+    let chain = Chain::start(&[nobody(), app.address]).await;
+    let mut client = chain.connect().await;
+    for _ in 0..30 {
+        post(&mut client).await;
+    }
+    assert_eq!(counter.load(Ordering::SeqCst), 30);
+}
+
+#[tokio::test]
+async fn a_callee_that_stops_hands_its_requests_over() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let app = counting(&counter, usize::MAX).await;
+    let mut chain = Chain::start(&[app.address, app.address]).await;
+    let stopping = chain.callees.remove(0);
+    let mut clients = Tasks::new();
+    for _ in 0..4 {
+        let mut client = chain.connect().await;
+        clients.spawn("client", async move {
+            for _ in 0..100 {
+                post(&mut client).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(stopping.stop().await);
+    while let Some(ended) = clients.next_ended().await {
+        assert_eq!(ended, outrigger_lifecycle::Ended::Returned("client"));
+    }
+    assert_eq!(counter.load(Ordering::SeqCst), 400);
+}
+
+/// It read the request and then died: nobody can know what it did.
+#[tokio::test]
+async fn a_post_that_was_read_is_never_sent_twice_and_a_get_is_sent_once_more() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let seen = counter.clone();
+    let app = App::start(move |mut raw| {
+        let seen = seen.clone();
+        async move {
+            raw.head().await;
+            raw.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            // The second request of each connection is read whole, and not answered.
+            if let Some(head) = raw.maybe_head().await {
+                raw.exactly(field(&head, "content-length").map_or(0, |n| n.parse().unwrap())).await;
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let chain = Chain::start(&[app.address]).await;
+    let mut client = chain.connect_plain().await;
+    client.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (head, _) = client.ask(POST).await;
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+    assert_eq!(field(&head, "outrigger-error"), Some("upstream-reset"));
+    assert_eq!(counter.load(Ordering::SeqCst), 1);
+
+    let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert!(client.ask(get).await.0.starts_with("HTTP/1.1 200 "));
+    assert!(client.ask(get).await.0.starts_with("HTTP/1.1 200 "), "on a new connection");
+    assert_eq!(counter.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_body_too_large_to_keep_is_not_sent_twice() {
+    let app = App::start(|mut raw| async move {
+        raw.head().await;
+        raw.exactly(1).await;
+    })
+    .await;
+    let chain = Chain::start(&[app.address]).await;
+    let mut client = chain.connect_plain().await;
+    client.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n").await;
+    client.send(vec![b'x'; 200_000]).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 502 "));
+}
+
+#[tokio::test]
+async fn requests_are_held_until_an_endpoint_is_there() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let app = counting(&counter, usize::MAX).await;
+    let chain = Chain::start(&[app.address]).await;
+    let full = chain.caller.runtime.configured().borrow().clone().unwrap().config.clone();
+    let mut empty = full.clone();
+    for cluster in empty.clusters.values_mut() {
+        cluster.endpoints.clear();
+    }
+    chain.caller.runtime.apply(empty).unwrap();
+    let mut client = chain.connect().await;
+    client.send(POST).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(counter.load(Ordering::SeqCst), 0);
+    chain.caller.runtime.apply(full).unwrap();
+    assert!(client.answer().await.0.starts_with("HTTP/1.1 200 "));
+}
