@@ -29,7 +29,7 @@ pub(super) async fn serve(
 ) -> Result<(), Refused> {
     let Some(contexts) = worker.tls() else { return Err(refuse(&tcp, Refused::NoIdentity)) };
     let own = canonical(tcp.local_addr()?);
-    let handshake = handshake(worker, generation, &contexts, tcp, own);
+    let handshake = Box::pin(handshake(worker, generation, &contexts, tcp, own));
     let accepted = tokio::time::timeout(HANDSHAKE, handshake).await;
     let Accepted { io, alpn, caller, port, application } =
         accepted.map_err(|_| Refused::TlsTimeout(HANDSHAKE))??;
@@ -37,11 +37,14 @@ pub(super) async fn serve(
     let identity = Some(caller);
     let downstream = Downstream { direction: Direction::Inbound, remote, identity, port, destination };
     let (prefix, worker) = (BytesMut::new(), worker.clone());
+    // Boxed: a connection's task is as large as the largest of what it may become.
     match alpn {
-        Alpn::H2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker).await,
-        Alpn::H2ForHttp1 => http::serve(io, HttpKind::Http2ForHttp1, prefix, downstream, worker).await,
-        Alpn::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker).await,
-        Alpn::Tcp => tcp::serve(io, prefix, downstream, &worker).await,
+        Alpn::H2 => Box::pin(http::serve(io, HttpKind::Http2, prefix, downstream, worker)).await,
+        Alpn::H2ForHttp1 => {
+            Box::pin(http::serve(io, HttpKind::Http2ForHttp1, prefix, downstream, worker)).await
+        }
+        Alpn::Http1 => Box::pin(http::serve(io, HttpKind::Http1, prefix, downstream, worker)).await,
+        Alpn::Tcp => Box::pin(tcp::serve(io, prefix, downstream, &worker)).await,
     }
     Ok(())
 }

@@ -37,10 +37,11 @@ pub(super) async fn serve(
             None => Spoken::Http1,
         },
     };
+    // Boxed: a connection's task is as large as the largest of what it may become.
     match spoken {
-        Spoken::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker.clone()).await,
-        Spoken::Http2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker.clone()).await,
-        Spoken::Bytes => tcp::serve(io, prefix, downstream, worker).await,
+        Spoken::Http1 => Box::pin(http::serve(io, HttpKind::Http1, prefix, downstream, worker.clone())).await,
+        Spoken::Http2 => Box::pin(http::serve(io, HttpKind::Http2, prefix, downstream, worker.clone())).await,
+        Spoken::Bytes => Box::pin(tcp::serve(io, prefix, downstream, worker)).await,
     }
     Ok(())
 }

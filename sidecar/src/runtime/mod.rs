@@ -140,6 +140,7 @@ impl Runtime {
         drop(state);
         tracing::info!(version = %next.version, services = next.config.services.len(), "configured");
         self.0.configured.send_replace(Some(next));
+        self.compare();
         Ok(())
     }
 
@@ -152,9 +153,21 @@ impl Runtime {
         tracing::info!(identity = %contexts.own(), not_after = contexts.not_after(), "certified");
         self.0.telemetry.certified(identity.not_before, identity.not_after);
         self.0.tls.store(Some(Arc::new(contexts)));
+        self.compare();
         self.state().open_waiting();
         self.0.identities.send_modify(|identities| *identities += 1);
         Ok(())
+    }
+
+    /// Says so when certificate and configuration name different workloads: peers will refuse this one.
+    fn compare(&self) {
+        let (configured, tls) = (self.0.configured.borrow(), self.0.tls.load());
+        if let (Some(generation), Some(contexts)) = (&*configured, &*tls)
+            && generation.config.proxy.identity != *contexts.own()
+        {
+            let (certificate, configuration) = (contexts.own(), &generation.config.proxy.identity);
+            tracing::error!(%certificate, %configuration, "certificate and configuration differ: peers will refuse");
+        }
     }
 
     /// Version of what runs; none before the first apply.

@@ -178,3 +178,6 @@ fn server(
     config.send_tls13_tickets = 1;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests;

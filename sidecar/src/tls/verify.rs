@@ -1,6 +1,7 @@
 //! Who a peer is: the chain leads to a root of the mesh, and the leaf carries exactly one URI, a SPIFFE id
 //! (X509-SVID, section 2). DNS names and subjects say nothing here.
 
+use std::fmt;
 use std::sync::Arc;
 
 use outrigger_wire::SpiffeId;
@@ -17,7 +18,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 /// Why a certificate does not prove the identity asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WrongIdentity {
     /// It cannot be read.
     #[error("certificate that cannot be read")]
@@ -44,6 +45,13 @@ pub enum WrongIdentity {
         /// The own trust domain.
         expected: String,
     },
+}
+
+/// rustls shows the reasons of verifiers in their debug form, and people read them.
+impl fmt::Debug for WrongIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// The SPIFFE id of a certificate.

@@ -104,3 +104,39 @@ async fn the_admin_port_says_what_is_awaited_and_what_runs() {
     assert!(metrics.contains("outrigger_build_info{") && metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(node.get("/nothing").await.starts_with("HTTP/1.1 404"));
 }
+
+#[tokio::test]
+async fn the_example_of_the_documentation_works() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let page = include_str!("../../../docs/static-config.md");
+    let mut examples = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let (mut cart, mut web) = (parse(examples.next().unwrap()), parse(examples.next().unwrap()));
+    assert!(examples.next().is_none());
+    // The same, on ports of this test.
+    let application = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cart.proxy.ports.get_mut(&8080).unwrap().app_address = Some(application.local_addr().unwrap());
+    let any = "127.0.0.1:0".parse().unwrap();
+    cart.proxy.listeners.get_mut("mesh").unwrap().address = any;
+    web.proxy.listeners.get_mut("cart").unwrap().address = any;
+    let (ca, domain) = (Ca::new(), "spiffe://demo.internal/shop");
+    let there = Node::start_without_identity(cart).await;
+    there.identify(ca.issue_uris(&[&format!("{domain}/cart")])).await;
+    web.clusters.get_mut("cart.shop:8080").unwrap().endpoints[0].address = there.at("mesh");
+    let here = Node::start_without_identity(web).await;
+    here.identify(ca.issue_uris(&[&format!("{domain}/web")])).await;
+    let mut client = tokio::net::TcpStream::connect(here.at("cart")).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: cart\r\nconnection: close\r\n\r\n").await.unwrap();
+    let serve = async {
+        let (mut served, _) = application.accept().await.unwrap();
+        let mut head = [0; 5];
+        served.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"GET /");
+        served.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+        served
+    };
+    let mut answer = String::new();
+    let (_served, read) =
+        crate::mesh::within(async { tokio::join!(serve, client.read_to_string(&mut answer)) }).await;
+    read.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nhi"), "{answer}");
+}
