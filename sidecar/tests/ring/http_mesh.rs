@@ -46,7 +46,7 @@ impl Chain {
 
     /// A connection from outside the mesh to the first callee.
     pub async fn connect_plain(&self) -> Raw {
-        Raw::connect(self.callees[0].at("plain")).await
+        Raw::connect(self.callees.first().unwrap().at("plain")).await
     }
 }
 

@@ -4,6 +4,7 @@
 mod http_delivery;
 mod http_mesh;
 mod http_one;
+mod http_two;
 mod mesh;
 mod runtime;
 mod tcp;
