@@ -84,8 +84,9 @@ impl Mesh {
         });
         self.problems.set("merge", conflicts.collect());
         for (id, workload) in &mut workloads {
-            workload.observed =
-                reports.get(id).filter(|_| sidecars.contains_key(id)).and_then(Proxy::observed);
+            // A report speaks for one sidecar container, never for the one that replaced it.
+            let current = |proxy: &&Proxy| sidecars.get(id) == Some(&proxy.sidecar);
+            workload.observed = reports.get(id).filter(current).and_then(Proxy::observed);
         }
         let services: BTreeSet<_> = workloads.values().map(outrigger_compile::service_key).collect();
         self.indices.assign(&services);

@@ -1,1 +1,100 @@
+use std::sync::Arc;
 
+use outrigger_model::{Snapshot, WorkloadId};
+use outrigger_wire::control::{Edge, Report};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::*;
+use crate::scope::Scope;
+use crate::source::docker::map::map;
+use crate::source::docker::samples::{composed, containers, sidecar_of};
+use crate::source::docker::watch::Seen;
+
+/// One workload with a sidecar that has reported traffic.
+fn board() -> Board {
+    let scope = Scope { mesh: "shop".into(), ..Scope::default() };
+    let app = composed("shop", "cart", &[("outrigger.enable", "true"), ("outrigger.port", "8080/http,9000")]);
+    let sidecar = sidecar_of(&app);
+    let all = containers([app.clone(), sidecar.clone()]);
+    let mut workloads = map(&all, &scope).view;
+    let edge = |inbound, peer: &str, requests| Edge {
+        inbound,
+        peer: peer.into(),
+        port: 8080,
+        mtls: peer != "unknown",
+        protocol: "http".into(),
+        requests,
+        errors: 1,
+    };
+    let edges = vec![edge(true, "unknown", 3), edge(true, "web.shop", 5), edge(false, "auth.shop", 7)];
+    let report =
+        Report { ready: true, listening: vec![8080], edges, certificate_expires: 99, ..Report::default() };
+    let seen =
+        Seen { containers: Arc::new(all), current: true, listed: Some(Instant::now()), ..Seen::default() };
+    let (_, seen) = watch::channel(seen);
+    let id = WorkloadId(app.id);
+    let (_, snapshot) = watch::channel(Arc::default());
+    let mut board = Board::new("shop.internal", seen, snapshot);
+    board.proxies.hello(&id, &sidecar.id, "0.1.0");
+    board.proxies.update(&id, |proxy| proxy.report = Some((report, Instant::now())));
+    for workload in workloads.values_mut() {
+        workload.observed = board.proxies.all()[&id].observed();
+    }
+    let (_, snapshot) = watch::channel(Arc::new(Snapshot { workloads, ..Snapshot::default() }));
+    board.snapshot = snapshot;
+    board.scope.set(scope).unwrap();
+    board.gaps.measured(&id, 120);
+    board
+}
+
+#[test]
+fn status_says_who_is_ready_and_why_not() {
+    let status = assemble::status(&board());
+    let ports = &status.services[0].ports;
+    assert_eq!((ports[0].port, ports[0].protocol, ports[0].endpoints[0].ready), (8080, "http", true));
+    let reason = ports[1].endpoints[0].reason.as_deref().unwrap();
+    assert!(reason.contains("nothing listens on port 9000"), "{reason}");
+    let sidecar = &status.sidecars[0];
+    assert_eq!(sidecar.container.as_deref(), Some("shop-cart-1-outrigger"));
+    assert_eq!((sidecar.injection_gap_ms, sidecar.certificate_expires), (Some(120), Some(99)));
+    assert!(status.problems.iter().any(|problem| problem.what.contains("outrigger.port says 9000")));
+}
+
+#[test]
+fn an_edge_is_counted_once() {
+    let edges = assemble::status(&board()).edges;
+    let found: Vec<_> =
+        edges.iter().map(|e| (e.source.as_str(), e.destination.as_str(), e.requests, e.mtls)).collect();
+    assert_eq!(found, [("cart.shop", "auth.shop", 7, true), ("unknown", "cart.shop", 3, false)]);
+}
+
+async fn get(address: SocketAddr, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn it_answers_over_http_and_only_reads() {
+    let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = admin.address().unwrap();
+    let board = board();
+    let pending = board.readiness.pending("something");
+    let mut tasks = Tasks::new();
+    tasks.spawn("admin", admin.serve(board));
+    assert!(get(address, "GET /status").await.contains(r#""mesh":"shop""#));
+    assert!(get(address, "GET /live").await.starts_with("HTTP/1.1 200"));
+    let ready = get(address, "GET /ready").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("awaiting something"), "{ready}");
+    pending.done();
+    assert!(get(address, "GET /ready").await.starts_with("HTTP/1.1 200"));
+    let metrics = get(address, "GET /metrics").await;
+    assert!(metrics.contains("outrigger_injection_gap_seconds_bucket{le=\"0.200\"} 1"), "{metrics}");
+    assert!(metrics.contains("\noutrigger_endpoints_ready 1\n"), "{metrics}");
+    assert!(get(address, "POST /status").await.starts_with("HTTP/1.1 405"));
+    assert!(get(address, "GET /else").await.starts_with("HTTP/1.1 404"));
+}

@@ -4,6 +4,8 @@ pub mod connect;
 pub mod map;
 pub mod own;
 pub mod record;
+#[cfg(test)]
+pub mod samples;
 pub mod time;
 pub mod tracker;
 pub mod watch;
