@@ -48,6 +48,11 @@ impl Readiness {
         let _always_open = ready.wait_for(|ready| *ready).await;
     }
 
+    /// True when nothing is awaited, now and at every change.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, Instant)>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,6 +17,7 @@ pub mod limits;
 mod listener;
 mod netlink;
 pub mod netns;
+pub mod report;
 pub mod runtime;
 pub mod settings;
 mod sidecar;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin;
 use crate::identity::Identity;
 use crate::netns::Listening;
+use crate::report::Reporter;
 use crate::runtime::{Bound, Parts, Resolving, Runtime};
 use crate::settings::AccessLog;
 use crate::telemetry::Telemetry;
@@ -52,6 +53,7 @@ pub enum StartError {
 pub struct Sidecar {
     runtime: Runtime,
     readiness: Readiness,
+    listening: watch::Receiver<Listening>,
     admin: TcpListener,
     drain: Drain,
     identity: watch::Receiver<Option<Arc<Identity>>>,
@@ -87,13 +89,23 @@ impl Sidecar {
             telemetry,
             draining,
             guard: Some(guard),
-            listening,
+            listening: listening.clone(),
             resolvers: to_resolvers,
         });
         let readiness = Readiness::default();
         let configuration = readiness.pending("configuration");
         let certificate = readiness.pending("certificate");
-        Ok(Self { runtime, readiness, admin, drain, identity, resolvers, configuration, certificate })
+        Ok(Self {
+            runtime,
+            readiness,
+            listening,
+            admin,
+            drain,
+            identity,
+            resolvers,
+            configuration,
+            certificate,
+        })
     }
 
     /// Takes configurations, now and while it runs.
@@ -106,6 +118,12 @@ impl Sidecar {
         self.readiness.clone()
     }
 
+    /// Makes reports for the controller.
+    pub fn reporter(&self) -> Reporter {
+        let (telemetry, listening) = (self.runtime.telemetry().clone(), self.listening.clone());
+        Reporter { telemetry, ready: self.readiness.watch(), listening }
+    }
+
     /// Where the admin port is.
     pub fn admin(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
@@ -114,8 +132,17 @@ impl Sidecar {
     /// Serves until `shutdown` says how long what runs may take to end, then drains: not ready, listeners closed,
     /// connections told, and at once done when none is left. Returns true when all connections ended by themselves.
     pub async fn run(self, shutdown: impl Future<Output = Duration>) -> bool {
-        let Self { runtime, readiness, admin, drain, identity, mut resolvers, configuration, certificate } =
-            self;
+        let Self {
+            runtime,
+            readiness,
+            admin,
+            drain,
+            identity,
+            mut resolvers,
+            configuration,
+            certificate,
+            ..
+        } = self;
         let mut tasks = Tasks::new();
         tasks.spawn("admin", admin::serve(admin, runtime.clone(), readiness.clone()));
         tasks.spawn("identity", follow(runtime.clone(), identity, certificate));
