@@ -50,6 +50,9 @@ pub(super) async fn forward(
     };
     deadline.after(None);
     origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
+    if origin.worker.telemetry().logs_access() {
+        origin.log(&request, answer.status, upload.bytes, started.elapsed());
+    }
     match down {
         Down::H1 { conn, keep_alive, .. } => keep_alive && upload.is_received() && conn.is_read(),
         Down::H2 { .. } => false,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use outrigger_lifecycle::Draining;
-use outrigger_wire::{Timeouts, Transport};
+use outrigger_wire::Timeouts;
 
 use super::error::BadMessage;
 use super::head::Request;
 use super::hop;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
-use crate::telemetry::{Carried, Edge, EdgeKey};
+use crate::telemetry::{Access, Carried, Edge, EdgeKey};
 use crate::worker::Worker;
 
 /// An accepted connection.
@@ -42,20 +42,28 @@ impl Origin {
         cell.get_or_init(|| self.worker.telemetry().edge(&self.edge_key(carried)))
     }
 
+    /// A line of the access log; `received` are bytes of the request's body.
+    pub fn log(&self, request: &Request, status: u16, received: u64, took: Duration) {
+        let key = self.edge(is_grpc(&request.headers)).key();
+        self.worker.telemetry().access(&Access {
+            direction: key.direction.as_str(),
+            peer: &key.peer,
+            remote: &self.downstream.remote.to_string(),
+            port: key.port,
+            protocol: key.carried.as_str(),
+            mtls: key.mtls,
+            method: Some(request.method.as_str()),
+            path: Some(request.uri.path()),
+            status: Some(status),
+            received,
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            ..Access::default()
+        });
+    }
+
     fn edge_key(&self, carried: Carried) -> EdgeKey {
-        let down = &self.downstream;
-        let (peer, mtls) = match (&down.destination, &down.identity) {
-            (_, Some(id)) => (format!("{}.{}", id.service(), id.namespace()), true),
-            (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, None) => {
-                let generation = self.worker.generation();
-                let found = generation.clusters.get(cluster);
-                let plaintext = |m: &crate::cluster::Member| m.endpoint.transport == Transport::Plaintext;
-                let mtls = found.is_none_or(|c| c.members.is_empty() || !c.members.iter().any(plaintext));
-                (found.map_or_else(|| cluster.clone(), |c| c.service.clone()), mtls)
-            }
-            (Destination::Application(_), None) => ("unknown".to_owned(), false),
-            (Destination::Passthrough(_), None) => ("passthrough".to_owned(), false),
-        };
+        let (down, generation) = (&self.downstream, self.worker.generation());
+        let (peer, mtls) = (down.peer(&generation), down.mtls(&generation));
         EdgeKey { direction: down.direction, peer, port: down.port, mtls, carried }
     }
 
@@ -77,7 +85,9 @@ impl Origin {
     fn timeouts(&self) -> Option<Timeouts> {
         match &self.downstream.destination {
             Destination::Cluster { timeouts, .. } => Some(*timeouts),
-            Destination::Endpoint { .. } => Some(Timeouts::default()),
+            destination @ Destination::Endpoint { .. } => {
+                Some(self.worker.generation().timeouts(destination))
+            }
             Destination::Application(_) | Destination::Passthrough(_) => None,
         }
     }

@@ -91,7 +91,7 @@ fn log(
         mtls: key.mtls,
         upstream,
         received: carried.received,
-        sent: carried.sent,
+        sent: Some(carried.sent),
         duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         ..Access::default()
     });

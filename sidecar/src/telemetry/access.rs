@@ -40,8 +40,9 @@ pub struct Access<'a> {
     pub upstream: Option<&'a str>,
     /// Bytes received from downstream (bodies, on requests).
     pub received: u64,
-    /// Bytes sent to downstream.
-    pub sent: u64,
+    /// Bytes sent to downstream, on byte streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
     /// Microseconds from the first byte to the last.
     pub duration_us: u64,
     /// Why it failed, if it did.
