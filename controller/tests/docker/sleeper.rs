@@ -1,5 +1,6 @@
 //! The smallest application, sidecar and capture step: compiled by the tests with plain rustc, static, FROM scratch.
-//! `capture` ends at once; `fail` ends with 3 and a last word; `listen PORT` listens; all else sleeps. SIGTERM ends it.
+//! `capture` ends at once; `fail` ends with 3 and a last word; `deaf` takes no notice of SIGTERM, which ends all others;
+//! they sleep.
 
 unsafe extern "C" {
     fn signal(signal: i32, handler: usize) -> usize;
@@ -11,20 +12,19 @@ extern "C" fn end(_signal: i32) {
 }
 
 fn main() {
-    for number in [15, 2] {
-        unsafe { signal(number, end as *const () as usize) };
-    }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let _listener = match arguments.as_slice() {
-        ["capture"] => return,
-        ["fail"] => {
+    match std::env::args().nth(1).as_deref() {
+        Some("capture") => return,
+        Some("fail") => {
             eprintln!("a last word");
             std::process::exit(3);
         }
-        ["listen", port] => Some(std::net::TcpListener::bind(("::", port.parse().unwrap())).unwrap()),
-        _ => None,
-    };
+        Some("deaf") => {}
+        _ => {
+            for number in [15, 2] {
+                unsafe { signal(number, end as *const () as usize) };
+            }
+        }
+    }
     loop {
         std::thread::sleep(std::time::Duration::from_secs(3600));
     }

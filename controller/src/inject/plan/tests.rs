@@ -25,14 +25,14 @@ fn why(actions: &[Action]) -> Vec<&str> {
 fn a_running_workload_gets_exactly_one_sidecar() {
     let app = cart();
     let idle = Busy::default();
-    assert_eq!(planned(&[app.clone()], &idle), [inject(&app)]);
+    assert_eq!(planned(std::slice::from_ref(&app), &idle), [inject(&app)]);
     assert_eq!(
         planned(&[app.clone(), sidecar_of(&app)], &idle),
         [],
         "also one that an earlier controller made"
     );
     let injecting = Busy { injecting: [WorkloadId(app.id.clone())].into(), ..Busy::default() };
-    assert_eq!(planned(&[app.clone()], &injecting), []);
+    assert_eq!(planned(std::slice::from_ref(&app), &injecting), []);
     let second = Container { id: "second".into(), ..sidecar_of(&app) };
     let actions = planned(&[app.clone(), sidecar_of(&app), second], &idle);
     assert_eq!(why(&actions), ["a second sidecar of the same workload"]);
@@ -46,7 +46,7 @@ fn a_frozen_one_keeps_its_sidecar_and_gets_no_new_one() {
     let app = cart();
     let sidecar = sidecar_of(&app);
     let paused = Container { run: Run::Paused(app.instance().unwrap().clone()), ..app };
-    assert_eq!(planned(&[paused.clone()], &Busy::default()), []);
+    assert_eq!(planned(std::slice::from_ref(&paused), &Busy::default()), []);
     assert_eq!(planned(&[paused, sidecar], &Busy::default()), []);
 }
 
@@ -61,7 +61,7 @@ fn a_new_run_gets_a_new_sidecar_and_loses_the_old() {
     assert_eq!(actions[1], inject(&again));
     let ended = Container { run: Run::Stopped, ..app };
     assert_eq!(why(&planned(&[ended, sidecar.clone()], &Busy::default())), ["its application does not run"]);
-    let gone = planned(&[sidecar.clone()], &Busy::default());
+    let gone = planned(std::slice::from_ref(&sidecar), &Busy::default());
     assert_eq!(gone, [Action::RemoveOrphan { id: sidecar.id, app: "id-shop-cart-1".into() }]);
 }
 
