@@ -1,10 +1,11 @@
 //! Where images start from: public ones, or, where no registry answers, one base made of Debian packages.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::{Engine, apt};
-use crate::run::{Fault, Run, is_root, root, which};
+use crate::run::{Fault, Run, folder, is_root, root, unwritable, which};
 use crate::say;
 
 /// How long a registry may take to hand out a tiny image before we do without.
@@ -12,7 +13,7 @@ const PROBE: Duration = Duration::from_secs(15);
 /// How long Debian's mirror may take for some 150 packages.
 const MAKE: Duration = Duration::from_secs(900);
 
-/// Names and images that Dockerfiles and compose files ask for, as environment variables.
+/// Names of images that compose files ask for, as variables.
 pub struct Base {
     images: Vec<(&'static str, String)>,
 }
@@ -22,25 +23,32 @@ impl Base {
     pub fn ensure(engine: &Engine) -> Result<Self, Fault> {
         let step = say::step("base", "asking the registry");
         let wish = std::env::var("OUTRIGGER_IMAGES").unwrap_or_default();
-        let name = format!("outrigger-base:{}", fingerprint()?);
+        let name = format!("outrigger-base:{}", fingerprint("", &["make.sh", "packages"])?);
         if wish == "public" || (wish != "debian" && !engine.has_image(&name) && registry_answers(engine)) {
             step.done("public images (a registry answers)");
-            return Ok(Self { images: Vec::new() });
+            return Ok(Self::public());
         }
         let step = if engine.has_image(&name) { step } else { make(engine, &name, step)? };
-        let postgres = format!("outrigger-base-postgres:{}", fingerprint()?);
-        let redis = format!("outrigger-base-redis:{}", fingerprint()?);
-        let step = derive(engine, "postgres", &postgres, &name, step)?;
-        let step = derive(engine, "redis", &redis, &name, step)?;
+        let files = ["postgres/Dockerfile", "postgres/entrypoint.sh"];
+        let (step, postgres) = derive(engine, "postgres", &files, &name, step)?;
+        let (step, redis) = derive(engine, "redis", &["redis/Dockerfile"], &name, step)?;
         step.done(format!("{name}, made of Debian packages (no registry answers)"));
         let plain = ["SHOP_DEBIAN", "SHOP_NODE", "SHOP_GO"].map(|variable| (variable, name.clone()));
         let images = plain.into_iter().chain([("SHOP_POSTGRES", postgres), ("SHOP_REDIS", redis)]).collect();
         Ok(Self { images })
     }
 
-    /// Hands the names to a command's environment.
-    pub fn hand_to(&self, run: Run) -> Run {
-        self.images.iter().fold(run, |run, (name, image)| run.env(name, image))
+    /// The public images that the files name themselves.
+    pub fn public() -> Self {
+        Self { images: Vec::new() }
+    }
+
+    /// Writes the names where `compose --env-file` reads them; gives that file.
+    pub fn env_file(&self) -> Result<PathBuf, Fault> {
+        let file = folder("shop")?.join("images.env");
+        let lines: String = self.images.iter().map(|(name, image)| format!("{name}={image}\n")).collect();
+        fs::write(&file, lines).map_err(|e| unwritable(&file, &e))?;
+        Ok(file)
     }
 
     /// The image that Python applications start from.
@@ -49,11 +57,6 @@ impl Base {
             .iter()
             .find(|(name, _)| *name == "SHOP_DEBIAN")
             .map_or("debian:12-slim", |(_, image)| image)
-    }
-
-    /// As words for a shell, for a person who goes on by hand.
-    pub fn exports(&self) -> String {
-        self.images.iter().map(|(name, image)| format!("{name}={image} ")).collect()
     }
 }
 
@@ -84,13 +87,21 @@ fn make(engine: &Engine, name: &str, step: say::Step) -> Result<say::Step, Fault
     Ok(made?.0)
 }
 
-fn derive(engine: &Engine, what: &str, name: &str, base: &str, step: say::Step) -> Result<say::Step, Fault> {
-    if engine.has_image(name) {
-        return Ok(step);
+fn derive(
+    engine: &Engine,
+    what: &str,
+    files: &[&str],
+    base: &str,
+    step: say::Step,
+) -> Result<(say::Step, String), Fault> {
+    let name = format!("outrigger-base-{what}:{}", fingerprint(base, files)?);
+    if engine.has_image(&name) {
+        return Ok((step, name));
     }
     let folder = format!("images/base/{what}");
     let base = format!("BASE={base}");
-    Ok(engine.docker(["build", "-t", name, "--build-arg", &base, &folder]).under(step)?.0)
+    let step = engine.docker(["build", "-t", &name, "--build-arg", &base, &folder]).under(step)?.0;
+    Ok((step, name))
 }
 
 /// The mirror this machine uses itself, else Debian's own.
@@ -105,16 +116,18 @@ fn mirror() -> String {
     ours.or_else(host).unwrap_or_else(|| "http://deb.debian.org/debian".into())
 }
 
-/// FNV-1a over everything the base is made from: another list, another name.
-fn fingerprint() -> Result<String, Fault> {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for file in ["make.sh", "packages", "postgres/Dockerfile", "postgres/entrypoint.sh", "redis/Dockerfile"] {
+/// FNV-1a over everything an image is made from: other contents, another name.
+fn fingerprint(seed: &str, files: &[&str]) -> Result<String, Fault> {
+    let mut all = seed.as_bytes().to_vec();
+    for file in files {
         let path = root().join("images/base").join(file);
-        let bytes = fs::read(&path)
-            .map_err(|e| Fault::new(format!("{}: {e}", path.display()), "check out the repository again"))?;
-        for byte in bytes {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        all.extend(
+            fs::read(&path).map_err(|e| {
+                Fault::new(format!("{}: {e}", path.display()), "check out the repository again")
+            })?,
+        );
     }
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = all.into_iter().fold(0xcbf2_9ce4_8422_2325, step);
     Ok(format!("{:012x}", hash & 0xffff_ffff_ffff))
 }

@@ -34,21 +34,30 @@ impl Options {
     }
 }
 
+impl Options {
+    fn title(self) -> &'static str {
+        match (self.down, self.unmeshed) {
+            (true, _) => "The shop, taken down",
+            (false, true) => "The shop, without a mesh",
+            (false, false) => "The shop, meshed",
+        }
+    }
+}
+
 /// Runs it.
 pub fn run(options: Options) -> Result<(), Fault> {
     let started = Instant::now();
-    println!("{}", say::bold(if options.unmeshed { "The shop, without a mesh" } else { "The shop, meshed" }));
+    println!("{}", say::bold(options.title()));
     let engine = Engine::ensure()?;
     if options.down {
-        let base = Base::ensure(&engine)?;
-        Shop::meshed(&engine, &base).down()?;
+        Shop::new(&engine, &Base::public(), true)?.down()?;
         return engine.stop();
     }
     if !options.unmeshed {
         images::ensure(&engine, false)?;
     }
     let base = Base::ensure(&engine)?;
-    let shop = if options.unmeshed { Shop::unmeshed(&engine, &base) } else { Shop::meshed(&engine, &base) };
+    let shop = Shop::new(&engine, &base, !options.unmeshed)?;
     shop.build()?;
     let outcome = shop.up().and_then(|()| show(&engine, &shop, options));
     match (outcome, options.keep) {

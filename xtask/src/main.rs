@@ -85,7 +85,7 @@ fn build_images(release: bool, all: bool) -> Result<(), Fault> {
     images::ensure(&engine, release)?;
     if all {
         let base = base::Base::ensure(&engine)?;
-        shop::Shop::unmeshed(&engine, &base).build()?;
+        shop::Shop::new(&engine, &base, false)?.build()?;
         images::test_apps(&engine, &base)?;
     }
     Ok(())

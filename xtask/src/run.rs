@@ -87,7 +87,13 @@ impl Run {
 
     /// Runs it, giving what it wrote to stdout.
     pub fn read(self) -> Result<String, Fault> {
-        self.go(|_| ())
+        self.go(|_| ()).map(|(out, _)| text(&out))
+    }
+
+    /// Runs it, giving the end of what it wrote to stdout and then to stderr.
+    pub fn both(self) -> Result<String, Fault> {
+        let (out, err) = self.go(|_| ())?;
+        Ok(tail(&out) + &tail(&err))
     }
 
     /// Runs it under a step whose line shows the last line of output. The step stays open for the caller.
@@ -100,7 +106,7 @@ impl Run {
             }
             step.tick(&last);
         }) {
-            Ok(output) => Ok((step, output)),
+            Ok((out, _)) => Ok((step, text(&out))),
             Err(fault) => {
                 step.failed();
                 Err(fault)
@@ -114,7 +120,8 @@ impl Run {
         self.command.spawn().map_err(|e| self.absent(&e))
     }
 
-    fn go(mut self, mut seen: impl FnMut(&str)) -> Result<String, Fault> {
+    /// Runs it; gives the files that hold its stdout and stderr.
+    fn go(mut self, mut seen: impl FnMut(&str)) -> Result<(PathBuf, PathBuf), Fault> {
         let (out, err) = logs(&self.shown)?;
         let stdout = File::create(&out).map_err(|e| unwritable(&out, &e))?;
         let stderr = File::create(&err).map_err(|e| unwritable(&err, &e))?;
@@ -126,8 +133,7 @@ impl Run {
             Ok(None) => Some(format!("`{}` was stopped after {} s", self.shown, self.limit.as_secs())),
             Err(e) => Some(format!("`{}`: {e}", self.shown)),
         };
-        let output = fs::read(&out).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
-        let Some(what) = failed else { return Ok(output) };
+        let Some(what) = failed else { return Ok((out, err)) };
         let mut seen = tail(&out);
         seen.push_str(&tail(&err));
         let log = err.strip_prefix(root()).unwrap_or(&err).display().to_string();
@@ -216,6 +222,10 @@ fn wait(child: &mut Child, limit: Duration, mut look: impl FnMut()) -> io::Resul
         look();
         thread::sleep(LOOK);
     }
+}
+
+fn text(path: &Path) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 fn logs(shown: &str) -> Result<(PathBuf, PathBuf), Fault> {

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::base::Base;
 use crate::engine::Engine;
-use crate::run::{Fault, Run, until};
+use crate::run::{Fault, Run, root, until};
 use crate::say;
 
 /// The compose project.
@@ -23,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The shop of this repository on an engine.
 pub struct Shop<'a> {
     engine: &'a Engine,
-    base: &'a Base,
+    env_file: PathBuf,
     meshed: bool,
 }
 
@@ -36,31 +37,31 @@ pub struct Answer {
 }
 
 impl<'a> Shop<'a> {
-    /// With the controller beside it.
-    pub fn meshed(engine: &'a Engine, base: &'a Base) -> Self {
-        Self { engine, base, meshed: true }
-    }
-
-    /// Alone.
-    pub fn unmeshed(engine: &'a Engine, base: &'a Base) -> Self {
-        Self { engine, base, meshed: false }
+    /// The shop from these images, with the controller beside it or alone.
+    pub fn new(engine: &'a Engine, base: &Base, meshed: bool) -> Result<Self, Fault> {
+        Ok(Self { engine, env_file: base.env_file()?, meshed })
     }
 
     /// The command line of a compose call, for people.
     pub fn words(&self, rest: &str) -> String {
-        let mesh = if self.meshed { format!("-f {CONTROLLER} ") } else { String::new() };
-        let exports = self.base.exports();
-        format!("{exports}{} -p {PROJECT} -f {COMPOSE} {mesh}{rest}", self.engine.compose_words())
+        let words: Vec<String> = self.arguments().iter().map(|word| short(word)).collect();
+        format!("{} {} {rest}", self.engine.compose_words(), words.join(" "))
     }
 
     /// A compose call.
     pub fn compose(&self, rest: &[&str]) -> Run {
-        let mut words = vec!["-p", PROJECT, "-f", COMPOSE];
+        let words = self.arguments();
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(rest.iter().copied()).collect();
+        self.engine.compose(&words)
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let env = self.env_file.to_string_lossy();
+        let mut words = vec!["--env-file", &env, "-p", PROJECT, "-f", COMPOSE];
         if self.meshed {
             words.extend(["-f", CONTROLLER]);
         }
-        words.extend(rest);
-        self.base.hand_to(self.engine.compose(&words)).env("SHOP_PORT", port_wish())
+        words.into_iter().map(str::to_owned).collect()
     }
 
     /// Builds its images.
@@ -87,27 +88,45 @@ impl<'a> Shop<'a> {
         let step = say::step("ready", "waiting for the first whole page");
         let web = self.published("web", 8080)?;
         let mut last = String::new();
-        let whole = until(READY, || match request(web, "GET", "/ready") {
-            Ok(answer) if answer.status == 200 => Some(()),
-            Ok(answer) => {
-                last = format!("{} {}", answer.status, answer.body.trim());
-                step.tick(&last);
-                None
+        let mut looked = Instant::now();
+        let outcome = until(READY, || {
+            match request(web, "GET", "/ready") {
+                Ok(answer) if answer.status == 200 => return Some(Ok(())),
+                Ok(answer) => last = format!("{} {}", answer.status, answer.body.trim()),
+                Err(e) => last = e.to_string(),
             }
-            Err(e) => {
-                last = e.to_string();
-                None
+            step.tick(&last);
+            if looked.elapsed() < Duration::from_secs(2) {
+                return None;
             }
+            looked = Instant::now();
+            self.ended().ok().flatten().map(Err)
         });
-        if whole.is_none() {
-            step.failed();
-            let what = format!("http://{web}/ready did not turn 200 in {} s: {last}", READY.as_secs());
-            let seen = self.compose(&["logs", "--no-color", "--tail=8"]).read().unwrap_or_default();
-            let advice = format!("the logs above are the services'; more: {}", self.words("logs"));
-            return Err(Fault { what, seen, advice });
+        match outcome {
+            Some(Ok(())) => {
+                step.done(format!("http://{web}"));
+                Ok(web)
+            }
+            Some(Err(name)) => {
+                step.failed();
+                let seen = self.engine.docker(["logs", "--tail=20", &name]).both().unwrap_or_default();
+                Err(Fault { what: format!("{name} ended"), seen, advice: "its last words are above".into() })
+            }
+            None => {
+                step.failed();
+                let what = format!("http://{web}/ready did not turn 200 in {} s: {last}", READY.as_secs());
+                let seen = self.compose(&["logs", "--no-color", "--tail=3"]).read().unwrap_or_default();
+                let advice = "the services' last words are above; run with --keep and look around";
+                Err(Fault { what, seen, advice: advice.into() })
+            }
         }
-        step.done(format!("http://{web}"));
-        Ok(web)
+    }
+
+    /// The name of a container of ours that is not running, if any.
+    fn ended(&self) -> Result<Option<String>, Fault> {
+        let project = format!("label=com.docker.compose.project={PROJECT}");
+        let words = ["ps", "-a", "--filter", &project, "--filter", "status=exited", "--format", "{{.Names}}"];
+        Ok(self.engine.docker(words).read()?.lines().next().map(str::to_owned))
     }
 
     /// Takes it down with everything it kept, and gives how many of its containers, networks and volumes are left.
@@ -168,9 +187,10 @@ impl<'a> Shop<'a> {
     }
 }
 
-/// Port 0 would move at every restart; 8080 is often taken: what the user says, else one of Docker's choice.
-fn port_wish() -> String {
-    std::env::var("SHOP_PORT").unwrap_or_default()
+/// A path as a person in the repository types it.
+fn short(word: &str) -> String {
+    let root = format!("{}/", root().display());
+    word.strip_prefix(&root).unwrap_or(word).to_owned()
 }
 
 /// One HTTP/1.1 request on its own connection.

@@ -9,7 +9,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
         --auth-host=trust --encoding=UTF8 --locale=C.UTF-8 >/dev/null
     # As the public image: loopback is trusted, everything else proves itself.
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
-    pg_ctl --wait --options="-c listen_addresses=''" start >/dev/null
+    pg_ctl --wait --silent --options="-c listen_addresses=''" start
     [ "$database" = postgres ] || createdb --username="$user" "$database"
     for script in /docker-entrypoint-initdb.d/*.sql; do
         [ -e "$script" ] && psql -v ON_ERROR_STOP=1 --quiet --username="$user" "$database" -f "$script"
