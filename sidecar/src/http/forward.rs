@@ -23,6 +23,9 @@ use super::upgrade;
 /// Longest pause of a client in the middle of its request.
 const BODY_IDLE: Duration = Duration::from_secs(60);
 
+/// Informational responses before the final one; they are not held back for a client that does not read.
+const MAX_INTERIM: u32 = 64;
+
 /// What became of a request.
 struct Answer {
     status: u16,
@@ -106,12 +109,35 @@ async fn attempt(
         .await?
     };
     attempts.sent_on(&up);
-    let limit = origin.request_limit(request);
-    deadline.after(if upload.is_received() { limit } else { limit.map(|limit| limit.max(BODY_IDLE)) });
-    match answer(deadline, limit, down, &mut up, upload, &request.method).await {
+    let limits = Limits::of(origin, request);
+    deadline.after(limits.now(upload));
+    match answer(deadline, &limits, down, &mut up, upload, &request.method).await {
         Ok(response) => Ok((response, up)),
         Err(Stopped::Request(error)) => Err(error),
         Err(Stopped::Upstream(error)) => Err(up.failed(upload, error)),
+    }
+}
+
+/// How long the next step may take.
+struct Limits {
+    sending: Option<Duration>,
+    waiting: Option<Duration>,
+}
+
+impl Limits {
+    fn of(origin: &Origin, request: &Request) -> Self {
+        let waiting = origin.request_limit(request);
+        // The two ways of a gRPC stream take turns as they like.
+        let sending = if is_grpc(&request.headers) {
+            waiting
+        } else {
+            Some(waiting.unwrap_or_default().max(BODY_IDLE))
+        };
+        Self { sending, waiting }
+    }
+
+    fn now(&self, upload: &Pump) -> Option<Duration> {
+        if upload.is_received() { self.waiting } else { self.sending }
     }
 }
 
@@ -123,13 +149,14 @@ enum Stopped {
 /// Passes the body and informational responses on until the final response begins.
 async fn answer(
     deadline: &mut Deadline,
-    limit: Option<Duration>,
+    limits: &Limits,
     down: &mut Down<'_>,
     up: &mut Up,
     upload: &mut Pump,
     method: &Method,
 ) -> Result<Response, Stopped> {
     let mut stuck: Option<Broken> = None;
+    let mut interim = 0;
     poll_fn(|cx| {
         let before = (upload.bytes, upload.is_received());
         if stuck.is_none() {
@@ -146,15 +173,16 @@ async fn answer(
             }
         }
         if before != (upload.bytes, upload.is_received()) {
-            deadline.after(if upload.is_received() {
-                limit
-            } else {
-                limit.map(|limit| limit.max(BODY_IDLE))
-            });
+            deadline.after(limits.now(upload));
         }
         loop {
             match up.poll_response(cx, method) {
                 Poll::Ready(Ok(response)) if is_interim(&response) => {
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        let endless = BadMessage::Malformed("response: informational without end");
+                        return Poll::Ready(Err(Stopped::Request(RequestError::BadResponse(endless))));
+                    }
                     if let Err(error) = down.inform(response) {
                         return Poll::Ready(Err(Stopped::Request(RequestError::ClientGone(error))));
                     }

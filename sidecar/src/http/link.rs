@@ -11,9 +11,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::SendStream;
 use h2::client::{Connection, ResponseFuture, SendRequest};
+use h2::{Ping, SendStream};
 use tokio::sync::watch;
+use tokio::time::Sleep;
 
 use super::coalesce::Coalesced;
 use super::error::{Broken, RequestError};
@@ -26,6 +27,8 @@ use crate::worker::Worker;
 
 /// Connections to one destination, at most; beyond, requests wait for a free stream.
 const MAX_LINKS: usize = 8;
+/// For an answer of an endpoint that was removed.
+const ANSWER: Duration = Duration::from_secs(3);
 /// Connections opened for one request; a peer that ends each at once is as good as none.
 const MAX_OPENED: u32 = 3;
 
@@ -230,7 +233,7 @@ async fn handshake(io: Coalesced) -> Result<Shaken, h2::Error> {
 }
 
 /// Polls the connection until it ends. When the endpoint is removed the link takes no more requests, and ends
-/// with the last that runs.
+/// with the last that runs; at once if nobody is there any more, for a namespace that is gone sends no FIN.
 async fn drive(
     worker: &Worker,
     to: &To,
@@ -239,20 +242,30 @@ async fn drive(
     io: &Coalesced,
 ) {
     let links = &worker.pools().links;
+    let mut pings = connection.ping_pong();
     let mut link = Some(link);
     let mut removed = pin!(to.removed());
-    let mut is_removed = false;
+    let mut silence: Option<Pin<Box<Sleep>>> = None;
     let ended = std::future::poll_fn(|cx| {
-        if !is_removed && removed.as_mut().poll(cx).is_ready() {
-            is_removed = true;
+        if link.is_some() && removed.as_mut().poll(cx).is_ready() {
             if let Some(link) = link.take() {
                 link.usable.set(false);
                 links.forget(&to.key(), &link);
+            }
+            if pings.as_mut().is_some_and(|pings| pings.send_ping(Ping::opaque()).is_ok()) {
+                silence = Some(Box::pin(tokio::time::sleep(ANSWER)));
             }
         }
         let ended = Pin::new(&mut connection).poll(cx);
         // An error here is seen by the connection as well, when it next reads or writes.
         let _written = io.poll_out(cx);
+        if let (Some(wait), Some(pings)) = (&mut silence, &mut pings) {
+            if pings.poll_pong(cx).is_ready() {
+                silence = None;
+            } else if wait.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(h2::Reason::SETTINGS_TIMEOUT.into()));
+            }
+        }
         ended
     })
     .await;

@@ -70,6 +70,9 @@ impl Attempts {
                 // RFC 9110 section 9.2.2: idempotent methods may be repeated when a connection that was kept
                 // alive breaks; once.
                 let again = self.reused && !self.repeated && is_idempotent(&request.method) && is_end(broken);
+                if let Some(picked) = self.picked.as_ref().filter(|_| is_end(broken)) {
+                    picked.endpoint.failed();
+                }
                 self.repeated = true;
                 self.fresh = true;
                 again

@@ -95,10 +95,15 @@ impl Origin {
     /// Makes a request ready to be sent on.
     ///
     /// # Errors
-    /// CONNECT, or an HTTP/2 head whose authority and `host` differ.
+    /// CONNECT, or an HTTP/2 head that makes no HTTP/1 head: its authority and `host` differ, its path is none.
     pub fn prepare(&self, request: &mut Request) -> Result<(), BadMessage> {
         if request.method == http::Method::CONNECT {
             return Err(BadMessage::Connect);
+        }
+        let path = request.uri.path();
+        let whole = path == "*" && request.method == http::Method::OPTIONS;
+        if !path.starts_with('/') && !whole {
+            return Err(BadMessage::Malformed(":path"));
         }
         let mut hosts = request.headers.get_all(header::HOST).iter();
         match (request.uri.authority(), hosts.next(), hosts.next()) {

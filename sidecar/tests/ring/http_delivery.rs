@@ -1,10 +1,14 @@
 //! "Never delivered": what is sent elsewhere, and what is not. Applications count what they were given.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outrigger_lifecycle::Tasks;
+use outrigger_wire::Endpoint;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::http_mesh::{App, Chain, Raw, field};
 use crate::mesh::nobody;
@@ -155,4 +159,87 @@ async fn requests_are_held_until_an_endpoint_is_there() {
     assert_eq!(counter.load(Ordering::SeqCst), 0);
     chain.caller.runtime.apply(full).unwrap();
     assert!(client.answer().await.0.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn an_upgrade_goes_to_another_endpoint() {
+    let app = App::start(|mut raw| async move {
+        raw.head().await;
+        raw.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\nhi").await;
+    })
+    .await;
+    let chain = Chain::start(&[nobody(), app.address]).await;
+    for _ in 0..10 {
+        let mut client = chain.connect().await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await;
+        assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+        client.finish().await;
+        assert_eq!(client.rest().await, "hi");
+    }
+}
+
+/// A cable between two sidecars; what is sent after it is cut is lost in silence, as when a namespace dies.
+struct Cable {
+    address: SocketAddr,
+    cut: watch::Sender<bool>,
+    _tasks: Tasks,
+}
+
+impl Cable {
+    async fn to(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (cut, is_cut) = watch::channel(false);
+        let mut tasks = Tasks::new();
+        let own = listener.local_addr().unwrap();
+        tasks.spawn("cable", async move {
+            let mut ends = Vec::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut far = TcpStream::connect(address).await.unwrap();
+                let mut cut = is_cut.clone();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = cut.wait_for(|cut| *cut) => ends.push((near, far)),
+                }
+            }
+        });
+        Self { address: own, cut, _tasks: tasks }
+    }
+}
+
+#[tokio::test]
+async fn a_removed_endpoint_that_is_silent_gives_its_requests_back() {
+    let (slow, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let asked = slow.clone();
+    let never = App::start(move |mut raw| {
+        let asked = asked.clone();
+        async move {
+            raw.head().await;
+            asked.fetch_add(1, Ordering::SeqCst);
+            raw.rest().await;
+        }
+    })
+    .await;
+    let other = counting(&answered, usize::MAX).await;
+    let chain = Chain::start(&[never.address, other.address]).await;
+    let cable = Cable::to(chain.callees[0].at("mesh")).await;
+    let both = chain.caller.runtime.configured().borrow().clone().unwrap().config.clone();
+    let only = |index: usize, address: Option<SocketAddr>| {
+        let mut config = both.clone();
+        for cluster in config.clusters.values_mut() {
+            let endpoint = cluster.endpoints.swap_remove(index);
+            cluster.endpoints = vec![Endpoint { address: address.unwrap_or(endpoint.address), ..endpoint }];
+        }
+        config
+    };
+    chain.caller.runtime.apply(only(0, Some(cable.address))).unwrap();
+    let mut client = chain.connect().await;
+    client.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello").await;
+    while slow.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cable.cut.send_replace(true);
+    chain.caller.runtime.apply(only(1, None)).unwrap();
+    let (head, _) = client.answer().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(answered.load(Ordering::SeqCst), 1);
 }
