@@ -47,3 +47,64 @@ fn leaving(containers: &Containers, scope: &Scope) -> usize {
     })
     .count()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::source::docker::record::{Container, Run};
+    use crate::source::docker::samples::{composed, containers, sidecar_of};
+
+    fn scope() -> Scope {
+        Scope { mesh: "shop".into(), ..Scope::default() }
+    }
+
+    fn see(tell: &watch::Sender<Seen>, all: &[&Container]) {
+        let all = containers(all.iter().copied().cloned());
+        tell.send_modify(|seen| seen.containers = Arc::new(all));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alone_it_leaves_soon_and_together_it_stays_until_the_last_sidecar_is_gone() {
+        let app = composed("shop", "cart", &[("outrigger.enable", "true")]);
+        let sidecar = sidecar_of(&app);
+        let (tell, seen) = watch::channel(Seen::default());
+        see(&tell, &[&app, &sidecar]);
+        let begun = Instant::now();
+        farewell(seen.clone(), &scope()).await;
+        assert_eq!(begun.elapsed(), TOGETHER);
+
+        let begun = Instant::now();
+        let down = async {
+            let step = Duration::from_secs(1);
+            tokio::time::sleep(step).await;
+            see(&tell, &[&Container { stopping: true, ..app.clone() }, &sidecar]);
+            tokio::time::sleep(step).await;
+            see(&tell, &[&Container { run: Run::Stopped, ..app.clone() }, &sidecar]);
+            tokio::time::sleep(step).await;
+            see(&tell, &[&Container { run: Run::Stopped, ..app.clone() }]);
+        };
+        let scope = scope();
+        let farewell = async {
+            farewell(seen, &scope).await;
+            begun.elapsed()
+        };
+        let (stayed, ()) = tokio::join!(farewell, down);
+        assert_eq!(stayed, Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_never_stays_so_long_that_compose_would_kill_it() {
+        let app = composed("shop", "cart", &[("outrigger.enable", "true")]);
+        let sidecar = sidecar_of(&app);
+        let (tell, seen) = watch::channel(Seen::default());
+        see(&tell, &[&Container { stopping: true, ..app }, &sidecar]);
+        let begun = Instant::now();
+        farewell(seen, &scope()).await;
+        assert_eq!(begun.elapsed(), AT_MOST);
+        drop(tell);
+    }
+}
