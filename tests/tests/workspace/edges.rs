@@ -25,7 +25,11 @@ const ALLOWED: [(&str, &[&str]); 8] = [
 const RESERVED: [(&str, &[&str], &str); 6] = [
     ("bollard", &["outrigger-controller"], "only the controller talks to the Docker Engine"),
     ("aws-", &["outrigger-controller"], "only the controller talks to AWS"),
-    ("serde_norway", &["outrigger-model", "outrigger-sidecar"], "YAML: the mesh file, and `--config FILE`"),
+    (
+        "serde_norway",
+        &["outrigger-model", "outrigger-sidecar", "outrigger-controller"],
+        "YAML: the mesh file, `--config FILE`, and the templates of injected containers",
+    ),
     (
         "figment",
         &["outrigger-controller", "outrigger-sidecar", "outrigger-cli"],
