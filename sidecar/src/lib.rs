@@ -28,4 +28,4 @@ pub mod tls;
 pub mod upstream;
 pub mod worker;
 
-pub use sidecar::{Options, Sidecar, StartError};
+pub use sidecar::{Options, Sidecar, StartError, Stopped};

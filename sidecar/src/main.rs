@@ -10,7 +10,7 @@ use outrigger_lifecycle::{Ended, Tasks, shutdown_signal};
 use outrigger_sidecar::file::{FileError, Files};
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::settings::{InvalidSetting, Settings};
-use outrigger_sidecar::{Options, Sidecar, StartError, capture, health, limits, netns};
+use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, limits, netns};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -123,7 +123,11 @@ async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
             }
         }
     };
-    sidecar.run(stop).await;
+    match sidecar.run(stop).await {
+        Stopped::Drained => tracing::info!("all connections have ended"),
+        Stopped::Cut => tracing::warn!("connections that still ran were cut"),
+        Stopped::Fault(ended) => failure = Some(Failure::Task(format!("{ended:?}"))),
+    }
     failure.map_or(Ok(()), Err)
 }
 

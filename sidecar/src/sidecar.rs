@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_lifecycle::{Drain, Pending, Readiness, Tasks, drain};
+use outrigger_lifecycle::{Drain, Ended, Pending, Readiness, Tasks, drain};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -47,6 +47,17 @@ pub enum StartError {
     /// No thread for the access log.
     #[error("access log: {0}")]
     AccessLog(#[source] io::Error),
+}
+
+/// How a sidecar came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every connection ended by itself.
+    Drained,
+    /// Connections still ran when the time was over.
+    Cut,
+    /// A task that runs for ever ended.
+    Fault(Ended),
 }
 
 /// A sidecar that is bound and waits for its configuration.
@@ -131,7 +142,7 @@ impl Sidecar {
 
     /// Serves until `shutdown` says how long what runs may take to end, then drains: not ready, listeners closed,
     /// connections told, and at once done when none is left. Returns true when all connections ended by themselves.
-    pub async fn run(self, shutdown: impl Future<Output = Duration>) -> bool {
+    pub async fn run(self, shutdown: impl Future<Output = Duration>) -> Stopped {
         let Self {
             runtime,
             readiness,
@@ -151,6 +162,7 @@ impl Sidecar {
             if configured.wait_for(Option::is_some).await.is_ok() {
                 configuration.done();
             }
+            std::future::pending::<()>().await;
         });
         tasks.spawn("resolvers", async move {
             let mut running = Tasks::new();
@@ -162,15 +174,19 @@ impl Sidecar {
                 }
             }
         });
-        let deadline = shutdown.await;
+        let (deadline, fault) = tokio::select! {
+            deadline = shutdown => (deadline, None),
+            Some(ended) = tasks.next_ended() => (Duration::ZERO, Some(ended)),
+        };
         let _never_done = readiness.pending("stopping");
         runtime.close();
-        let ended = drain.finish(deadline).await;
-        if !ended && !deadline.is_zero() {
-            tracing::warn!("connections still ran {deadline:?} after the stop and are cut");
-        }
+        let drained = drain.finish(deadline).await;
         runtime.stop();
-        ended
+        match fault {
+            Some(ended) => Stopped::Fault(ended),
+            None if drained => Stopped::Drained,
+            None => Stopped::Cut,
+        }
     }
 }
 

@@ -44,6 +44,7 @@ struct Inner {
     rng: RefCell<fastrand::Rng>,
     held: Cell<usize>,
     permits: Arc<Semaphore>,
+    full: Cell<bool>,
     scratch: RefCell<Box<[u8]>>,
 }
 
@@ -69,7 +70,8 @@ impl Worker {
         let rng = RefCell::new(fastrand::Rng::new());
         let permits = Arc::new(Semaphore::new(shared.connections));
         let scratch = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-        Self(Rc::new(Inner { shared, pools: Pools::default(), rng, held: Cell::new(0), permits, scratch }))
+        let (held, full) = (Cell::new(0), Cell::new(false));
+        Self(Rc::new(Inner { shared, pools: Pools::default(), rng, held, permits, full, scratch }))
     }
 
     /// The configuration that runs now: read it once per request or connection.
@@ -104,7 +106,16 @@ impl Worker {
 
     /// A place for one more connection; waits while this worker serves as many as it may.
     pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.permits.clone().acquire_owned().await.ok()
+        if let Ok(permit) = self.0.permits.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        if !self.0.full.replace(true) {
+            let limit = self.0.shared.connections;
+            tracing::warn!(limit, "as many connections as descriptors allow (ulimit -n): new ones wait");
+        }
+        let permit = self.0.permits.clone().acquire_owned().await.ok();
+        self.0.full.set(false);
+        permit
     }
 
     /// The worker's copy buffer, for the length of one poll: connections own no buffer while they wait.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 mod capture;
+mod carried;
 mod links;
 mod namespace;
 mod resolver;

@@ -1,6 +1,7 @@
 //! Sidecars in one process, over real sockets on loopback.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
+mod curl;
 mod http_delivery;
 mod http_mesh;
 mod http_one;

@@ -11,7 +11,7 @@ use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
 use outrigger_sidecar::runtime::Runtime;
 use outrigger_sidecar::settings::AccessLog;
-use outrigger_sidecar::{Options, Sidecar};
+use outrigger_sidecar::{Options, Sidecar, Stopped};
 use outrigger_wire::{ProxyConfig, SpiffeId};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -145,7 +145,7 @@ pub struct Node {
     pub admin: SocketAddr,
     readiness: outrigger_lifecycle::Readiness,
     stop: oneshot::Sender<Duration>,
-    ended: oneshot::Receiver<bool>,
+    ended: oneshot::Receiver<Stopped>,
     _tasks: Tasks,
 }
 
@@ -206,7 +206,7 @@ impl Node {
 
     pub async fn stop_within(self, limit: Duration) -> bool {
         self.stop.send(limit).unwrap();
-        within(self.ended).await.unwrap()
+        within(self.ended).await.unwrap() == Stopped::Drained
     }
 
     /// The text of a path of the admin port.
