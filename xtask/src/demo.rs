@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::base::Base;
 use crate::engine::Engine;
 use crate::run::{Fault, Run, until};
-use crate::shop::{CONTROLLER, Shop, request};
+use crate::shop::{CONTROLLER, PROJECT, Shop, request};
 use crate::{images, say};
 
 /// How many shopping rounds the demo drives itself, beside the load generator.
@@ -98,7 +98,9 @@ fn show(engine: &Engine, shop: &Shop<'_>, options: Options) -> Result<SocketAddr
 fn meshed(engine: &Engine, shop: &Shop<'_>) -> Result<(), Fault> {
     let step = say::step("mesh", "waiting for the sidecars");
     let sidecars = || {
-        let words = ["ps", "-q", "--filter", "label=outrigger.managed=sidecar", "--filter", "health=healthy"];
+        let mesh = format!("label=outrigger.mesh={PROJECT}");
+        let managed = "label=outrigger.managed=sidecar";
+        let words = ["ps", "-q", "--filter", &mesh, "--filter", managed, "--filter", "health=healthy"];
         Some(engine.docker(words).read().ok()?.lines().count())
     };
     let wanted = shop.services()?;

@@ -172,10 +172,12 @@ impl<'a> Shop<'a> {
     /// Everything of the project that exists: its own, and what the mesh made for it.
     fn left(&self) -> Result<Vec<String>, Fault> {
         let project = format!("label=com.docker.compose.project={PROJECT}");
+        // A mesh is named after its compose project.
+        let mesh = format!("label=outrigger.mesh={PROJECT}");
         let mut left = Vec::new();
         for (words, filter) in [
             (["ps", "-a"].as_slice(), project.as_str()),
-            (&["ps", "-a"], "label=outrigger.managed"),
+            (&["ps", "-a"], &mesh),
             (&["network", "ls"], &project),
             (&["volume", "ls"], &project),
         ] {
