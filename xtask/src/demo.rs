@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::base::Base;
 use crate::engine::Engine;
-use crate::run::{Fault, Run, until};
-use crate::shop::{CONTROLLER, PROJECT, Shop, request};
+use crate::run::{Fault, until};
+use crate::shop::{CONTROLLER, Shop, request};
 use crate::{images, say};
 
 /// How many shopping rounds the demo drives itself, beside the load generator.
@@ -89,42 +91,42 @@ fn show(engine: &Engine, shop: &Shop<'_>, options: Options) -> Result<SocketAddr
     page(web)?;
     if !options.unmeshed {
         println!("\n{}", say::bold("What the mesh saw"));
-        print!("{}", status(engine, shop)?);
+        print!("{}", status(engine, shop, &[])?);
     }
     Ok(web)
 }
 
-/// Waits until every service has its sidecar: the status, asked as a user asks it.
+/// Waits until every service has a sidecar that serves: the status, asked as a user asks it.
 fn meshed(engine: &Engine, shop: &Shop<'_>) -> Result<(), Fault> {
     let step = say::step("mesh", "waiting for the sidecars");
-    let sidecars = || {
-        let mesh = format!("label=outrigger.mesh={PROJECT}");
-        let managed = "label=outrigger.managed=sidecar";
-        let words = ["ps", "-q", "--filter", &mesh, "--filter", managed, "--filter", "health=healthy"];
-        Some(engine.docker(words).read().ok()?.lines().count())
-    };
     let wanted = shop.services()?;
-    match until(MESHED, || sidecars().filter(|count| *count >= wanted)) {
-        Some(count) => {
-            step.done(format!("{count} sidecars, each beside its application; no application was restarted"));
-            Ok(())
-        }
-        None => {
-            step.failed();
-            let seen =
-                shop.compose(&["logs", "--no-color", "--tail=20", "outrigger"]).read().unwrap_or_default();
-            let what = format!(
-                "{} of {wanted} sidecars are healthy after {} s",
-                sidecars().unwrap_or(0),
-                MESHED.as_secs()
-            );
-            Err(Fault {
-                what,
-                seen,
-                advice: "the controller's log is above; docs/troubleshooting.md explains it".into(),
-            })
-        }
+    let ready = || sidecars(&serde_json::from_str(&status(engine, shop, &["--json"]).ok()?).ok()?);
+    let all = until(MESHED, || {
+        let (ready, gap) = ready()?;
+        step.tick(&format!("{ready} of {wanted} sidecars serve"));
+        (ready >= wanted).then_some((ready, gap))
+    });
+    if let Some((count, gap)) = all {
+        step.done(format!("{count} sidecars serve; slowest {gap} ms after its application started"));
+        return Ok(());
     }
+    step.failed();
+    let count = ready().map_or(0, |(count, _)| count);
+    let what = format!("{count} of {wanted} sidecars serve after {} s", MESHED.as_secs());
+    let seen = status(engine, shop, &[]).or_else(|_| {
+        let controller = shop.container("outrigger")?;
+        engine.docker(["logs", "--tail=20", &controller]).both()
+    });
+    let advice = "what the controller says is above; docs/troubleshooting.md explains each message";
+    Err(Fault { what, seen: seen.unwrap_or_default(), advice: advice.into() })
+}
+
+/// How many sidecars serve, and the longest gap in milliseconds.
+fn sidecars(status: &Value) -> Option<(usize, u64)> {
+    let sidecars = status.get("sidecars")?.as_array()?;
+    let ready = sidecars.iter().filter(|sidecar| sidecar.get("ready").and_then(Value::as_bool) == Some(true));
+    let gaps = sidecars.iter().filter_map(|sidecar| sidecar.get("injection_gap_ms").and_then(Value::as_u64));
+    Some((ready.count(), gaps.max().unwrap_or(0)))
 }
 
 /// Drives shoppers through the published port.
@@ -176,10 +178,10 @@ fn page(web: SocketAddr) -> Result<(), Fault> {
     }
 }
 
-fn status(engine: &Engine, shop: &Shop<'_>) -> Result<String, Fault> {
+fn status(engine: &Engine, shop: &Shop<'_>, words: &[&str]) -> Result<String, Fault> {
     let controller = shop.container("outrigger")?;
-    let run: Run = engine.docker(["exec", &controller, "/outrigger", "status"]);
-    run.advise(format!("see the controller's log; {CONTROLLER} starts it")).read()
+    let words = ["exec", &controller, "/outrigger", "status"].into_iter().chain(words.iter().copied());
+    engine.docker(words).advise(format!("see the controller's log; {CONTROLLER} starts it")).read()
 }
 
 fn farewell(shop: &Shop<'_>, web: SocketAddr, options: Options) {
