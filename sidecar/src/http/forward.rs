@@ -37,24 +37,24 @@ pub(super) async fn forward(
     origin: &Origin,
     deadline: &mut Deadline,
     mut down: Down<'_>,
-    mut request: Request,
+    request: &mut Request,
 ) -> bool {
     let started = Instant::now();
     let grpc = is_grpc(&request.headers);
     let mut upload = Pump::upload(request.length == Length::Empty);
-    let answer = match origin.prepare(&mut request) {
+    let answer = match origin.prepare(request) {
         Err(bad) => Err(bad.into()),
         Ok(()) if origin.is_mesh() && origin.draining.has_begun() => Err(RequestError::Draining),
-        Ok(()) => carry(origin, deadline, &mut down, &request, &mut upload).await,
+        Ok(()) => carry(origin, deadline, &mut down, request, &mut upload).await,
     };
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) => refuse(origin, &mut down, &error, &request.method, grpc).await,
+        Err(error) => Box::pin(refuse(origin, &mut down, &error, &request.method, grpc)).await,
     };
     deadline.after(None);
     origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
     if origin.worker.telemetry().logs_access() {
-        origin.log(&request, answer.status, upload.bytes, started.elapsed());
+        origin.log(request, answer.status, upload.bytes, started.elapsed());
     }
     match down {
         Down::H1 { conn, keep_alive, .. } => keep_alive && upload.is_received() && conn.is_read(),
@@ -83,7 +83,7 @@ async fn carry(
     upload.forget();
     deadline.after(None);
     if response.upgrade.is_some() && request.upgrade.is_some() {
-        return upgrade::carry(origin, deadline, down, up, response, &request.method)
+        return Box::pin(upgrade::carry(origin, deadline, down, up, response, &request.method))
             .await
             .map(|status| Answer { status, failed: false });
     }

@@ -157,42 +157,55 @@ impl Hop {
     }
 }
 
-/// Says to the application who called, as RFC 7239's predecessors do: the address is appended, the rest set
-/// where absent; the identity is only ever ours.
-pub fn tell_application(
-    headers: &mut HeaderMap,
-    authority: Option<&str>,
-    from: IpAddr,
-    who: Option<&SpiffeId>,
-) {
-    let from = from.to_canonical();
-    let chain = match headers.get(&FORWARDED_FOR) {
-        None => from.to_string().into_bytes(),
-        Some(_) => {
-            let mut chain = Vec::new();
-            for before in headers.get_all(&FORWARDED_FOR) {
-                chain.extend_from_slice(before.as_bytes());
-                chain.extend_from_slice(b", ");
+/// Who called, as the application is told.
+#[derive(Debug)]
+pub struct Caller {
+    address: HeaderValue,
+    identity: Option<HeaderValue>,
+}
+
+impl Caller {
+    /// An address, and an identity if it was proven.
+    pub fn new(address: IpAddr, identity: Option<&SpiffeId>) -> Self {
+        let value = |text: String| HeaderValue::try_from(text).ok();
+        let nobody = HeaderValue::from_static("unknown");
+        Self {
+            address: value(address.to_canonical().to_string()).unwrap_or(nobody),
+            identity: identity.and_then(|id| value(format!("URI={id}"))),
+        }
+    }
+
+    /// Tells the application as RFC 7239's predecessors do: the address is appended, the rest set where absent;
+    /// the identity is only ever ours.
+    pub fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>) {
+        let address = match headers.contains_key(&FORWARDED_FOR) {
+            false => self.address.clone(),
+            true => self.appended(headers),
+        };
+        headers.insert(FORWARDED_FOR, address);
+        if !headers.contains_key(&FORWARDED_PROTO) {
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        }
+        if !headers.contains_key(&FORWARDED_HOST) {
+            let host = headers.get(header::HOST).cloned();
+            if let Some(host) = host.or_else(|| HeaderValue::from_str(authority?).ok()) {
+                headers.insert(FORWARDED_HOST, host);
             }
-            chain.extend_from_slice(from.to_string().as_bytes());
-            chain
         }
-    };
-    if let Ok(chain) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
-        headers.insert(FORWARDED_FOR, chain);
-    }
-    if !headers.contains_key(&FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if !headers.contains_key(&FORWARDED_HOST) {
-        let host = headers.get(header::HOST).cloned();
-        if let Some(host) = host.or_else(|| HeaderValue::from_str(authority?).ok()) {
-            headers.insert(FORWARDED_HOST, host);
+        match &self.identity {
+            Some(identity) => drop(headers.insert(CLIENT_CERT, identity.clone())),
+            None => drop(headers.remove(CLIENT_CERT)),
         }
     }
-    match who.and_then(|id| HeaderValue::from_str(&format!("URI={id}")).ok()) {
-        Some(identity) => drop(headers.insert(CLIENT_CERT, identity)),
-        None => drop(headers.remove(CLIENT_CERT)),
+
+    fn appended(&self, headers: &HeaderMap) -> HeaderValue {
+        let mut chain = Vec::new();
+        for before in headers.get_all(&FORWARDED_FOR) {
+            chain.extend_from_slice(before.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(self.address.as_bytes());
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)).unwrap_or_else(|_| self.address.clone())
     }
 }
 

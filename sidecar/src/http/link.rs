@@ -83,7 +83,7 @@ impl Links {
     pub async fn send(
         worker: &Worker,
         to: &To,
-        limit: Duration,
+        limit: impl Fn() -> Duration,
         request: http::Request<()>,
         ended: bool,
     ) -> Result<Sent, RequestError> {
@@ -105,7 +105,7 @@ impl Links {
                 continue;
             }
             let outcome = if opened < MAX_OPENED {
-                open(worker, to, limit).await
+                Box::pin(open(worker, to, limit())).await
             } else {
                 Err(format!("{to} ends every connection at once"))
             };

@@ -126,33 +126,39 @@ pub(super) async fn open(
         }
     };
     let picked = picked.map_err(|why| RequestError::NoEndpoint(format!("{cluster} ({why})")))?;
-    let limit = worker.generation().clusters.get(cluster).map_or(CONNECT, |cluster| cluster.connect_timeout);
     let endpoint = picked.endpoint.clone();
     attempts.picked = Some(picked);
-    to_endpoint(origin, request, endpoint, limit, attempts.fresh, ended).await
+    to_endpoint(origin, request, cluster, endpoint, attempts.fresh, ended).await
 }
 
 async fn to_endpoint(
     origin: &Origin,
     request: &Request,
+    cluster: &str,
     endpoint: Arc<Endpoint>,
-    limit: Duration,
     fresh: bool,
     ended: bool,
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
+    // Asked for only when a connection is made.
+    let limit =
+        || worker.generation().clusters.get(cluster).map_or(CONNECT, |cluster| cluster.connect_timeout);
     let alpn = match (endpoint.transport, origin.kind) {
         (_, HttpKind::Http2) => Alpn::H2,
         (Transport::Mesh, _) if request.upgrade.is_none() => Alpn::H2ForHttp1,
         (Transport::Mesh, _) => {
-            let io = upstream::connect(worker, &endpoint, Alpn::Http1, limit).await.map_err(refused)?;
+            let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
+                .await
+                .map_err(refused)?;
             return Ok(new(io, request, None));
         }
         (Transport::Plaintext, _) => {
             if let Some(up) = idle(origin, request, endpoint.address, fresh) {
                 return Ok(up);
             }
-            let io = upstream::connect(worker, &endpoint, Alpn::Http1, limit).await.map_err(refused)?;
+            let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
+                .await
+                .map_err(refused)?;
             return Ok(new(io, request, Some(endpoint.address)));
         }
     };
@@ -167,12 +173,12 @@ async fn to_application(
     ended: bool,
 ) -> Result<Up, RequestError> {
     if origin.kind == HttpKind::Http2 {
-        return over_link(origin, request, &To::Address(address), CONNECT, ended).await;
+        return over_link(origin, request, &To::Address(address), || CONNECT, ended).await;
     }
     if let Some(up) = idle(origin, request, address, fresh) {
         return Ok(up);
     }
-    let io = upstream::dial(address, CONNECT).await.map_err(refused)?;
+    let io = Box::pin(upstream::dial(address, CONNECT)).await.map_err(refused)?;
     Ok(new(io, request, Some(address)))
 }
 
@@ -192,7 +198,7 @@ async fn over_link(
     origin: &Origin,
     request: &Request,
     to: &To,
-    limit: Duration,
+    limit: impl Fn() -> Duration,
     ended: bool,
 ) -> Result<Up, RequestError> {
     let (response, send, in_use) =

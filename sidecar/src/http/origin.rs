@@ -10,7 +10,7 @@ use outrigger_wire::Timeouts;
 
 use super::error::BadMessage;
 use super::head::Request;
-use super::hop;
+use super::hop::Caller;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::telemetry::{Access, Carried, Edge, EdgeKey};
 use crate::worker::Worker;
@@ -21,6 +21,7 @@ pub(super) struct Origin {
     pub downstream: Downstream,
     pub kind: HttpKind,
     pub draining: Draining,
+    caller: Caller,
     http: OnceCell<Arc<Edge>>,
     grpc: OnceCell<Arc<Edge>>,
 }
@@ -28,7 +29,8 @@ pub(super) struct Origin {
 impl Origin {
     pub fn new(worker: Worker, downstream: Downstream, kind: HttpKind) -> Self {
         let draining = worker.draining();
-        Self { worker, downstream, kind, draining, http: OnceCell::new(), grpc: OnceCell::new() }
+        let caller = Caller::new(downstream.remote.ip(), downstream.identity.as_ref());
+        Self { worker, downstream, kind, draining, caller, http: OnceCell::new(), grpc: OnceCell::new() }
     }
 
     /// A peer's sidecar is at the other end: it understands "never delivered".
@@ -118,9 +120,8 @@ impl Origin {
             _ => {}
         }
         if self.downstream.direction == Direction::Inbound {
-            let Downstream { remote, identity, .. } = &self.downstream;
             let authority = request.uri.authority().map(http::uri::Authority::as_str);
-            hop::tell_application(&mut request.headers, authority, remote.ip(), identity.as_ref());
+            self.caller.tell(&mut request.headers, authority);
         }
         Ok(())
     }

@@ -33,10 +33,10 @@ pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
     let mut draining = pin!(draining.begun());
     let open = loop {
         match next(&mut conn, &mut deadline, draining.as_mut()).await {
-            Next::Request(request, wire) => {
+            Next::Request(mut request, wire) => {
                 let keep_alive = wire.keep_alive && !origin.draining.has_begun();
                 let down = Down::H1 { conn: &mut conn, wire, keep_alive };
-                if !forward(&origin, &mut deadline, down, request).await {
+                if !forward(&origin, &mut deadline, down, &mut request).await {
                     break true;
                 }
                 conn.rest();

@@ -79,8 +79,8 @@ async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, ori
 async fn stream(origin: Rc<Origin>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let (head, recv) = request.into_parts();
     let length = framing::of_stream(&head.headers, recv.is_end_stream());
-    let request =
+    let mut request =
         Request { method: head.method, uri: head.uri, headers: head.headers, length, upgrade: None };
     let down = Down::H2 { respond, stream: H2Stream { recv: Some(recv), send: None } };
-    forward(&origin, &mut Deadline::default(), down, request).await;
+    forward(&origin, &mut Deadline::default(), down, &mut request).await;
 }

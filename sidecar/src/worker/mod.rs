@@ -137,7 +137,8 @@ impl Worker {
     pub async fn pick(&self, cluster: &str, tried: &mut Tried, hold: Duration) -> Result<Picked, NoEndpoint> {
         match self.pick_now(cluster, tried)? {
             Some(picked) => Ok(picked),
-            None => self.hold(cluster, tried, hold.min(MAX_HOLD)).await,
+            // Rare, and large: every request would carry room for it.
+            None => Box::pin(self.hold(cluster, tried, hold.min(MAX_HOLD))).await,
         }
     }
 
