@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::base::Base;
 use crate::engine::Engine;
 use crate::run::{Fault, until};
 use crate::shop::{CONTROLLER, Shop, request};
+use crate::sources::Sources;
 use crate::{images, say};
 
 /// How many shopping rounds the demo drives itself, beside the load generator.
@@ -52,13 +52,13 @@ pub fn run(options: Options) -> Result<(), Fault> {
     println!("{}", say::bold(options.title()));
     let engine = Engine::ensure()?;
     if options.down {
-        Shop::new(&engine, &Base::public(), true)?.down()?;
+        Shop::new(&engine, &Sources::public(), true)?.down()?;
         return engine.stop();
     }
     if !options.unmeshed {
         images::ensure(&engine, false)?;
     }
-    let base = Base::ensure(&engine)?;
+    let base = Sources::ensure(&engine)?;
     let shop = Shop::new(&engine, &base, !options.unmeshed)?;
     shop.build()?;
     let outcome = shop.up().and_then(|()| show(&engine, &shop, options));

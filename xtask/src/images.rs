@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::Base;
 use crate::engine::Engine;
 use crate::run::{Fault, Run, built, folder, root, unwritable, which};
 use crate::say;
+use crate::sources::Sources;
 
 /// The version that images are tagged with.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -49,7 +49,7 @@ pub fn ensure(engine: &Engine, release: bool) -> Result<(), Fault> {
 }
 
 /// Builds the image of the test applications.
-pub fn test_apps(engine: &Engine, base: &Base) -> Result<(), Fault> {
+pub fn test_apps(engine: &Engine, base: &Sources) -> Result<(), Fault> {
     let step = say::step("apps", "building the test applications");
     let argument = format!("BASE={}", base.debian());
     let words = ["build", "-q", "-t", TEST_APPS, "--build-arg", &argument, "tests/apps"];

@@ -1,6 +1,5 @@
 //! `cargo xtask demo`, `test`, `bench`, `images`: the project's chores, on a fresh machine too.
 
-mod base;
 mod bench;
 mod demo;
 mod engine;
@@ -9,6 +8,7 @@ mod rings;
 mod run;
 mod say;
 mod shop;
+mod sources;
 
 use std::process::ExitCode;
 
@@ -84,7 +84,7 @@ fn build_images(release: bool, all: bool) -> Result<(), Fault> {
     let engine = engine::Engine::ensure()?;
     images::ensure(&engine, release)?;
     if all {
-        let base = base::Base::ensure(&engine)?;
+        let base = sources::Sources::ensure(&engine)?;
         shop::Shop::new(&engine, &base, false)?.build()?;
         images::test_apps(&engine, &base)?;
     }

@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use crate::base::Base;
 use crate::engine::Engine;
 use crate::run::{Fault, Run, root, which};
+use crate::sources::Sources;
 use crate::{images, say};
 
 /// A ring of tests.
@@ -128,9 +128,9 @@ fn docker() -> Result<Tally, Fault> {
     outcome
 }
 
-fn prepare(engine: &Engine) -> Result<Base, Fault> {
+fn prepare(engine: &Engine) -> Result<Sources, Fault> {
     images::ensure(engine, false)?;
-    let base = Base::ensure(engine)?;
+    let base = Sources::ensure(engine)?;
     images::test_apps(engine, &base)?;
     Ok(base)
 }
@@ -178,7 +178,7 @@ fn tests(which_ones: &[&str], environment: &[(&str, &str)]) -> Result<Tally, Fau
     let mut tally = Tally::default();
     for line in lines {
         println!("  {line}");
-        tally = tally.and(count(&line));
+        tally = tally.and(count(&line, if nextest { "Summary [" } else { "test result:" }));
     }
     let status = child.wait().map_err(|e| Fault::new(format!("cargo: {e}"), "run it again"))?;
     if !status.success() && tally.failed == 0 {
@@ -190,9 +190,9 @@ fn tests(which_ones: &[&str], environment: &[(&str, &str)]) -> Result<Tally, Fau
 
 /// Counts in a summary of nextest (`Summary [ 1.2s] 9 tests run: 8 passed, 1 failed, 2 skipped`, with
 /// `1 timed out` and the like) or of libtest (`test result: ok. 5 passed; 0 failed; ...`); other lines are zero.
-fn count(line: &str) -> Tally {
+fn count(line: &str, summary: &str) -> Tally {
     let line = line.trim_start();
-    if !line.starts_with("Summary [") && !line.starts_with("test result:") {
+    if !line.starts_with(summary) {
         return Tally::default();
     }
     let mut tally = Tally::default();
@@ -227,16 +227,20 @@ mod tests {
 
     #[test]
     fn summaries_of_nextest_and_libtest_are_counted() {
-        let count = |line| (count(line).passed, count(line).failed);
+        let count = |line, summary| (count(line, summary).passed, count(line, summary).failed);
+        let nextest = |line| count(line, "Summary [");
         assert_eq!(
-            count("     Summary [   0.512s] 9 tests run: 8 passed (1 slow), 1 failed, 2 skipped"),
+            nextest("     Summary [   0.5s] 9 tests run: 8 passed (1 slow), 1 failed, 2 skipped"),
             (8, 1)
         );
-        assert_eq!(count("Summary [ 1.5s] 3 tests run: 1 passed, 1 timed out, 1 failed, 0 skipped"), (1, 2));
         assert_eq!(
-            count("test result: FAILED. 5 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out"),
-            (5, 2)
+            nextest("Summary [ 1.5s] 3 tests run: 1 passed, 1 timed out, 1 failed, 0 skipped"),
+            (1, 2)
         );
-        assert_eq!(count("3 passed, by the way"), (0, 0));
+        // What a failing test printed is no summary.
+        assert_eq!(nextest("test result: FAILED. 0 passed; 1 failed; 0 ignored"), (0, 0));
+        let libtest = |line| count(line, "test result:");
+        assert_eq!(libtest("test result: FAILED. 5 passed; 2 failed; 1 ignored; 0 filtered out"), (5, 2));
+        assert_eq!(libtest("3 passed, by the way"), (0, 0));
     }
 }

@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::base::Base;
 use crate::engine::Engine;
 use crate::run::{Fault, Run, root, until};
 use crate::say;
+use crate::sources::Sources;
 
 /// The compose project.
 pub const PROJECT: &str = "shop";
@@ -38,7 +38,7 @@ pub struct Answer {
 
 impl<'a> Shop<'a> {
     /// The shop from these images, with the controller beside it or alone.
-    pub fn new(engine: &'a Engine, base: &Base, meshed: bool) -> Result<Self, Fault> {
+    pub fn new(engine: &'a Engine, base: &Sources, meshed: bool) -> Result<Self, Fault> {
         Ok(Self { engine, env_file: base.env_file()?, meshed })
     }
 

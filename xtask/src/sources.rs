@@ -14,11 +14,11 @@ const PROBE: Duration = Duration::from_secs(15);
 const MAKE: Duration = Duration::from_secs(900);
 
 /// Names of images that compose files ask for, as variables.
-pub struct Base {
+pub struct Sources {
     images: Vec<(&'static str, String)>,
 }
 
-impl Base {
+impl Sources {
     /// Decides, and makes the base where needed. `OUTRIGGER_IMAGES=public` or `debian` decides by hand.
     pub fn ensure(engine: &Engine) -> Result<Self, Fault> {
         let step = say::step("base", "asking the registry");
