@@ -92,7 +92,7 @@ pub async fn launch_pair(
     capture: ContainerCreateBody,
 ) -> Result<(Launched, Launched), LaunchError> {
     let sidecar_name = super::plan::sidecar_name(&app.name);
-    let capture_name = format!("{sidecar_name}-capture");
+    let capture_name = capture_name(&app.name);
     let both =
         join(launch(docker, app, &sidecar_name, sidecar), launch(docker, app, &capture_name, capture)).await;
     match both {
@@ -103,6 +103,22 @@ pub async fn launch_pair(
         }
         (Err(error), Err(_)) => Err(error),
     }
+}
+
+/// A capture step alone: running it again is harmless.
+///
+/// # Errors
+/// It could not be started.
+pub async fn launch_capture(
+    docker: &Docker,
+    app: &Container,
+    capture: ContainerCreateBody,
+) -> Result<Launched, LaunchError> {
+    launch(docker, app, &capture_name(&app.name), capture).await
+}
+
+fn capture_name(app: &str) -> String {
+    format!("{}-capture", super::plan::sidecar_name(app))
 }
 
 async fn launch(

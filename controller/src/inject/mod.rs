@@ -1,6 +1,7 @@
 //! Live injection: every running workload gets exactly one sidecar, joined to the run it is in. `plan` says what is
 //! to be done, `launch` does it; this loop carries one to the other.
 
+mod captures;
 pub mod farewell;
 pub mod gaps;
 pub mod launch;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::models::ContainerCreateBody;
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
@@ -20,6 +22,7 @@ use outrigger_model::WorkloadId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::mesh::sidecars_of;
 use crate::problems::Problems;
 use crate::proxies::{Proxies, Proxy};
 use crate::scope::Scope;
@@ -31,6 +34,7 @@ use crate::source::docker::tracker::Containers;
 use crate::source::docker::watch::Seen;
 use crate::status::Problem;
 
+use captures::Captures;
 use gaps::Gaps;
 use launch::{Ended, LaunchError, Launched};
 use plan::{Action, Busy};
@@ -64,6 +68,7 @@ pub struct Injector {
 
 /// A step that came to its end.
 enum Done {
+    Captured { app: WorkloadId, instance: Instance, result: Result<Box<Launched>, LaunchError> },
     Injected { app: WorkloadId, instance: Instance, result: Result<Box<(Launched, Launched)>, LaunchError> },
     Ended { app: WorkloadId, instance: Instance, id: String, name: String, sidecar: bool, ended: Ended },
     Touched { id: String, again: bool },
@@ -89,6 +94,7 @@ struct Running<'a> {
     /// Started containers; true once they have ended.
     started: BTreeMap<String, bool>,
     retries: Retries,
+    captures: Captures,
 }
 
 impl Injector {
@@ -110,6 +116,7 @@ impl Injector {
             let proxies = reports.borrow_and_update().clone();
             running.serving(&proxies);
             running.step(&now);
+            running.capture(&now, &proxies);
             let next_retry = running.next_retry();
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return },
@@ -118,6 +125,22 @@ impl Injector {
                 () = sleep_until(next_retry) => {}
             }
         }
+    }
+}
+
+impl Injector {
+    /// What sidecar and capture step of one run look like.
+    fn bodies(&self, app: &WorkloadId, instance: &Instance) -> (ContainerCreateBody, ContainerCreateBody) {
+        let target = self.control.1.display().to_string();
+        let filling = Filling {
+            mesh: &self.scope.mesh,
+            workload: &app.0,
+            instance: &instance.started,
+            image: &self.image,
+            control: (&self.control.0, &target),
+            env: &self.env,
+        };
+        (self.templates.sidecar(&filling), self.templates.capture(&filling))
     }
 }
 
@@ -133,6 +156,7 @@ impl<'a> Running<'a> {
             renamed: BTreeMap::new(),
             started: BTreeMap::new(),
             retries: Retries::default(),
+            captures: Captures::default(),
         }
     }
 
@@ -221,21 +245,33 @@ impl<'a> Running<'a> {
     fn inject(&self, app: WorkloadId, instance: Instance, container: Container) -> BoxFuture<'a, Done> {
         let (injector, docker) = (self.injector, self.docker.clone());
         async move {
-            let target = injector.control.1.display().to_string();
-            let filling = Filling {
-                mesh: &injector.scope.mesh,
-                workload: &app.0,
-                instance: &instance.started,
-                image: &injector.image,
-                control: (&injector.control.0, &target),
-                env: &injector.env,
-            };
-            let (sidecar, capture) =
-                (injector.templates.sidecar(&filling), injector.templates.capture(&filling));
+            let (sidecar, capture) = injector.bodies(&app, &instance);
             let result = launch::launch_pair(&docker, &container, sidecar, capture).await;
             Done::Injected { app, instance, result: result.map(Box::new) }
         }
         .boxed()
+    }
+
+    /// Sets the rules of workloads that lack them, once their sidecar serves: before, they would only refuse.
+    fn capture(&mut self, seen: &Seen, proxies: &BTreeMap<WorkloadId, Proxy>) {
+        let sidecars = sidecars_of(&seen.containers, &self.injector.scope.mesh);
+        let made_here = |sidecar: &str| self.started.contains_key(sidecar);
+        self.captures.look(&sidecars, proxies, &seen.containers, made_here);
+        let mut busy: BTreeSet<WorkloadId> = self.retries.waiting(Instant::now()).into_iter().collect();
+        busy.extend(self.launching.iter().cloned());
+        for (app, instance) in self.captures.due(&sidecars, proxies, &busy) {
+            let Some(container) = seen.containers.get(&app.0).cloned().filter(|_| seen.current) else {
+                continue;
+            };
+            self.launching.insert(app.clone());
+            let (injector, docker) = (self.injector, self.docker.clone());
+            let job = async move {
+                let body = injector.bodies(&app, &instance).1;
+                let result = launch::launch_capture(&docker, &container, body).await;
+                Done::Captured { app, instance, result: result.map(Box::new) }
+            };
+            self.jobs.push(job.boxed());
+        }
     }
 
     fn done(&mut self, done: Done, containers: &Containers) {
@@ -246,6 +282,16 @@ impl<'a> Running<'a> {
                     self.touched.remove(&id);
                 }
             }
+            Done::Captured { app, instance, result } => {
+                self.launching.remove(&app);
+                match result {
+                    Ok(capture) => self.follow(app, instance, false, *capture),
+                    Err(_) => {
+                        self.captures.missing(app.clone(), instance);
+                        self.retries.failed_silently(&app, Instant::now());
+                    }
+                }
+            }
             Done::Injected { app, instance, result } => {
                 self.launching.remove(&app);
                 self.injected(app, instance, result, containers);
@@ -254,6 +300,9 @@ impl<'a> Running<'a> {
                 self.started.insert(id, true);
                 let current = containers.get(&app.0).and_then(Container::instance) == Some(&instance);
                 let failed = if sidecar { current } else { current && ended.code != Some(0) };
+                if failed && !sidecar {
+                    self.captures.missing(app.clone(), instance);
+                }
                 if failed {
                     self.retries.failed(&app, ended_problem(&name, sidecar, &ended), Instant::now());
                 }

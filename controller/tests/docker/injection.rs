@@ -16,14 +16,20 @@ fn templates() -> Templates {
     Templates::load(None).unwrap()
 }
 
-/// Waits until no container of ours is left but those of `apps`.
-async fn only_sidecars_of(controller: &mut Controller, apps: &[&str]) {
-    let ours = |seen: &Seen| -> BTreeSet<String> {
-        let all = seen.containers.values().filter(|c| c.label("outrigger.managed").is_some());
-        all.filter_map(|c| c.label("outrigger.workload").map(str::to_owned)).collect()
-    };
-    let want: BTreeSet<String> = apps.iter().map(|app| (*app).to_owned()).collect();
-    controller.until_seen("no sidecar too many", |seen| ours(seen) == want).await;
+/// Waits until containers of ours stand for `apps` and nothing else.
+async fn only_sidecars_of(controller: &Controller, apps: &[&str]) {
+    let want: BTreeSet<&str> = apps.iter().copied().collect();
+    let begun = Instant::now();
+    let mut seen = controller.seen.clone();
+    loop {
+        let found: BTreeSet<String> =
+            controller.ours(&seen.borrow_and_update()).map(|(app, _)| app.to_owned()).collect();
+        if found.iter().map(String::as_str).collect::<BTreeSet<_>>() == want {
+            return;
+        }
+        let left = PATIENCE.saturating_sub(begun.elapsed());
+        tokio::time::timeout(left, seen.changed()).await.expect("no sidecar too many").unwrap();
+    }
 }
 
 async fn problem(controller: &Controller, part: &str) -> String {
@@ -75,7 +81,7 @@ async fn a_sidecar_comes_with_its_application_restarts_with_it_and_goes_with_it(
     assert_eq!(controller.sidecar(&app, "").await.id, second.id, "the same one through it all");
 
     place.docker(&["rm", "-f", &app]).await;
-    only_sidecars_of(&mut controller, &[]).await;
+    only_sidecars_of(&controller, &[]).await;
 }
 
 #[tokio::test]
@@ -93,7 +99,7 @@ async fn a_sidecar_survives_the_controller_and_a_left_over_does_not() {
 
     let mut second = place.injecting(image(), templates());
     second.sidecar(&late, "").await;
-    only_sidecars_of(&mut second, &[&stays, &late]).await;
+    only_sidecars_of(&second, &[&stays, &late]).await;
     assert_eq!(second.sidecar(&stays, "").await, sidecar, "untouched");
 }
 

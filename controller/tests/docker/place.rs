@@ -128,7 +128,15 @@ impl Place {
             proxies: proxies.clone(),
         };
         parts.spawn("mesh", mesh.run(seen.clone(), publish));
-        Controller { seen, snapshot, problems, proxies, gaps: Gaps::default(), parts }
+        Controller {
+            seen,
+            snapshot,
+            problems,
+            proxies,
+            gaps: Gaps::default(),
+            mesh: self.name.clone(),
+            parts,
+        }
     }
 
     /// Injection as well.
@@ -182,10 +190,25 @@ pub struct Controller {
     pub proxies: Proxies,
     /// How long injections took.
     pub gaps: Gaps,
+    mesh: String,
     parts: Tasks,
 }
 
 impl Controller {
+    /// Containers of ours in this mesh, by workload; other tests make theirs on the same engine.
+    pub fn ours<'a>(&self, seen: &'a Seen) -> impl Iterator<Item = (&'a str, &'a Container)> {
+        let mesh = self.mesh.clone();
+        let all = seen.containers.values().filter(move |c| c.label("outrigger.mesh") == Some(&mesh));
+        all.filter_map(|c| Some((c.label("outrigger.workload")?, c)))
+    }
+
+    /// Applications of this place, by name.
+    pub fn applications(&self, seen: &Seen) -> std::collections::BTreeMap<String, Container> {
+        let all =
+            seen.containers.values().filter(|c| c.label("com.docker.compose.project") == Some(&self.mesh));
+        all.map(|c| (c.name.clone(), c.clone())).collect()
+    }
+
     /// Waits until the snapshot is like that.
     pub async fn until(&mut self, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
         let found = timeout(PATIENCE, self.snapshot.wait_for(|snapshot| holds(snapshot))).await;

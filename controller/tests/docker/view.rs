@@ -102,7 +102,7 @@ async fn what_a_lost_stream_hid_is_listed_afterwards() {
 
     wire.cut();
     let stale = controller.until_seen("it is said to be stale", |seen| !seen.current).await;
-    assert_eq!(stale.containers.len(), 2, "the last good view stays");
+    assert_eq!(controller.applications(&stale).len(), 2, "the last good view stays");
     place.docker(&["rm", "-f", &place.full("old")]).await;
     place.docker(&["rename", &place.full("kept"), &place.full("renamed")]).await;
     place.start("new", &[], &[]).await;
@@ -111,8 +111,8 @@ async fn what_a_lost_stream_hid_is_listed_afterwards() {
     controller.until_seen("it is current again", |seen| seen.current && seen.error.is_none()).await;
     let mut fresh = place.watching(DEFAULT_HOST);
     let want = fresh.until_seen("another controller's first view", |seen| seen.current).await;
-    let found = controller.until_seen("the same view", |seen| seen.containers == want.containers).await;
-    let mut names: Vec<_> = found.containers.values().map(|c| c.name.clone()).collect();
-    names.sort();
-    assert_eq!(names, [place.full("new"), place.full("renamed")]);
+    let want = fresh.applications(&want);
+    assert_eq!(want.keys().collect::<Vec<_>>(), [&place.full("new"), &place.full("renamed")]);
+    let found = controller.seen.clone();
+    assert_eq!(controller.applications(&found.borrow()), want);
 }

@@ -35,6 +35,8 @@ pub enum Effect {
     Changed,
     /// Look at this container again.
     Inspect(String),
+    /// This container is gone; whatever an inspection that is under way says of it is out of date.
+    Gone(String),
 }
 
 impl Tracker {
@@ -70,7 +72,10 @@ impl Tracker {
             return Effect::Nothing;
         }
         match action.as_str() {
-            "destroy" => self.remove(&id),
+            "destroy" => {
+                self.remove(&id);
+                Effect::Gone(id)
+            }
             "kill" => self.kill(&id, &attributes, event.time_nano),
             // A new run, or none: nobody has asked this one to stop.
             "start" | "die" => {
@@ -81,9 +86,9 @@ impl Tracker {
         }
     }
 
-    fn remove(&mut self, id: &str) -> Effect {
+    fn remove(&mut self, id: &str) -> bool {
         self.stopping.remove(id);
-        if self.containers.remove(id).is_some() { Effect::Changed } else { Effect::Nothing }
+        self.containers.remove(id).is_some()
     }
 
     /// SIGTERM, SIGINT, SIGKILL and the container's own stop signal ask it to stop; others do not.
@@ -116,7 +121,7 @@ impl Tracker {
     /// Takes an inspection; none: there is no such container any more. True when something changed.
     pub fn inspected(&mut self, id: &str, container: Option<Container>) -> bool {
         match container {
-            None => self.remove(id) == Effect::Changed,
+            None => self.remove(id),
             Some(container) if !self.scope.concerns(&container.labels) => false,
             Some(container) if self.containers.get(id) == Some(&container) => false,
             Some(container) => {

@@ -119,6 +119,10 @@ async fn session(
                 match tracker.event(event) {
                     Effect::Nothing => {}
                     Effect::Changed => publish(out, &tracker),
+                    Effect::Gone(id) => {
+                        again.gone(&id);
+                        publish(out, &tracker);
+                    }
                     Effect::Inspect(id) => if again.begin(&id) { inspections.push(inspect(&docker, id)) },
                 }
             }
@@ -155,6 +159,13 @@ impl Again {
             self.dirty.insert(id.to_owned());
         }
         free
+    }
+
+    /// What an inspection that runs will say is out of date: it is followed by another.
+    fn gone(&mut self, id: &str) {
+        if self.running.contains(id) {
+            self.dirty.insert(id.to_owned());
+        }
     }
 
     /// True: inspect again.

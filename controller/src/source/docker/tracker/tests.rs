@@ -90,7 +90,7 @@ fn events_lead_to_a_look_at_what_is_in_scope_only() {
     let labelled = [("outrigger.enable", "true")];
     assert_eq!(tracker.event(event(CONTAINER, "create", "new", &labelled)), look("new"));
     assert_eq!(tracker.event(event(CONTAINER, "create", "else", &[])), Effect::Nothing);
-    assert_eq!(tracker.event(of_cart("destroy", &[])), Effect::Changed);
+    assert_eq!(tracker.event(of_cart("destroy", &[])), Effect::Gone("id-cart".into()));
     assert!(tracker.containers().is_empty());
     assert_eq!(tracker.event(EventMessage::default()), Effect::Nothing);
 }
