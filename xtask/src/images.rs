@@ -22,6 +22,11 @@ const BINARIES: [(&str, &[&str]); 2] =
 
 /// Builds `outrigger-sidecar:<version>` and `outrigger-controller:<version>`.
 pub fn ensure(engine: &Engine, release: bool) -> Result<(), Fault> {
+    tagged(engine, release, VERSION)
+}
+
+/// Builds the same under another tag, so that nothing that runs from `:<version>` meets a new image.
+pub fn tagged(engine: &Engine, release: bool, tag: &str) -> Result<(), Fault> {
     let profile = if release { "release" } else { "dev" };
     let step = say::step("binaries", "cargo build");
     let packages = ["-p", "outrigger-sidecar", "-p", "outrigger-controller", "-p", "outrigger-cli"];
@@ -38,7 +43,7 @@ pub fn ensure(engine: &Engine, release: bool) -> Result<(), Fault> {
     for (image, binaries) in BINARIES {
         let stage = folder("images")?.join(image);
         let bytes = prepare(&stage, &from, binaries)?;
-        let tag = format!("outrigger-{image}:{VERSION}");
+        let tag = format!("outrigger-{image}:{tag}");
         let dockerfile = root().join("images").join(image).join("Dockerfile");
         let words = [Path::new("build"), Path::new("-q"), Path::new("-t"), Path::new(&tag), Path::new("-f")];
         step = engine.docker(words.into_iter().chain([dockerfile.as_path(), stage.as_path()])).under(step)?.0;

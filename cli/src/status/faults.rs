@@ -37,7 +37,7 @@ pub fn find(status: &Status, now: u64) -> Vec<Fault> {
         );
     }
     for problem in &status.problems {
-        fault(&format!("{} {}", problem.kind, problem.subject), problem.what.clone());
+        fault(&format!("{} ({})", problem.subject, problem.kind), problem.what.clone());
     }
     for service in &status.services {
         for (port, what) in unserved(service) {

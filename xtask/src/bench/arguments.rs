@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use super::Outcome;
 
 const USAGE: &str = "usage: cargo xtask bench [--json] [--seconds N] [--rounds N] [--sidecar FILE] [--only-hops] [--skip-docker]
-  --json          print JSON instead of the table
+  --json          print JSON instead of the table, as the last line
   --seconds N     length of one measurement, 1 to 60 (default 5)
   --rounds N      measurements of each, of which the median counts, 1 to 20 (default 3)
   --sidecar FILE  measure this binary instead of building one
   --only-hops     only CPU per request
-  --skip-docker   leave out what needs a Docker engine and the images";
+  --skip-docker   leave out what needs a Docker engine";
 
 /// The arguments.
 pub struct Arguments {

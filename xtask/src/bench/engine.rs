@@ -12,8 +12,9 @@ use super::arguments::Arguments;
 use super::process::Memory;
 use super::report::{Report, Row};
 use super::{Outcome, ask, tools};
+use crate::engine::Engine;
+use crate::images;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Containers that are injected, one after the other.
 const APPLICATIONS: usize = 10;
 /// Where the controller answers.
@@ -27,9 +28,17 @@ const CONTROLLER: (&str, f64) = ("controller: resident, 10 workloads", 30.0);
 
 /// Measures what can be measured here; the rest is listed with the reason.
 pub fn measure(arguments: &Arguments, report: &mut Report) {
-    let left_out = || Err("left out".to_owned());
-    let size = if arguments.docker { image_size("outrigger-sidecar") } else { left_out() };
-    let live = if arguments.docker { live() } else { Err("left out".into()) };
+    let (size, live) = match prepare(arguments) {
+        Ok((engine, stage)) => {
+            let measured = (image_size(&stage.own_image("sidecar")), live(&stage));
+            drop(stage);
+            if let Err(fault) = engine.stop() {
+                eprintln!("{fault}");
+            }
+            measured
+        }
+        Err(why) => (Err(why.clone()), Err(why)),
+    };
     report.add(match size {
         Ok(bytes) => Row::at_most(IMAGE.0, "MB", bytes / 1e6, IMAGE.1),
         Err(why) => Row::missing(IMAGE.0, "MB", IMAGE.1, why),
@@ -55,10 +64,18 @@ struct Live {
     controller: f64,
 }
 
-fn live() -> Outcome<Live> {
-    image_size("outrigger-controller")?;
-    image_size("outrigger-sidecar")?;
+/// Release images under a tag of this run.
+fn prepare(arguments: &Arguments) -> Outcome<(Engine, Stage)> {
+    if !arguments.docker {
+        return Err("left out".into());
+    }
+    let engine = Engine::ensure().map_err(|fault| fault.to_string())?;
     let stage = Stage { name: format!("bench-{}", std::process::id()) };
+    images::tagged(&engine, true, &stage.name).map_err(|fault| fault.to_string())?;
+    Ok((engine, stage))
+}
+
+fn live(stage: &Stage) -> Outcome<Live> {
     stage.application_image()?;
     docker(&["network", "create", &stage.name])?;
     let controller = stage.controller()?;
@@ -116,6 +133,11 @@ impl Stage {
         if ended.success() { Ok(()) } else { Err("tar failed".into()) }
     }
 
+    /// `sidecar` or `controller`, as built for this run.
+    fn own_image(&self, name: &str) -> String {
+        format!("outrigger-{name}:{}", self.name)
+    }
+
     fn image(&self) -> String {
         format!("{}-application:latest", self.name)
     }
@@ -128,8 +150,8 @@ impl Stage {
             format!("{}-control:/run/outrigger", self.name),
             format!("{}-state:/var/lib/outrigger", self.name),
         ];
-        let (image, mesh) =
-            (format!("outrigger-controller:{VERSION}"), format!("OUTRIGGER_MESH={}", self.name));
+        let mesh = format!("OUTRIGGER_MESH={}", self.name);
+        let sidecar = format!("OUTRIGGER_SIDECAR_IMAGE={}", self.own_image("sidecar"));
         let [control, state] = &volumes;
         docker(&[
             "run",
@@ -155,8 +177,10 @@ impl Stage {
             "--env",
             &mesh,
             "--env",
+            &sidecar,
+            "--env",
             "OUTRIGGER_SCOPE=project",
-            &image,
+            &self.own_image("controller"),
         ])
     }
 
@@ -239,7 +263,9 @@ impl Drop for Stage {
         for volume in ["control", "state"] {
             report_failure(docker(&["volume", "rm", "--force", &format!("{}-{volume}", self.name)]));
         }
-        report_failure(docker(&["rmi", "--force", &self.image()]));
+        for image in [self.image(), self.own_image("sidecar"), self.own_image("controller")] {
+            report_failure(docker(&["rmi", "--force", &image]));
+        }
     }
 }
 
@@ -261,10 +287,8 @@ pub fn hold() -> Outcome<()> {
     Ok(())
 }
 
-fn image_size(name: &str) -> Outcome<f64> {
-    let image = format!("{name}:{VERSION}");
-    let size = docker(&["image", "inspect", "--format", "{{.Size}}", &image]);
-    let size = size.map_err(|_| format!("no engine, or no image {image}: run cargo xtask demo once"))?;
+fn image_size(image: &str) -> Outcome<f64> {
+    let size = docker(&["image", "inspect", "--format", "{{.Size}}", image])?;
     size.parse().map_err(|_| format!("{image}: no size"))
 }
 
