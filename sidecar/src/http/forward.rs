@@ -30,6 +30,8 @@ const MAX_INTERIM: u32 = 64;
 struct Answer {
     status: u16,
     failed: bool,
+    /// Why it is not whole, or not the application's.
+    error: Option<&'static str>,
 }
 
 /// Carries one request and its response. Returns true if an HTTP/1 client may send another.
@@ -42,10 +44,11 @@ pub(super) async fn forward(
     let started = Instant::now();
     let grpc = is_grpc(&request.headers);
     let mut upload = Pump::upload(request.length == Length::Empty);
+    let mut attempts = Attempts::default();
     let answer = match origin.prepare(request) {
         Err(bad) => Err(bad.into()),
         Ok(()) if origin.is_mesh() && origin.draining.has_begun() => Err(RequestError::Draining),
-        Ok(()) => carry(origin, deadline, &mut down, request, &mut upload).await,
+        Ok(()) => carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await,
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -54,7 +57,8 @@ pub(super) async fn forward(
     deadline.after(None);
     origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
     if origin.worker.telemetry().logs_access() {
-        origin.log(request, answer.status, upload.bytes, started.elapsed());
+        let (endpoint, error) = (attempts.endpoint(), answer.error);
+        origin.log(request, answer.status, upload.bytes, started.elapsed(), endpoint, error);
     }
     match down {
         Down::H1 { conn, keep_alive, .. } => keep_alive && upload.is_received() && conn.is_read(),
@@ -68,10 +72,10 @@ async fn carry(
     down: &mut Down<'_>,
     request: &Request,
     upload: &mut Pump,
+    attempts: &mut Attempts,
 ) -> Result<Answer, RequestError> {
-    let mut attempts = Attempts::default();
     let (response, up) = loop {
-        match attempt(origin, deadline, down, request, upload, &mut attempts).await {
+        match attempt(origin, deadline, down, request, upload, attempts).await {
             Ok(answered) => break answered,
             Err(error) if attempts.again(origin, &error, request, upload) => {
                 tracing::debug!(%error, "sent elsewhere");
@@ -85,7 +89,7 @@ async fn carry(
     if response.upgrade.is_some() && request.upgrade.is_some() {
         return Box::pin(upgrade::carry(origin, deadline, down, up, response, &request.method))
             .await
-            .map(|status| Answer { status, failed: false });
+            .map(|status| Answer { status, failed: false, error: None });
     }
     relay(origin, down, up, response, request, upload).await
 }
@@ -233,6 +237,7 @@ async fn relay(
 ) -> Result<Answer, RequestError> {
     let status = response.status;
     let empty = response.length == Length::Empty;
+    let mut cut = None;
     let mut failed = status.is_server_error() || grpc_failed(response.headers.get("grpc-status"));
     if let Down::H1 { keep_alive, .. } = down {
         *keep_alive &= upload.is_received() && !origin.draining.has_begun();
@@ -261,11 +266,11 @@ async fn relay(
         Ok(()) => up.release(&origin.worker, upload),
         Err(error) => {
             tracing::debug!(%error, "response cut short");
-            failed = true;
+            (failed, cut) = (true, Some("cut-short"));
             down.abort(error.reason());
         }
     }
-    Ok(Answer { status: status.as_u16(), failed })
+    Ok(Answer { status: status.as_u16(), failed, error: cut })
 }
 
 /// gRPC statuses that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
@@ -289,11 +294,11 @@ async fn refuse(
     grpc: bool,
 ) -> Answer {
     tracing::debug!(%error, "request refused");
-    let status = error.status();
+    let (status, refused) = (error.status(), error.flag());
     if matches!(error, RequestError::ClientGone(broken) if !matches!(broken, Broken::Bad(_))) {
         down.abort(Reason::CANCEL);
         // What nginx logs for it: no answer was sent.
-        return Answer { status: 499, failed: false };
+        return Answer { status: 499, failed: false, error: Some(error.flag()) };
     }
     let mut send = true;
     match down {
@@ -315,7 +320,7 @@ async fn refuse(
     if send && let Err(error) = answer_with(down, reply::of(error, grpc, method), method).await {
         tracing::debug!(%error, "the client is gone before it was answered");
     }
-    Answer { status: status.as_u16(), failed: status.is_server_error() }
+    Answer { status: status.as_u16(), failed: status.is_server_error(), error: Some(refused) }
 }
 
 async fn answer_with(

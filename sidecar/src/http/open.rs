@@ -47,6 +47,11 @@ impl Attempts {
         self.reused = up.was_reused();
     }
 
+    /// The endpoint that it was sent to last.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.picked.as_ref().map(|picked| picked.endpoint.workload.as_str())
+    }
+
     /// True if the request may be sent once more, by what is known of the last attempt.
     pub fn again(&mut self, origin: &Origin, error: &RequestError, request: &Request, upload: &Pump) -> bool {
         self.count += 1;

@@ -45,7 +45,15 @@ impl Origin {
     }
 
     /// A line of the access log; `received` are bytes of the request's body.
-    pub fn log(&self, request: &Request, status: u16, received: u64, took: Duration) {
+    pub fn log(
+        &self,
+        request: &Request,
+        status: u16,
+        received: u64,
+        took: Duration,
+        upstream: Option<&str>,
+        error: Option<&str>,
+    ) {
         let key = self.edge(is_grpc(&request.headers)).key();
         self.worker.telemetry().access(&Access {
             direction: key.direction.as_str(),
@@ -59,7 +67,9 @@ impl Origin {
             status: Some(status),
             received,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            ..Access::default()
+            upstream,
+            error,
+            sent: None,
         });
     }
 
