@@ -53,7 +53,7 @@ pub fn run(options: Options) -> Result<(), Fault> {
     let engine = Engine::ensure()?;
     if options.down {
         Shop::new(&engine, &Sources::public(), true)?.down()?;
-        return engine.stop();
+        return engine.stop_kept();
     }
     if !options.unmeshed {
         images::ensure(&engine, false)?;

@@ -22,14 +22,15 @@ const MANUAL: &str = "install Docker (https://docs.docker.com/engine/install), s
 pub struct Engine {
     /// Words that start compose: `docker compose` or `docker-compose`.
     compose: Vec<String>,
-    /// We started it, so we stop it.
-    ours: bool,
+    /// This run started it, so this run stops it.
+    started: bool,
 }
 
 impl Engine {
     /// Finds an engine; as root on a Debian-like machine also installs and starts one.
     pub fn ensure() -> Result<Self, Fault> {
         let step = say::step("engine", "looking for Docker");
+        let before = running_pid();
         let step = match answers() {
             Some(_) if compose().is_some() => step,
             found => provide(step, found.is_some())?,
@@ -38,10 +39,10 @@ impl Engine {
             step.failed();
             return Err(Fault::new("Docker is there, compose is not", MANUAL));
         };
-        let ours = running_pid().is_some();
-        let note = if ours { ", started by us" } else { "" };
+        let ours = running_pid();
+        let note = ours.map(|pid| format!(", dockerd started by xtask (pid {pid})")).unwrap_or_default();
         step.done(format!("Docker {version}, {name}{note}"));
-        Ok(Self { compose, ours })
+        Ok(Self { compose, started: ours.is_some() && before.is_none() })
     }
 
     /// A docker command.
@@ -66,9 +67,14 @@ impl Engine {
         self.docker(["image", "inspect", "--format", "{{.Id}}", name]).read().is_ok()
     }
 
-    /// Stops the engine if an earlier or this run of ours started it.
+    /// Stops the engine if this run started it: one that was kept goes on for whoever kept it.
     pub fn stop(self) -> Result<(), Fault> {
-        let Some(pid) = running_pid().filter(|_| self.ours) else { return Ok(()) };
+        if self.started { self.stop_kept() } else { Ok(()) }
+    }
+
+    /// Stops the engine if this or an earlier run of ours started it.
+    pub fn stop_kept(self) -> Result<(), Fault> {
+        let Some(pid) = running_pid() else { return Ok(()) };
         let step = say::step("engine", "stopping the one we started");
         let step = Run::new("kill", ["-TERM", &pid.to_string()]).under(step)?.0;
         if until(STOP, || running_pid().is_none().then_some(())).is_none() {
