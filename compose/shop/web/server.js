@@ -38,7 +38,7 @@ const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ '&': '&amp;',
 
 function page({ items, version }) {
   const rows = items.map((i) => `<li>${escape(i.name)}: ${(i.cents / 100).toFixed(2)}${'stock' in i ? `, ${i.stock} left` : ''}</li>`);
-  return `<!doctype html><title>Outrigger shop</title><h1>Canoe parts</h1><ul>\n${rows.join('\n')}\n</ul><p>catalog ${escape(version)}</p>\n`;
+  return `<!doctype html><title>Canoe parts</title><h1>Canoe parts</h1><ul>\n${rows.join('\n')}\n</ul><p>catalog ${escape(version)}</p>\n`;
 }
 
 async function answer(request, trace) {

@@ -6,6 +6,7 @@
 mod bans;
 mod edges;
 mod files;
+mod shop;
 mod status;
 
 use std::path::{Path, PathBuf};
