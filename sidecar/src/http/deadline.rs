@@ -37,3 +37,32 @@ impl Deadline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_passes_when_it_was_last_said_to() {
+        let begun = Instant::now();
+        let mut deadline = Deadline::default();
+        let passed = |seconds| begun.elapsed() == Duration::from_secs(seconds);
+        let poll = async |deadline: &mut Deadline, limit: u64| {
+            deadline.after(Some(Duration::from_secs(limit)));
+            poll_fn(|cx| deadline.poll_passed(cx)).await;
+        };
+        poll(&mut deadline, 5).await;
+        assert!(passed(5));
+        // Later than it is armed for, then earlier.
+        deadline.after(Some(Duration::from_secs(60)));
+        assert!(futures_util::FutureExt::now_or_never(poll_fn(|cx| deadline.poll_passed(cx))).is_none());
+        poll(&mut deadline, 100).await;
+        assert!(passed(105));
+        deadline.after(Some(Duration::from_secs(60)));
+        assert!(futures_util::FutureExt::now_or_never(poll_fn(|cx| deadline.poll_passed(cx))).is_none());
+        poll(&mut deadline, 1).await;
+        assert!(passed(106));
+    }
+}

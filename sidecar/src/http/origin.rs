@@ -170,3 +170,23 @@ fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_grpc_and_when_it_is_late() {
+        let grpc = |kind: &'static str| {
+            is_grpc(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]))
+        };
+        assert!(grpc("application/grpc") && grpc("application/grpc+proto") && grpc("application/grpc;x=y"));
+        assert!(!grpc("application/grpc-web") && !grpc("application/json"));
+        let late = |text: &'static str| grpc_timeout(&HeaderValue::from_static(text));
+        assert_eq!(late("200m"), Some(Duration::from_millis(200)));
+        assert_eq!(late("2H"), Some(Duration::from_secs(7200)));
+        for bad in ["", "m", "5", "-5m", "123456789S", "1x"] {
+            assert_eq!(late(bad), None, "{bad}");
+        }
+    }
+}

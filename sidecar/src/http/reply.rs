@@ -66,3 +66,18 @@ fn percent_encoded(text: &str) -> String {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_learns_of_an_error_in_trailers_alone() {
+        let error = RequestError::NoEndpoint("cart 100%\u{e4}".into());
+        let (response, body) = of(&error, true, &Method::POST);
+        assert_eq!((response.status, response.length, body.len()), (StatusCode::OK, Length::Empty, 0));
+        let field = |name: &str| response.headers.get(name).and_then(|v| v.to_str().ok());
+        assert_eq!(field("grpc-status"), Some("14"));
+        assert_eq!(field("grpc-message"), Some("no endpoint of cart 100%25%C3%A4 is ready"));
+    }
+}

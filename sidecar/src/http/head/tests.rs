@@ -179,3 +179,59 @@ fn bodies_of_responses() {
     let head = response(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", Method::HEAD);
     assert_eq!(head.headers.get("content-length").unwrap(), "3");
 }
+
+/// Whatever is accepted is written so that it reads the same again: no field can become a line of its own.
+#[test]
+fn mutated_requests_never_change_their_meaning() {
+    let seeds: [&[u8]; 4] = [
+        b"POST /a?b=c HTTP/1.1\r\nHost: cart:80\r\nTransfer-Encoding: chunked\r\nConnection: x, close\r\nX: y\r\n\r\n",
+        b"GET http://cart/ HTTP/1.1\r\nHost: other\r\nTE: trailers\r\nUpgrade: chat\r\nConnection: upgrade\r\n\r\n",
+        b"PUT / HTTP/1.0\r\nContent-Length: 10, 10\r\nKeep-Alive: timeout=5\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nhost: [::1]:80\r\ncontent-length: 0\r\nx: \x80\xff\r\n\r\n",
+    ];
+    let pieces: [&[u8]; 12] = [
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\0",
+        b":",
+        b" ",
+        b"\t",
+        b"chunked",
+        b"content-length: 5\r\n",
+        b",",
+        b"\xff",
+        b"@",
+    ];
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut accepted = 0;
+    for _ in 0..50_000 {
+        let mut bytes = seeds[random.usize(..seeds.len())].to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..3) {
+                0 => drop(bytes.splice(at..at, pieces[random.usize(..pieces.len())].iter().copied())),
+                1 => bytes[at] = random.u8(..),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let Ok(Some((request, _))) = take_request(&mut BytesMut::from(&bytes[..])) else { continue };
+        accepted += 1;
+        let mut out = BytesMut::new();
+        put_request(&mut out, &request, request.length == Length::Unknown);
+        if !request.headers.contains_key("host") {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&out).into_owned();
+        let (again, _) = take_request(&mut out).unwrap_or_else(|e| panic!("{e}: {text}")).expect("whole");
+        assert!(out.is_empty(), "{text}");
+        assert_eq!(
+            (&again.method, &again.uri, again.length),
+            (&request.method, &request.uri, request.length)
+        );
+        for (name, value) in &request.headers {
+            assert!(again.headers.get_all(name).iter().any(|v| v == value), "{name}: {text}");
+        }
+    }
+    assert!(accepted > 5_000, "{accepted}");
+}
