@@ -4,8 +4,10 @@ use std::time::Duration;
 
 /// Streams a peer may have open at once.
 pub(super) const MAX_STREAMS: u32 = 1024;
-/// Decoded size of a head's fields, bytes.
-const MAX_HEADER_LIST: u32 = 64 * 1024;
+/// Decoded size of a head's fields, bytes; HTTP/2 counts 32 more for each.
+const FOREIGN_HEADER_LIST: u32 = 64 * 1024;
+/// The same between sidecars: the largest head of an HTTP/1 client fits, with what we add to it.
+const MESH_HEADER_LIST: u32 = 128 * 1024;
 /// Bytes of one body that may come before they are passed on.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same over all streams of a peer's sidecar: so many that a slow stream never stops its neighbours.
@@ -25,7 +27,7 @@ pub(super) fn client() -> h2::client::Builder {
     let mut builder = h2::client::Builder::new();
     builder
         .enable_push(false)
-        .max_header_list_size(MAX_HEADER_LIST)
+        .max_header_list_size(MESH_HEADER_LIST)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(MESH_WINDOW)
         // None until the peer's SETTINGS have come: only then a peer is known to be there.
@@ -42,7 +44,7 @@ pub(super) fn server(mesh: bool) -> h2::server::Builder {
     let resets = if mesh { MESH_RESETS } else { FOREIGN_RESETS };
     builder
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST)
+        .max_header_list_size(if mesh { MESH_HEADER_LIST } else { FOREIGN_HEADER_LIST })
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(if mesh { MESH_WINDOW } else { FOREIGN_WINDOW })
         .max_send_buffer_size(SEND_BUFFER)

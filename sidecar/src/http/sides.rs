@@ -214,6 +214,7 @@ impl Up {
         if let Self::H1 { conn, park: Some(address), wire: Some(wire), .. } = self
             && wire.keep_alive
             && upload.is_sent()
+            && conn.is_flushed()
             && conn.is_read()
             && conn.is_idle()
         {

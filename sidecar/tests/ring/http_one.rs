@@ -235,6 +235,17 @@ async fn what_is_no_request_is_refused_and_closed() {
 }
 
 #[tokio::test]
+async fn a_head_as_large_as_allowed_passes() {
+    let app = App::mirror().await;
+    let chain = Chain::start(&[app.address]).await;
+    let value = "v".repeat(500);
+    let fields: String = (0..120).map(|n| format!("x-{n}: {value}\r\n")).collect();
+    let (head, seen) = chain.connect().await.ask(&format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(field(&seen, "x-119"), Some(value.as_str()));
+}
+
+#[tokio::test]
 async fn large_bodies_pass_both_ways() {
     const SIZE: usize = 8 << 20;
     let app = App::start(|mut raw| async move {
