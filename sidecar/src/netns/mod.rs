@@ -1,6 +1,7 @@
 //! What the sidecar sees of the network namespace it shares: who listens in it, which connections it
 //! has, and when it has died. Needs no capability.
 
+mod diag;
 mod links;
 mod listening;
 mod sockets;
