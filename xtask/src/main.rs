@@ -24,7 +24,7 @@ cargo xtask <command>
                   mesh saw, takes it down again
       --keep      leaves it up and says where it listens and what to try
       --unmeshed  the same shop without the mesh
-      --down      takes down what --keep left
+      --down      takes down what --keep, or Ctrl-C, left
   test [ring...]  everything the project promises; exit code 0 only if all of it holds
       check       rustfmt, clippy, cargo deny (where installed)
       unit        unit, golden and in-process tests: no root, no Docker
