@@ -43,24 +43,29 @@ pub fn measure(arguments: &Arguments, report: &mut Report) {
         Ok(bytes) => Row::at_most(IMAGE.0, "MB", bytes / 1e6, IMAGE.1),
         Err(why) => Row::missing(IMAGE.0, "MB", IMAGE.1, why),
     });
-    match live {
-        Ok(Live { gap, longest, controller }) => {
-            report.add(Row::at_most(GAP.0, "ms", gap, GAP.1));
+    let first_line = |why: String| why.lines().next().unwrap_or_default().to_owned();
+    let (gap, controller) = match live {
+        Ok(Live { gap, controller }) => (gap.map_err(first_line), Ok(controller)),
+        Err(why) => (Err(first_line(why.clone())), Err(first_line(why))),
+    };
+    match gap {
+        Ok((median, longest)) => {
+            report.add(Row::at_most(GAP.0, "ms", median, GAP.1));
             report.add(Row::number("the longest", "ms", longest));
-            report.add(Row::at_most(CONTROLLER.0, "MiB", controller, CONTROLLER.1));
         }
-        Err(why) => {
-            let why = why.lines().next().unwrap_or_default().to_owned();
-            report.add(Row::missing(GAP.0, "ms", GAP.1, why.clone()));
-            report.add(Row::missing(CONTROLLER.0, "MiB", CONTROLLER.1, why));
-        }
+        Err(why) => report.add(Row::missing(GAP.0, "ms", GAP.1, why)),
     }
+    report.add(match controller {
+        Ok(resident) => Row::at_most(CONTROLLER.0, "MiB", resident, CONTROLLER.1),
+        Err(why) => Row::missing(CONTROLLER.0, "MiB", CONTROLLER.1, why),
+    });
 }
 
 /// What a small mesh on this engine showed.
 struct Live {
-    gap: f64,
-    longest: f64,
+    /// Median and longest, ms.
+    gap: Outcome<(f64, f64)>,
+    /// Resident, MiB.
     controller: f64,
 }
 
@@ -83,20 +88,28 @@ fn live(stage: &Stage) -> Outcome<Live> {
     stage.until("the controller is ready", || {
         asked(status).is_some_and(|status| status.get("ready").and_then(Value::as_bool) == Some(true))
     })?;
+    // One after the other, each on a quiet machine; once one did not get there, the rest need not wait.
+    let mut injected = Ok(());
     for number in 1..=APPLICATIONS {
         stage.application(number)?;
-        stage.until("a sidecar serves", || asked(status).is_some_and(|status| serving(&status) >= number))?;
-        eprintln!("injected {number} of {APPLICATIONS}");
+        if injected.is_ok() {
+            let serving = || asked(status).is_some_and(|status| serving(&status) >= number);
+            injected = stage.until("an injected sidecar serves", serving);
+        }
     }
-    let status = asked(status).ok_or("the controller stopped answering")?;
-    let gap = |field: &str| {
-        let found = status.get("injection_gap").and_then(|gap| gap.get(field)?.as_f64());
-        found.ok_or_else(|| format!("the controller's status has no injection_gap.{field}"))
-    };
+    let gap = injected.and_then(|()| gap(&asked(status).ok_or("the controller stopped answering")?));
     let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &controller])?;
     let pid = pid.parse().map_err(|_| format!("no pid: {pid}"))?;
-    let controller = Memory::of(pid).resident as f64 / 1024.0;
-    Ok(Live { gap: gap("median_ms")?, longest: gap("max_ms")?, controller })
+    Ok(Live { gap, controller: Memory::of(pid).resident as f64 / 1024.0 })
+}
+
+/// Median and longest gap of a status.
+fn gap(status: &Value) -> Outcome<(f64, f64)> {
+    let field = |name: &str| {
+        let found = status.get("injection_gap").and_then(|gap| gap.get(name)?.as_f64());
+        found.ok_or_else(|| format!("the controller's status has no injection_gap.{name}"))
+    };
+    Ok((field("median_ms")?, field("max_ms")?))
 }
 
 fn asked(status: SocketAddr) -> Option<Value> {
