@@ -21,6 +21,7 @@ pub mod report;
 pub mod runtime;
 pub mod settings;
 mod sidecar;
+pub mod state;
 pub mod stream;
 mod tcp;
 pub mod telemetry;
