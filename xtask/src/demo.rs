@@ -178,10 +178,16 @@ fn page(web: SocketAddr) -> Result<(), Fault> {
     }
 }
 
+/// What `outrigger status` prints. Its exit code says whether something is wrong, which is shown, not judged, here.
 fn status(engine: &Engine, shop: &Shop<'_>, words: &[&str]) -> Result<String, Fault> {
     let controller = shop.container("outrigger")?;
     let words = ["exec", &controller, "/outrigger", "status"].into_iter().chain(words.iter().copied());
-    engine.docker(words).advise(format!("see the controller's log; {CONTROLLER} starts it")).read()
+    let said = engine.docker(words).any_exit().read()?;
+    if said.is_empty() {
+        let what = "`outrigger status` in the controller's container says nothing";
+        return Err(Fault::new(what, format!("see the controller's log; {CONTROLLER} starts it")));
+    }
+    Ok(said)
 }
 
 fn farewell(shop: &Shop<'_>, web: SocketAddr, options: Options) {

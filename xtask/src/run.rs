@@ -53,6 +53,7 @@ pub struct Run {
     shown: String,
     advice: String,
     limit: Duration,
+    any_exit: bool,
 }
 
 impl Run {
@@ -64,7 +65,7 @@ impl Run {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(root()).stdin(Stdio::null());
         let advice = "read the output above; the whole of it is in the log".to_owned();
-        Self { command, shown: words.join(" "), advice, limit: Duration::from_secs(600) }
+        Self { command, shown: words.join(" "), advice, limit: Duration::from_secs(600), any_exit: false }
     }
 
     /// Sets a variable of its environment.
@@ -82,6 +83,12 @@ impl Run {
     /// Sets how long it may take.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Takes every exit code for success: some commands answer by it and by their output.
+    pub fn any_exit(mut self) -> Self {
+        self.any_exit = true;
         self
     }
 
@@ -128,7 +135,7 @@ impl Run {
         let mut child = self.command.stdout(stdout).stderr(stderr).spawn().map_err(|e| self.absent(&e))?;
         let status = wait(&mut child, self.limit, || seen(&last_line(&err).unwrap_or_default()));
         let failed = match status {
-            Ok(Some(status)) if status.success() => None,
+            Ok(Some(status)) if status.success() || self.any_exit => None,
             Ok(Some(status)) => Some(format!("`{}` failed ({status})", self.shown)),
             Ok(None) => Some(format!("`{}` was stopped after {} s", self.shown, self.limit.as_secs())),
             Err(e) => Some(format!("`{}`: {e}", self.shown)),
