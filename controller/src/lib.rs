@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod attest;
 pub mod board;
+pub mod identity;
 pub mod indices;
 pub mod inject;
 pub mod mesh;
