@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use outrigger_model::WorkloadId;
-use outrigger_model::label::{MANAGED, MESH};
 use tokio::sync::watch;
 
-use crate::scope::WORKLOAD;
+use crate::mesh::sidecars_of;
+use crate::source::docker::record::Container;
 use crate::source::docker::watch::Seen;
 
 /// How long a sidecar may be ahead of the engine's event that tells of it.
@@ -46,12 +46,14 @@ impl Attestor {
     }
 }
 
+/// Only the sidecar of the workload's present run counts: one that is stranded in the namespace of an earlier run must
+/// not speak for this one.
 fn sidecar_of(seen: &Seen, mesh: &str, pid: u32) -> Option<Caller> {
-    let sidecar = seen.containers.values().find(|container| {
-        container.instance().is_some_and(|instance| instance.pid == pid)
-            && container.label(MANAGED) == Some("sidecar")
-            && container.label(MESH) == Some(mesh)
-    })?;
-    let workload = WorkloadId(sidecar.label(WORKLOAD)?.to_owned());
-    Some(Caller { workload, sidecar: sidecar.id.clone() })
+    let mut current = sidecars_of(&seen.containers, mesh).into_iter();
+    let has_pid = |sidecar: &String| {
+        let instance = seen.containers.get(sidecar).and_then(Container::instance);
+        instance.is_some_and(|instance| instance.pid == pid)
+    };
+    let (workload, sidecar) = current.find(|(_, sidecar)| has_pid(sidecar))?;
+    Some(Caller { workload, sidecar })
 }

@@ -3,12 +3,14 @@
 pub mod admin;
 pub mod attest;
 pub mod board;
+pub mod control;
 pub mod identity;
 pub mod indices;
 pub mod inject;
 pub mod mesh;
 pub mod problems;
 pub mod proxies;
+pub mod publish;
 pub mod run;
 pub mod scope;
 pub mod settings;

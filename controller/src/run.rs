@@ -4,20 +4,26 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use outrigger_lifecycle::{Ended, Tasks};
 use outrigger_model::Snapshot;
 use tokio::sync::watch;
 
 use crate::admin::Admin;
+use crate::attest::Attestor;
 use crate::board::Board;
+use crate::control::{Control, Desk, SocketError};
+use crate::identity::{self, Authority};
 use crate::indices::Indices;
 use crate::inject::Injector;
 use crate::inject::farewell::farewell;
 use crate::inject::template::{TemplateError, Templates};
 use crate::mesh::Mesh;
+use crate::scope::Scope;
 use crate::settings::Settings;
 use crate::source::docker::watch::{Seen, watch};
+use crate::status::Problem;
 use crate::surroundings::{Surroundings, SurroundingsError, surroundings};
 
 /// Why a controller could not start, or ended before it was asked to.
@@ -37,6 +43,9 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] SocketError),
     /// The state directory.
     #[error(
         "the state directory {path} cannot be made ({source}): mount a volume there, or set OUTRIGGER_STATE"
@@ -57,7 +66,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Surroundings(_) | Self::Template(_) => 64,
-            Self::Admin { .. } | Self::State { .. } | Self::Part(_) => 1,
+            Self::Admin { .. } | Self::Control(_) | Self::State { .. } | Self::Part(_) => 1,
         }
     }
 }
@@ -73,6 +82,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let admin = Admin::bind(address).await.map_err(|source| RunError::Admin { address, source })?;
     let state = settings.state.clone();
     std::fs::create_dir_all(&state).map_err(|source| RunError::State { path: state.clone(), source })?;
+
+    // Sidecars that wait for a controller may dial from here on; they are answered once it knows its place.
+    let control = Control::bind(&settings.control).await?;
 
     let (tell_seen, seen) = watch::channel(Seen::default());
     let (publish, snapshot) = watch::channel(Arc::new(Snapshot::default()));
@@ -97,6 +109,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         proxies: board.proxies.clone(),
     };
     parts.spawn("mesh", mesh.run(seen.clone(), publish));
+    parts.spawn("control", control.run(desk(&settings, &board, &scope)));
     parts.spawn("injection", injector(&settings, &board, found, templates).run(seen.clone()));
     let mut first = seen.clone();
     parts.spawn("first view", async move {
@@ -112,6 +125,23 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     }
     farewell(seen, &scope).await;
     Ok(())
+}
+
+/// What the control socket serves from. A root that cannot be used stops signing and nothing else.
+fn desk(settings: &Settings, board: &Board, scope: &Scope) -> Desk {
+    let lifetime = Duration::from_secs(settings.certificate_lifetime);
+    let authority = Authority::open(&settings.state, &settings.trust_domain, lifetime).map_err(|error| {
+        let (subject, what) = (settings.state.join(identity::FILE).display().to_string(), error.to_string());
+        board.problems.set("authority", [Problem { kind: "state", subject, what: what.clone() }].into());
+        what
+    });
+    Desk {
+        snapshot: board.snapshot.clone(),
+        attestor: Attestor::new(board.seen.clone(), scope.mesh.clone()),
+        authority,
+        proxies: board.proxies.clone(),
+        problems: board.problems.clone(),
+    }
 }
 
 fn injector(settings: &Settings, board: &Board, found: Surroundings, templates: Templates) -> Injector {

@@ -147,6 +147,14 @@ pub struct Delta {
     pub removals: Vec<String>,
 }
 
+impl Delta {
+    /// Bytes that it takes in a message; over [`rpc::MAX_MESSAGE`] it cannot be sent.
+    pub fn length(&self) -> usize {
+        // The frame around it: a tag and a length.
+        prost::Message::encoded_len(self) + 8
+    }
+}
+
 /// Stop well.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Drain {

@@ -106,12 +106,13 @@ impl Authority {
             return Err(corrupt("the root has expired".into()));
         }
         let names = parsed.subject_alternative_name().ok().flatten();
-        let uris = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix("spiffe://"),
-            _ => None,
-        });
+        let mut uris =
+            names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+                GeneralName::URI(uri) => uri.strip_prefix("spiffe://"),
+                _ => None,
+            });
         // A root that a user brought may name no trust domain; one that names another is another's.
-        match uris.last() {
+        match uris.next() {
             Some(found) if found != trust_domain => {
                 let (path, found) = (path.to_owned(), found.to_owned());
                 return Err(AuthorityError::TrustDomain { path, found, wanted: trust_domain.to_owned() });
