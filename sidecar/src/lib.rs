@@ -6,6 +6,7 @@
 mod admin;
 pub mod capture;
 pub mod cluster;
+pub mod control;
 mod detect;
 pub mod dns;
 pub mod downstream;

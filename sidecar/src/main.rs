@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use outrigger_lifecycle::{Ended, Tasks, shutdown_signal};
+use outrigger_sidecar::control::{Control, Parts};
 use outrigger_sidecar::file::{FileError, Files};
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::settings::{InvalidSetting, Settings};
+use outrigger_sidecar::state::State;
 use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, limits, netns};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Carries the traffic of one workload through the mesh.
 #[derive(Parser)]
@@ -106,11 +108,13 @@ async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
     })?;
     let mut tasks = Tasks::new();
     tasks.spawn("listening", look);
-    follow(&mut tasks, &sidecar, settings, files, identity)?;
+    let (drain, mut drains) = mpsc::channel(1);
+    follow(&mut tasks, &sidecar, settings, files, identity, drain)?;
     let mut failure = None;
     let stop = async {
         tokio::select! {
             () = told => DRAIN,
+            Some(deadline) = drains.recv() => deadline,
             ended = tasks.next_ended() => match ended {
                 Some(Ended::Returned("namespace")) => {
                     tracing::info!("the network namespace is dead: nobody is left to serve");
@@ -138,6 +142,7 @@ fn follow(
     settings: Settings,
     files: Option<Files>,
     identity: watch::Sender<Option<Arc<Identity>>>,
+    drain: mpsc::Sender<Duration>,
 ) -> Result<(), Failure> {
     let runtime = sidecar.runtime();
     if let Some(files) = files {
@@ -146,7 +151,13 @@ fn follow(
         tasks.spawn("files", files.follow(reload, runtime, identity));
         return Ok(());
     }
-    let _ = settings.control;
+    let parts = Parts {
+        apply: Box::new(move |config| runtime.apply(config)),
+        identity,
+        reporter: sidecar.reporter(),
+        drain,
+    };
+    tasks.spawn("control", Control::open(settings.control, State::new(settings.state), parts).run());
     tasks.spawn("namespace", async {
         if let Err(error) = netns::dead().await {
             tracing::error!(%error, "cannot see whether the network namespace is dead");
