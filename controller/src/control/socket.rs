@@ -50,7 +50,13 @@ pub async fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         }
         Ok(_) => match UnixStream::connect(path).await {
             Ok(_) => return Err(SocketError::Taken { path: path.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // Reset: its owner ended with us in its queue.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+                ) =>
+            {
                 fs::remove_file(path).map_err(io)?;
             }
             Err(source) => return Err(io(source)),
