@@ -176,3 +176,6 @@ impl Hall {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! What a client sees that is not a sidecar of ours, or does not behave as one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use outrigger_wire::control::{Hello, Nack, Report, SigningRequest, Up, down, up};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Endpoint;
+use tonic::{Code, Streaming};
+
+use super::*;
+use crate::scope::{INSTANCE, WORKLOAD};
+use crate::source::docker::record::{Container, Instance, Run};
+use crate::source::docker::watch::Seen;
+use outrigger_model::label::{MANAGED, MESH};
+use outrigger_model::{Health, WorkloadId};
+use outrigger_wire::control::Down;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct World {
+    socket: PathBuf,
+    proxies: Proxies,
+    _kept: (Tasks, watch::Sender<Seen>, watch::Sender<Arc<Snapshot>>),
+}
+
+/// A controller of an empty snapshot, whose one sidecar has `pid` and joined the run `joined` of a workload that is
+/// in its run `now`.
+async fn world(pid: u32, joined: &str, now: &str) -> World {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let socket = std::env::temp_dir().join(format!("outrigger-hall-{}-{number}.sock", std::process::id()));
+    let labels = [(MANAGED, "sidecar"), (MESH, "m"), (WORKLOAD, "app"), (INSTANCE, joined)];
+    let containers = [container("app", &[], now, 1), container("sidecar", &labels, "x", pid)];
+    let containers: BTreeMap<_, _> = containers.into_iter().map(|c| (c.id.clone(), c)).collect();
+    let seen = watch::Sender::new(Seen { containers: containers.into(), ..Seen::default() });
+    let snapshot = watch::Sender::new(Arc::new(Snapshot::default()));
+    let proxies = Proxies::default();
+    let desk = Desk {
+        snapshot: snapshot.subscribe(),
+        attestor: Attestor::new(seen.subscribe(), "m".into()),
+        authority: Err("there is no root".into()),
+        proxies: proxies.clone(),
+        problems: Problems::default(),
+    };
+    let mut tasks = Tasks::new();
+    tasks.spawn("control", Control::bind(&socket).await.unwrap().run(desk));
+    World { socket, proxies, _kept: (tasks, seen, snapshot) }
+}
+
+fn container(id: &str, labels: &[(&str, &str)], started: &str, pid: u32) -> Container {
+    Container {
+        id: id.into(),
+        name: id.into(),
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        created: 0,
+        run: Run::Running(Instance { started: started.into(), pid }),
+        health: Health::Unchecked,
+        network_mode: "bridge".into(),
+        networks: BTreeMap::new(),
+        aliases: BTreeSet::new(),
+        exposed: BTreeSet::new(),
+        user: String::new(),
+        stop_signal: 15,
+        stop_timeout: 10,
+        platform: "linux".into(),
+        mounts: BTreeMap::new(),
+        stopping: false,
+    }
+}
+
+impl World {
+    async fn dial(&self, first: up::Kind) -> Result<(UnboundedSender<Up>, Streaming<Down>), Status> {
+        let endpoint = Endpoint::try_from(format!("unix://{}", self.socket.display())).unwrap();
+        let (up, messages) = mpsc::unbounded_channel();
+        up.send(Up { kind: Some(first) }).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        Ok((up, rpc::open(channel, UnboundedReceiverStream::new(messages)).await?))
+    }
+
+    async fn hello(&self) -> (UnboundedSender<Up>, Streaming<Down>) {
+        self.dial(hello()).await.unwrap()
+    }
+
+    async fn sees(&self, what: impl Fn(&crate::proxies::Proxy) -> bool) {
+        let mut proxies = self.proxies.subscribe();
+        let app = WorkloadId("app".into());
+        let wait = proxies.wait_for(|all| all.get(&app).is_some_and(&what));
+        tokio::time::timeout(LIMIT, wait).await.unwrap().unwrap();
+    }
+}
+
+fn hello() -> up::Kind {
+    up::Kind::Hello(Hello { sidecar_version: "1".into(), ..Hello::default() })
+}
+
+async fn next(down: &mut Streaming<Down>) -> Result<Option<Down>, Status> {
+    tokio::time::timeout(LIMIT, down.message()).await.expect("in time")
+}
+
+#[tokio::test]
+async fn a_process_that_is_no_sidecar_is_told_so() {
+    let world = world(1, "now", "now").await;
+    let refused = world.dial(hello()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let own = std::process::id().to_string();
+    assert!(refused.message().contains(&own) && refused.message().contains("not a sidecar"), "{refused}");
+    assert!(world.proxies.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_sidecar_stranded_in_an_earlier_run_does_not_speak_for_this_one() {
+    let world = world(std::process::id(), "before", "now").await;
+    let refused = world.dial(hello()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn the_first_message_is_a_hello_and_there_is_one() {
+    let world = world(std::process::id(), "now", "now").await;
+    let (_up, mut down) = world.dial(up::Kind::Report(Report::default())).await.unwrap();
+    assert_eq!(next(&mut down).await.unwrap_err().code(), Code::InvalidArgument);
+    assert!(world.proxies.all().is_empty());
+    let (up, mut down) = world.hello().await;
+    up.send(Up { kind: Some(hello()) }).unwrap();
+    assert_eq!(next(&mut down).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_newer_stream_takes_the_place_of_the_older() {
+    let world = world(std::process::id(), "now", "now").await;
+    let (_up, mut first) = world.hello().await;
+    world.sees(|proxy| proxy.connected).await;
+    let (up, _down) = world.hello().await;
+    assert_eq!(next(&mut first).await.unwrap_err().code(), Code::Aborted);
+    up.send(Up { kind: Some(up::Kind::Report(Report { ready: true, ..Report::default() })) }).unwrap();
+    world
+        .sees(|proxy| proxy.connected && proxy.report.as_ref().is_some_and(|(report, _)| report.ready))
+        .await;
+}
+
+#[tokio::test]
+async fn answers_to_nothing_and_messages_of_the_future_are_ignored() {
+    let world = world(std::process::id(), "now", "now").await;
+    let (up, _down) = world.hello().await;
+    let nack = Nack { nonce: 7, reasons: vec!["no".into()], ..Nack::default() };
+    for kind in [Some(up::Kind::Nack(nack)), None, Some(up::Kind::Report(Report::default()))] {
+        up.send(Up { kind }).unwrap();
+    }
+    world.sees(|proxy| proxy.report.is_some()).await;
+    world.sees(|proxy| proxy.connected && proxy.nack.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_its_workload_and_is_then_refused_with_the_reason() {
+    let world = world(std::process::id(), "now", "now").await;
+    let (up, mut down) = world.hello().await;
+    up.send(Up { kind: Some(up::Kind::Sign(SigningRequest { csr: b"?".to_vec() })) }).unwrap();
+    up.send(Up { kind: Some(up::Kind::Report(Report::default())) }).unwrap();
+    world.sees(|proxy| proxy.report.is_some()).await;
+    let workload = outrigger_model::Workload {
+        id: WorkloadId("app".into()),
+        name: "shop-cart-1".into(),
+        namespace: "shop".into(),
+        declared: outrigger_model::Declared { service: "cart".into(), ..Default::default() },
+        aliases: BTreeSet::new(),
+        networks: BTreeMap::new(),
+        exposed: BTreeSet::new(),
+        lifecycle: outrigger_model::Lifecycle::Running,
+        health: Health::Unchecked,
+        one_off: false,
+        observed: None,
+    };
+    let workloads = [(workload.id.clone(), workload)].into();
+    let snapshot = Snapshot { trust_domain: "outrigger.internal".into(), workloads, ..Snapshot::default() };
+    world._kept.2.send_replace(Arc::new(snapshot));
+    let mut refused = None;
+    while refused.is_none() {
+        // The configuration comes as well.
+        if let Some(down::Kind::Certificate(answer)) = next(&mut down).await.unwrap().unwrap().kind {
+            refused = Some(answer);
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.refused, "there is no root");
+    assert!(refused.chain.is_empty());
+}
