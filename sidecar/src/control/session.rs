@@ -15,8 +15,12 @@ use super::{CLOCK_CHECK, Control};
 
 /// Messages on their way to the controller; one that lets more pile up does not read.
 const QUEUE: usize = 32;
-/// Reports are at least so far apart.
+/// Reports are at least so far apart once the stream is under way.
 const REPORT_PAUSE: Duration = Duration::from_millis(200);
+/// The first ones tell that the sidecar serves and where the application listens: traffic waits for them.
+const PROMPT_REPORTS: u32 = 10;
+/// So far apart are those.
+const PROMPT_PAUSE: Duration = Duration::from_millis(10);
 /// A report is sent after this, changed or not: edges count all the time.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
@@ -25,6 +29,32 @@ struct Refusal {
     reasons: Vec<String>,
     /// The two ends do not agree on what is held: a new hello settles it.
     astray: bool,
+}
+
+/// When to report.
+struct Reports {
+    due: Instant,
+    last: Instant,
+    prompt: u32,
+}
+
+impl Reports {
+    fn now() -> Self {
+        let now = Instant::now();
+        Self { due: now, last: now, prompt: PROMPT_REPORTS }
+    }
+
+    /// Something changed.
+    fn hurry(&mut self) {
+        let pause = if self.prompt > 0 { PROMPT_PAUSE } else { REPORT_PAUSE };
+        self.due = self.due.min(self.last + pause);
+    }
+
+    fn sent(&mut self) {
+        self.last = Instant::now();
+        self.due = self.last + REPORT_EVERY;
+        self.prompt = self.prompt.saturating_sub(1);
+    }
 }
 
 /// The way up.
@@ -50,27 +80,29 @@ impl Control {
         let (line, messages) = mpsc::channel(QUEUE);
         let line = Line(line);
         line.send(up::Kind::Hello(self.hello()))?;
-        let mut down = rpc::open(channel, ReceiverStream::new(messages)).await?;
-        tracing::info!("connected to the controller");
         if self.renewal.is_pending() {
             // The question went down with the connection before.
             self.renewal.hurry(SystemTime::now());
         }
-        let mut report_at = Instant::now();
-        let mut reported = report_at;
+        self.renew(&line)?;
+        let mut down = rpc::open(channel, ReceiverStream::new(messages)).await?;
+        tracing::info!("connected to the controller");
+        let mut reports = Reports::now();
         loop {
             let renewal = self.renewal.wait(SystemTime::now()).min(CLOCK_CHECK);
             tokio::select! {
                 message = down.message() => {
                     let Some(message) = message? else { return Ok(()) };
+                    let certificate = matches!(message.kind, Some(down::Kind::Certificate(_)));
                     self.hear(message.kind, &line)?;
+                    if certificate {
+                        reports.hurry();
+                    }
                 }
-                () = self.parts.reporter.changed() => report_at = report_at.min(reported + REPORT_PAUSE),
-                () = sleep_until(report_at) => {
-                    let report = self.parts.reporter.report();
-                    reported = Instant::now();
-                    report_at = reported + REPORT_EVERY;
-                    line.send(up::Kind::Report(report))?;
+                () = self.parts.reporter.changed() => reports.hurry(),
+                () = sleep_until(reports.due) => {
+                    line.send(up::Kind::Report(self.parts.reporter.report()))?;
+                    reports.sent();
                 }
                 () = sleep(renewal) => self.renew(&line)?,
             }
