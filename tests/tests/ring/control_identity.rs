@@ -25,7 +25,7 @@ async fn the_certificate_names_the_workload_and_is_stored() {
 #[tokio::test]
 async fn it_is_renewed_at_half_life_with_a_new_key_while_connected() {
     let world = World::new();
-    let _controller = world.controller(4).await;
+    let _controller = world.controller(6).await;
     let mut sidecar = world.sidecar();
     let first = sidecar.certified(|_| true).await;
     for _ in 0..2 {
@@ -42,14 +42,14 @@ async fn it_is_renewed_at_half_life_with_a_new_key_while_connected() {
 #[tokio::test]
 async fn a_renewal_that_falls_into_an_outage_is_made_up_for() {
     let world = World::new();
-    let controller = world.controller(6).await;
+    let controller = world.controller(10).await;
     let mut sidecar = world.sidecar();
     let first = sidecar.certified(|_| true).await;
     drop(controller);
-    // Beyond half-life (3 s) and before the end.
-    let half = Duration::from_millis(3400);
+    // Beyond half-life (5 s) and before the end.
+    let half = Duration::from_millis(5600);
     assert!(tokio::time::timeout(half, sidecar.identity.wait_for(Option::is_none)).await.is_err());
-    let _controller = world.controller(6).await;
+    let _controller = world.controller(10).await;
     within(sidecar.identity.wait_for(|now| now.as_ref().is_none_or(|now| now.not_after > first.not_after)))
         .await
         .unwrap();
