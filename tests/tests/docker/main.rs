@@ -1,0 +1,6 @@
+//! Our images on a real engine: `cargo xtask test docker` builds what these need. All that is made here carries a name
+//! of its own and goes with the test, pass or fail.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
+
+mod impostor;
+mod place;
