@@ -16,6 +16,12 @@ const ROUNDS: u32 = 40;
 /// How long sidecars may take to appear in the mesh's status.
 const MESHED: Duration = Duration::from_secs(60);
 
+/// How long the sidecars may take to report the demo's traffic; they do so every 5 s.
+const REPORTED: Duration = Duration::from_secs(15);
+/// Edges between services of the shop: load to web, web to cart, catalog and checkout, checkout to cart and
+/// pricing, cart to redis, catalog to postgres.
+const MESHED_EDGES: usize = 8;
+
 /// What the user asked for.
 #[derive(Clone, Copy, Default)]
 pub struct Options {
@@ -90,6 +96,7 @@ fn show(engine: &Engine, shop: &Shop<'_>, options: Options) -> Result<SocketAddr
     traffic(web)?;
     page(web)?;
     if !options.unmeshed {
+        reported(engine, shop);
         println!("\n{}", say::bold("What the mesh saw"));
         print!("{}", status(engine, shop, &[])?);
     }
@@ -119,6 +126,23 @@ fn meshed(engine: &Engine, shop: &Shop<'_>) -> Result<(), Fault> {
     });
     let advice = "what the controller says is above; docs/troubleshooting.md explains each message";
     Err(Fault { what, seen: seen.unwrap_or_default(), advice: advice.into() })
+}
+
+/// Waits until the sidecars have told of the traffic: they report every few seconds. What is missing then is
+/// missing in the picture, which follows.
+fn reported(engine: &Engine, shop: &Shop<'_>) {
+    let step = say::step("reports", "waiting for what the sidecars counted");
+    let seen = until(REPORTED, || {
+        let status = serde_json::from_str::<Value>(&status(engine, shop, &["--json"]).ok()?).ok()?;
+        let edges = status.get("edges")?.as_array()?;
+        let meshed = |edge: &&Value| edge.get("mtls").and_then(Value::as_bool) == Some(true);
+        let told = edges.iter().filter(meshed).count();
+        (told >= MESHED_EDGES).then_some(told)
+    });
+    match seen {
+        Some(told) => step.done(format!("{told} edges, all of them mutual TLS")),
+        None => step.failed(),
+    }
 }
 
 /// How many sidecars serve, and the longest gap in milliseconds.
