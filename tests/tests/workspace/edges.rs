@@ -26,7 +26,7 @@ const RESERVED: [(&str, &[&str], &str); 6] = [
     ("bollard", &["outrigger-controller"], "only the controller talks to the Docker Engine"),
     ("aws-", &["outrigger-controller"], "only the controller talks to AWS"),
     (
-        "serde_norway",
+        "yaml_serde",
         &["outrigger-model", "outrigger-sidecar", "outrigger-controller"],
         "YAML: the mesh file, `--config FILE`, and the templates of injected containers",
     ),
