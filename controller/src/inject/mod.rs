@@ -303,6 +303,9 @@ impl<'a> Running<'a> {
                 if failed && !sidecar {
                     self.captures.missing(app.clone(), instance);
                 }
+                if current && !sidecar && !failed {
+                    self.retries.succeeded(&app, Instant::now());
+                }
                 if failed {
                     self.retries.failed(&app, ended_problem(&name, sidecar, &ended), Instant::now());
                 }
