@@ -77,11 +77,8 @@ impl Tracker {
                 Effect::Gone(id)
             }
             "kill" => self.kill(&id, &attributes, event.time_nano),
-            // A new run, or none: nobody has asked this one to stop.
-            "start" | "die" => {
-                self.stopping.remove(&id);
-                Effect::Inspect(id)
-            }
+            // Also `die` and `start`: until the inspection tells of the next run, what is known is the old one, and
+            // that was asked to stop. Without the intent it would look alive and be given another sidecar.
             _ => Effect::Inspect(id),
         }
     }
@@ -125,6 +122,9 @@ impl Tracker {
             Some(container) if !self.scope.concerns(&container.labels) => false,
             Some(container) if self.containers.get(id) == Some(&container) => false,
             Some(container) => {
+                if self.containers.get(id).and_then(Container::instance) != container.instance() {
+                    self.stopping.remove(id);
+                }
                 self.containers.insert(id.to_owned(), container);
                 true
             }
@@ -133,12 +133,14 @@ impl Tracker {
 
     /// Takes a whole listing. What it does not name is gone.
     pub fn listed(&mut self, containers: Containers, now: u64) {
-        self.containers = containers;
+        let known = std::mem::replace(&mut self.containers, containers);
         self.containers.retain(|_, container| self.scope.concerns(&container.labels));
+        let run =
+            |containers: &Containers, id: &str| containers.get(id).and_then(Container::instance).cloned();
         let containers = &self.containers;
         self.stopping.retain(|id, until| {
-            let runs = |container: &Container| container.instance().is_some();
-            *until > now && containers.get(id).is_some_and(runs)
+            let runs = run(containers, id);
+            *until > now && runs.is_some() && runs == run(&known, id)
         });
     }
 }

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use bollard::models::EventActor;
 
 use super::*;
+use crate::source::docker::record::Instance;
 use crate::source::docker::samples::{container, containers};
 
 fn tracker() -> Tracker {
@@ -22,6 +23,13 @@ fn event(typ: EventMessageTypeEnum, action: &str, id: &str, attributes: &[(&str,
         time_nano: Some(1_795_430_000_000_000_000),
         ..EventMessage::default()
     }
+}
+
+/// What is known, with the cart in this state.
+fn all_with(tracker: &Tracker, run: Run) -> Containers {
+    let mut all = tracker.containers.clone();
+    all.get_mut("id-cart").unwrap().run = run;
+    all
 }
 
 fn of_cart(action: &str, attributes: &[(&str, &str)]) -> EventMessage {
@@ -54,9 +62,21 @@ fn the_intent_to_stop_counts_at_once_and_a_hang_up_is_none() {
 #[test]
 fn a_new_run_or_the_end_of_patience_ends_the_intent() {
     let mut tracker = tracker();
+    let container = tracker.containers["id-cart"].clone();
+    let again =
+        Instance { started: "2026-11-22T23:06:41.5Z".into(), ..container.instance().unwrap().clone() };
+    let again = Container { run: Run::Running(again), ..container };
     tracker.event(of_cart("kill", &[("signal", "15")]));
-    assert_eq!(tracker.event(of_cart("start", &[])), Effect::Inspect("id-cart".into()));
-    assert!(!stopping(&tracker));
+    for action in ["die", "start"] {
+        assert_eq!(tracker.event(of_cart(action, &[])), Effect::Inspect("id-cart".into()));
+        assert!(stopping(&tracker), "what is known is still the run that was asked to stop: {action}");
+    }
+    assert!(tracker.inspected("id-cart", Some(again.clone())));
+    assert!(!stopping(&tracker), "another run");
+    tracker.event(of_cart("kill", &[("signal", "15")]));
+    tracker.listed(all_with(&tracker, Run::Stopped), 0);
+    assert!(!stopping(&tracker), "no run");
+    tracker.listed(all_with(&tracker, again.run), 0);
     tracker.event(of_cart("kill", &[("signal", "15")]));
     let all = tracker.containers.clone();
     tracker.listed(all.clone(), 1_795_430_000_000_000_000);
