@@ -121,8 +121,12 @@ fn step(name: &'static str, words: &[&str], advice: &str) -> Result<bool, Fault>
 fn docker() -> Result<Tally, Fault> {
     let engine = Engine::ensure()?;
     let outcome = prepare(&engine).and_then(|base| {
-        let debian = base.debian();
-        tests(&["ignored"], &[("OUTRIGGER_TEST_BASE", debian), ("OUTRIGGER_TEST_APPS", images::TEST_APPS)])
+        let environment = [
+            ("OUTRIGGER_TEST_BASE", base.debian()),
+            ("OUTRIGGER_TEST_POSTGRES", base.postgres()),
+            ("OUTRIGGER_TEST_APPS", images::TEST_APPS),
+        ];
+        tests(&["ignored"], &environment)
     });
     engine.stop()?;
     outcome

@@ -53,10 +53,16 @@ impl Sources {
 
     /// The image that Python applications start from.
     pub fn debian(&self) -> &str {
-        self.images
-            .iter()
-            .find(|(name, _)| *name == "SHOP_DEBIAN")
-            .map_or("debian:12-slim", |(_, image)| image)
+        self.named("SHOP_DEBIAN").unwrap_or("debian:12-slim")
+    }
+
+    /// The database's image, with its client.
+    pub fn postgres(&self) -> &str {
+        self.named("SHOP_POSTGRES").unwrap_or("postgres:16-alpine")
+    }
+
+    fn named(&self, variable: &str) -> Option<&str> {
+        self.images.iter().find(|(name, _)| *name == variable).map(|(_, image)| image.as_str())
     }
 }
 
