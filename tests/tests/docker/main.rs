@@ -4,3 +4,4 @@
 
 mod impostor;
 mod place;
+mod whole;
