@@ -2,6 +2,8 @@
 //! of its own and goes with the test, pass or fail.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
+mod harness;
 mod impostor;
+mod loss;
 mod place;
 mod whole;
