@@ -15,7 +15,9 @@ pub(crate) fn proxy(workload: &Workload, identity: SpiffeId) -> Proxy {
         workload: workload.name.clone(),
         mode: match workload.declared.mode {
             model::Mode::Permissive => Mode::Permissive,
+            model::Mode::Strict => Mode::Strict,
         },
+        edge: workload.edge().clone(),
         listeners: listeners(),
         ports: inbound_ports(workload),
         seen_ports: true,

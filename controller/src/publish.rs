@@ -115,6 +115,7 @@ mod tests {
                 identity: SpiffeId::new("a", "b", "c").unwrap(),
                 workload: "c-1".into(),
                 mode: Mode::Permissive,
+                edge: Default::default(),
                 listeners: BTreeMap::new(),
                 ports: BTreeMap::new(),
                 seen_ports: true,

@@ -135,6 +135,7 @@ mod tests {
             networks: BTreeMap::new(),
             aliases: BTreeSet::new(),
             exposed: BTreeSet::new(),
+            published: BTreeSet::new(),
             user: String::new(),
             stop_signal: 15,
             stop_timeout: 10,

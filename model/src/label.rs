@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Capture, Declared, Mode, Protocol};
+use crate::{Capture, Declared, Mode, Protocol, Upstream};
 
 /// Every label starts with this.
 pub const PREFIX: &str = "outrigger.";
@@ -13,7 +13,8 @@ pub const MESH: &str = "outrigger.mesh";
 /// Switches the mesh on for a workload.
 pub const ENABLE: &str = "outrigger.enable";
 
-const KNOWN: [&str; 8] = ["app-address", "capture", "edge", "enable", "mode", "port", "service", "version"];
+const KNOWN: [&str; 9] =
+    ["app-address", "capture", "edge", "enable", "mode", "port", "service", "upstreams", "version"];
 
 /// One thing wrong with one label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +45,8 @@ pub fn parse(labels: &BTreeMap<String, String>, service: &str) -> Result<Option<
             "version" => dns_label(value).map(|version| declared.version = Some(version)),
             "capture" => capture(value).map(|capture| declared.capture = capture),
             "mode" => mode(value).map(|mode| declared.mode = mode),
-            "edge" => port_set(value).map(|edge| declared.edge = edge),
+            "edge" => edge(value).map(|edge| declared.edge = Some(edge)),
+            "upstreams" => upstreams(value).map(|upstreams| declared.upstreams = upstreams),
             "app-address" => address(value).map(|address| declared.app_address = Some(address)),
             other => Err(unknown(other)),
         };
@@ -103,25 +105,45 @@ fn port_and_protocol(item: &str) -> Result<(u16, Protocol), String> {
     Ok((port(number)?, protocol))
 }
 
-fn port_set(value: &str) -> Result<BTreeSet<u16>, String> {
-    value.split(',').map(port).collect()
+/// `none` says that outsiders reach no port, whatever is published.
+fn edge(value: &str) -> Result<BTreeSet<u16>, String> {
+    if value == "none" { Ok(BTreeSet::new()) } else { value.split(',').map(port).collect() }
+}
+
+/// `cart:8080=9001,redis:6379`: the service, its port, and the local port where that differs.
+fn upstreams(value: &str) -> Result<BTreeMap<u16, Upstream>, String> {
+    let mut upstreams = BTreeMap::new();
+    for item in value.split(',').map(str::trim) {
+        let (upstream, local) = item.split_once('=').map_or((item, None), |(u, local)| (u, Some(local)));
+        let Some((service, number)) = upstream.rsplit_once(':') else {
+            return Err(format!(
+                "{item:?} is not an upstream: write cart:8080, or cart:8080=9001 for another local port"
+            ));
+        };
+        let service = service.split('.').map(dns_label).collect::<Result<Vec<_>, _>>()?.join(".");
+        let number = port(number)?;
+        let local = local.map_or(Ok(number), port)?;
+        if let Some(other) = upstreams.insert(local, Upstream { service, port: number }) {
+            return Err(format!(
+                "local port {local} is taken by {}:{}: give one of them another, as in {upstream}=9001",
+                other.service, other.port
+            ));
+        }
+    }
+    Ok(upstreams)
 }
 
 fn capture(value: &str) -> Result<Capture, String> {
-    match value {
-        "transparent" => Ok(Capture::Transparent),
-        "names" | "platform" | "explicit" => {
-            Err("not in this version: write transparent, or leave the label out".into())
-        }
-        _ => Err("write transparent".into()),
-    }
+    let all = [Capture::Transparent, Capture::Names, Capture::Platform, Capture::Explicit];
+    let known = all.into_iter().find(|capture| capture.as_str() == value);
+    known.ok_or_else(|| "write transparent, names, platform or explicit".into())
 }
 
 fn mode(value: &str) -> Result<Mode, String> {
     match value {
         "permissive" => Ok(Mode::Permissive),
-        "strict" => Err("not in this version: write permissive, or leave the label out".into()),
-        _ => Err("write permissive".into()),
+        "strict" => Ok(Mode::Strict),
+        _ => Err("write permissive or strict".into()),
     }
 }
 
@@ -181,6 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn upstreams_have_local_ports_of_their_own() {
+        let of = |value| upstreams(value);
+        let upstream = |service: &str, port| Upstream { service: service.into(), port };
+        let want = [(8080, upstream("cart", 8080)), (9001, upstream("redis.shop", 6379))];
+        assert_eq!(of("cart:8080, redis.shop:6379=9001"), Ok(want.into_iter().collect()));
+        assert!(of("cart:8080,web:8080").unwrap_err().contains("local port 8080 is taken by cart:8080"));
+        assert!(of("cart").unwrap_err().contains("write cart:8080"));
+        assert!(of("Cart:80").is_err());
+    }
+
+    #[test]
+    fn no_edge_can_be_said() {
+        assert_eq!(edge("none"), Ok(BTreeSet::new()));
+        assert_eq!(edge("80, 443"), Ok([80, 443].into_iter().collect()));
+        assert!(edge("").is_err());
+    }
+
+    #[test]
     fn every_fault_is_reported_with_what_to_write() {
         let faults = parse(
             &labels(&[
@@ -199,7 +239,7 @@ mod tests {
                 r#"label outrigger.enable="yes": write "true" or "false""#,
                 r#"label outrigger.port="80/htp,0": "htp" is not a protocol: write http, http2, grpc or tcp, as in 8080/http"#,
                 r#"label outrigger.ports="1": unknown label; did you mean outrigger.port?"#,
-                r#"label outrigger.zzzzzz="": unknown label; known are outrigger.{app-address, capture, edge, enable, mode, port, service, version}"#,
+                r#"label outrigger.zzzzzz="": unknown label; known are outrigger.{app-address, capture, edge, enable, mode, port, service, upstreams, version}"#,
             ]
         );
     }

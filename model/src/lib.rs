@@ -7,5 +7,6 @@ mod workload;
 
 pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
 pub use workload::{
-    Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Workload, WorkloadId,
+    Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Upstream, Workload,
+    WorkloadId,
 };

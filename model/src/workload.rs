@@ -22,6 +22,8 @@ pub struct Workload {
     pub networks: BTreeMap<String, Attachment>,
     /// Ports its image or definition exposes.
     pub exposed: BTreeSet<u16>,
+    /// Of these, the ports that the platform publishes to outsiders.
+    pub published: BTreeSet<u16>,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
     /// What the platform's own check says.
@@ -45,10 +47,21 @@ pub struct Declared {
     pub capture: Capture,
     /// Plaintext from outside: accepted or refused.
     pub mode: Mode,
-    /// Ports that outsiders reach.
-    pub edge: BTreeSet<u16>,
+    /// Ports that outsiders reach; none said: those the platform publishes.
+    pub edge: Option<BTreeSet<u16>>,
     /// Where the application listens, if not at its own address.
     pub app_address: Option<IpAddr>,
+    /// What the application calls on 127.0.0.1, by local port (`explicit` capture).
+    pub upstreams: BTreeMap<u16, Upstream>,
+}
+
+/// A port of a service, as an application with `explicit` capture names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Upstream {
+    /// The service (`cart`, or `cart.shop` for one of another namespace).
+    pub service: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// How traffic is captured.
@@ -57,6 +70,36 @@ pub enum Capture {
     /// Redirect in the workload's network namespace.
     #[default]
     Transparent,
+    /// Names lead to virtual addresses where the sidecar listens; inbound is not captured.
+    Names,
+    /// The platform redirects (ECS awsvpc).
+    Platform,
+    /// A local port per upstream; inbound is not captured.
+    Explicit,
+}
+
+impl Workload {
+    /// Ports that outsiders reach: those said, else those published.
+    pub fn edge(&self) -> &BTreeSet<u16> {
+        self.declared.edge.as_ref().unwrap_or(&self.published)
+    }
+}
+
+impl Capture {
+    /// As written in labels and in mesh.yaml.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transparent => "transparent",
+            Self::Names => "names",
+            Self::Platform => "platform",
+            Self::Explicit => "explicit",
+        }
+    }
+
+    /// True if connections from outside reach the sidecar first, so that policy cannot be gone around.
+    pub fn takes_inbound(self) -> bool {
+        matches!(self, Self::Transparent | Self::Platform)
+    }
 }
 
 /// Plaintext from outside the mesh.
@@ -65,6 +108,8 @@ pub enum Mode {
     /// Accepted and counted.
     #[default]
     Permissive,
+    /// Refused, except on edge ports.
+    Strict,
 }
 
 /// What is spoken on a port.

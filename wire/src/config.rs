@@ -1,7 +1,7 @@
 //! The configuration of one sidecar. Unknown keys are refused everywhere: a sidecar that does not
 //! know a field says so (nack) instead of dropping a rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ pub struct Proxy {
     /// What happens to plaintext from outside the mesh.
     #[serde(default)]
     pub mode: Mode,
+    /// Ports where plaintext from outside is welcome under strict, too; counted apart.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub edge: BTreeSet<u16>,
     /// Where the sidecar listens, by name.
     pub listeners: BTreeMap<String, Listener>,
     /// Ports of the application that traffic may reach, beyond those seen listening.

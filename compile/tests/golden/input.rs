@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use outrigger_compile::service_key;
 use outrigger_model::{
-    Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Snapshot, VirtualIndex,
-    Workload, WorkloadId,
+    Attachment, Declared, Health, Lifecycle, Observed, Protocol, Snapshot, VirtualIndex, Workload,
+    WorkloadId, label,
 };
 use serde::Deserialize;
 
@@ -43,6 +43,11 @@ struct Replica {
     one_off: bool,
     version: Option<String>,
     app_address: Option<IpAddr>,
+    #[serde(default)]
+    published: BTreeSet<u16>,
+    /// Further labels, as a user writes them (`outrigger.mode: strict`).
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 fn domain() -> String {
@@ -75,22 +80,23 @@ impl Replica {
     fn workload(self, name: String) -> Workload {
         let attachment =
             |(network, addresses): (String, _)| (network.clone(), Attachment { network, addresses });
+        let mut labels = self.labels;
+        labels.insert(label::ENABLE.to_owned(), "true".to_owned());
+        let said = label::parse(&labels, &self.service).unwrap().unwrap();
         Workload {
             id: WorkloadId(format!("id-{name}")),
             name,
             namespace: self.namespace,
             declared: Declared {
-                service: self.service,
                 ports: self.ports.into_iter().map(|(port, text)| (port, protocol(&text))).collect(),
                 version: self.version,
-                capture: Capture::Transparent,
-                mode: Mode::Permissive,
-                edge: BTreeSet::new(),
                 app_address: self.app_address,
+                ..said
             },
             aliases: self.aliases,
             networks: self.networks.into_iter().map(attachment).collect(),
             exposed: self.exposed,
+            published: self.published,
             lifecycle: match self.lifecycle.as_str() {
                 "" | "running" => Lifecycle::Running,
                 "paused" => Lifecycle::Paused,

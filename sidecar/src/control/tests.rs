@@ -19,6 +19,7 @@ fn config(workload: &str) -> ProxyConfig {
         identity: SpiffeId::new("outrigger.internal", "shop", "cart").unwrap(),
         workload: workload.into(),
         mode: Mode::Permissive,
+        edge: Default::default(),
         listeners: BTreeMap::new(),
         ports: BTreeMap::new(),
         seen_ports: true,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_model::label::{self, ENABLE, MANAGED, MESH};
-use outrigger_model::{Declared, Lifecycle, ServiceKey, View, Workload, WorkloadId};
+use outrigger_model::{Capture, Declared, Lifecycle, ServiceKey, View, Workload, WorkloadId};
 use outrigger_wire::port;
 
 use super::record::{Container, Run};
@@ -73,6 +73,7 @@ fn workload(
         aliases: container.aliases.clone(),
         networks: container.networks.clone(),
         exposed: container.exposed.clone(),
+        published: container.published.clone(),
         lifecycle: lifecycle(container),
         health: container.health,
         one_off: container.label(COMPOSE_ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true")),
@@ -131,11 +132,18 @@ fn refusal(container: &Container, declared: &Declared) -> Option<String> {
             mode.split(':').next().unwrap_or(mode)
         ));
     }
+    if declared.capture != Capture::Transparent {
+        let capture = declared.capture.as_str();
+        return Some(format!(
+            "capture {capture} is not in this version: write outrigger.capture=transparent"
+        ));
+    }
     let user = container.user.split(':').next().unwrap_or_default();
     if user == port::UID.to_string() {
         return Some(format!("it runs as user {}, which is the sidecar's: give it another user", port::UID));
     }
-    let mut ports = container.exposed.iter().chain(declared.ports.keys()).chain(&declared.edge);
+    let mut ports =
+        container.exposed.iter().chain(declared.ports.keys()).chain(declared.edge.iter().flatten());
     let reserved = ports.find(|port| port::RESERVED.contains(port))?;
     Some(format!("it uses port {reserved}, which is the sidecar's: move the application to another port"))
 }

@@ -34,6 +34,8 @@ pub struct Container {
     pub aliases: BTreeSet<String>,
     /// TCP ports that its image or definition exposes, and those published.
     pub exposed: BTreeSet<u16>,
+    /// TCP ports that it publishes on the host.
+    pub published: BTreeSet<u16>,
     /// `uid[:gid]` or a name; empty is root.
     pub user: String,
     /// The signal that asks it to stop.
@@ -107,6 +109,7 @@ impl Container {
             run: run(state),
             aliases: aliases(&endpoints, &id, &name),
             networks: networks(endpoints),
+            published: published(&host),
             exposed: exposed(&config, &host),
             network_mode: host.network_mode.unwrap_or_default(),
             user: config.user.unwrap_or_default(),
@@ -173,6 +176,11 @@ fn exposed(config: &ContainerConfig, host: &HostConfig) -> BTreeSet<u16> {
     let published = host.port_bindings.iter().flat_map(|bindings| bindings.keys());
     let all = config.exposed_ports.iter().flatten().chain(published);
     all.filter_map(|text| tcp_port(text)).collect()
+}
+
+fn published(host: &HostConfig) -> BTreeSet<u16> {
+    let bindings = host.port_bindings.iter().flat_map(|bindings| bindings.keys());
+    bindings.filter_map(|text| tcp_port(text)).collect()
 }
 
 /// `8080/tcp`; TCP where nothing is said.

@@ -24,6 +24,7 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         )]),
         aliases: BTreeSet::new(),
         exposed: BTreeSet::from([8080]),
+        published: BTreeSet::new(),
         user: String::new(),
         stop_signal: libc::SIGTERM,
         stop_timeout: 10,
