@@ -58,6 +58,7 @@ fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint
         workload: replica.name.clone(),
         address: SocketAddr::new(shared_address(caller, replica)?, port::MESH),
         transport: Transport::Mesh,
+        instance: replica.instance.clone().unwrap_or_default(),
         ready: readiness(replica, port).is_ok(),
     })
 }

@@ -26,6 +26,8 @@ pub struct Workload {
     pub published: BTreeSet<u16>,
     /// Where it is in its life.
     pub lifecycle: Lifecycle,
+    /// Names the run of its network namespace; none while there is none.
+    pub instance: Option<String>,
     /// What the platform's own check says.
     pub health: Health,
     /// True for `compose run` one-offs: they call, and are never endpoints.

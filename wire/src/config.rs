@@ -221,6 +221,10 @@ pub struct Endpoint {
     /// How.
     #[serde(default)]
     pub transport: Transport,
+    /// Names the run of its network namespace. Another run is another endpoint: connections to the one before
+    /// lead nowhere, also where name and address stay. Empty: it has only one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
     /// False keeps it out of balancing; it can still be called by its own name or address.
     #[serde(default = "yes")]
     pub ready: bool,

@@ -37,6 +37,7 @@ struct Replica {
     sidecar_ready: bool,
     #[serde(default)]
     lifecycle: String,
+    instance: Option<String>,
     #[serde(default)]
     health: String,
     #[serde(default)]
@@ -104,6 +105,7 @@ impl Replica {
                 "stopped" => Lifecycle::Stopped,
                 other => panic!("lifecycle {other}"),
             },
+            instance: self.instance,
             health: match self.health.as_str() {
                 "" | "unchecked" => Health::Unchecked,
                 "starting" => Health::Starting,

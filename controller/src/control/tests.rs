@@ -171,6 +171,7 @@ async fn a_request_waits_for_its_workload_and_is_then_refused_with_the_reason() 
         exposed: BTreeSet::new(),
         published: BTreeSet::new(),
         lifecycle: outrigger_model::Lifecycle::Running,
+        instance: None,
         health: Health::Unchecked,
         one_off: false,
         observed: None,

@@ -56,6 +56,7 @@ pub struct Endpoint {
     pub identity: SpiffeId,
     /// Server name (SNI) to send.
     pub server_name: ServerName<'static>,
+    instance: String,
     in_flight: AtomicU32,
     since: Instant,
     avoid_until_ms: AtomicU64,
@@ -107,6 +108,7 @@ impl Endpoint {
             transport: endpoint.transport,
             identity: cluster.identity.clone(),
             server_name,
+            instance: endpoint.instance.clone(),
             in_flight: AtomicU32::new(0),
             since: Instant::now(),
             avoid_until_ms: AtomicU64::new(0),
@@ -124,6 +126,7 @@ impl Endpoint {
         self.workload == endpoint.workload
             && self.address == endpoint.address
             && self.transport == endpoint.transport
+            && self.instance == endpoint.instance
             && self.identity == cluster.identity
             && self.server_name == *server_name
     }

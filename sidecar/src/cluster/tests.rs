@@ -18,6 +18,7 @@ fn cluster(ready: &[bool]) -> Cluster {
             workload: format!("cart-{id}"),
             address: "127.0.0.1:1".parse().unwrap(),
             transport: Transport::Mesh,
+            instance: String::new(),
             ready: *ready,
         };
         let endpoint = Arc::new(Endpoint::new(id as u64, &config, name.clone(), &described));

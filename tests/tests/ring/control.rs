@@ -274,6 +274,7 @@ fn workload(id: &str, service: &str, host: u8) -> Workload {
         exposed: BTreeSet::new(),
         published: BTreeSet::new(),
         lifecycle: Lifecycle::Running,
+        instance: None,
         health: Health::Healthy,
         one_off: false,
         observed: None,

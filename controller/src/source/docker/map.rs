@@ -75,6 +75,7 @@ fn workload(
         exposed: container.exposed.clone(),
         published: container.published.clone(),
         lifecycle: lifecycle(container),
+        instance: container.instance().map(|instance| instance.started.clone()),
         health: container.health,
         one_off: container.label(COMPOSE_ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true")),
         observed: None,

@@ -78,6 +78,8 @@ fn a_life_is_a_lifecycle() {
     let found: Vec<_> = mapped.view.values().map(|workload| workload.lifecycle).collect();
     use Lifecycle::{Paused, Running, Stopped, Stopping};
     assert_eq!(found, [Stopped, Running, Stopping, Paused, Stopped]);
+    let runs: Vec<_> = mapped.view.values().map(|workload| workload.instance.as_deref()).collect();
+    assert_eq!(runs, [None, Some("x"), Some("x"), Some("x"), None]);
 }
 
 #[test]
