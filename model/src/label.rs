@@ -10,6 +10,14 @@ pub const PREFIX: &str = "outrigger.";
 pub const MANAGED: &str = "outrigger.managed";
 /// Which mesh made it.
 pub const MESH: &str = "outrigger.mesh";
+/// Value of [`MANAGED`] on a container that owns the network namespace of application and sidecar (static injection).
+pub const HOLDER: &str = "holder";
+/// On a holder: the compose service of the application, without a replica's number.
+pub const APP: &str = "outrigger.app";
+/// On a holder: which replica of the application, from 1.
+pub const REPLICA: &str = "outrigger.replica";
+/// The name that a workload's service is called by.
+pub const SERVICE: &str = "outrigger.service";
 /// Switches the mesh on for a workload.
 pub const ENABLE: &str = "outrigger.enable";
 
