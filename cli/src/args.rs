@@ -1,19 +1,37 @@
 //! What can be written after `outrigger`.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-/// Looks into a mesh of Outrigger.
+/// Exit codes, as every page of the manual ends with them.
+const EXIT: &str = "Exit codes: 0 good; 1 something is wrong, or failed; 64 bad usage or bad configuration.";
+
+/// The service mesh for docker compose and Amazon ECS, from the command line
 #[derive(Debug, Parser)]
-#[command(name = "outrigger", version, arg_required_else_help = true)]
+#[command(name = "outrigger", version, arg_required_else_help = true, propagate_version = true, after_help = EXIT)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Colour the output; `auto`: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub color: Color,
 }
+
+const STATUS_EXAMPLES: &str = "Examples:
+  docker compose exec outrigger /outrigger status
+  outrigger status --watch
+  outrigger status --json | jq '.edges[] | select(.mtls | not)'";
+const COMPLETIONS_EXAMPLES: &str = "Examples:
+  outrigger completions bash > ~/.local/share/bash-completion/completions/outrigger
+  outrigger completions fish | source";
+const MAN_EXAMPLES: &str = "Examples:
+  outrigger man | man -l -
+  outrigger man --directory /usr/local/share/man/man1";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -21,11 +39,20 @@ pub enum Command {
     /// Show services, endpoints, sidecars and who calls whom, and what is wrong
     ///
     /// Exits with 0 if nothing is wrong, 1 if something is or the controller cannot be reached, 64 for bad usage.
+    #[command(after_long_help = STATUS_EXAMPLES)]
     Status(StatusArguments),
     /// Print completions for a shell, to be sourced or put where it looks for them
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
-        /// Which shell.
+        /// Which shell
         shell: Shell,
+    },
+    /// Print the manual of this command, or write one page for each command into a directory
+    #[command(after_long_help = MAN_EXAMPLES)]
+    Man {
+        /// Write `outrigger.1`, `outrigger-status.1`, … there
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
     },
 }
 
@@ -42,9 +69,6 @@ pub struct StatusArguments {
     /// Where the controller answers; plain HTTP
     #[arg(long, value_name = "URL", env = "OUTRIGGER_CONTROLLER", default_value = "http://127.0.0.1:15021")]
     pub controller: String,
-    /// Colour the output; `auto`: on a terminal, unless NO_COLOR is set
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub color: Color,
 }
 
 impl StatusArguments {

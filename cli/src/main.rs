@@ -2,6 +2,7 @@
 
 mod args;
 mod fetch;
+mod man;
 mod status;
 
 use std::io::{self, Write};
@@ -35,7 +36,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> io::Result<ExitCode> {
     match arguments.command {
-        Command::Status(arguments) => status::run(&arguments),
+        Command::Status(status) => status::run(&status, arguments.color),
+        Command::Man { directory } => man::run(directory.as_deref()),
         Command::Completions { shell } => {
             // Written to memory first: the generator panics where its output is closed.
             let mut script = Vec::new();

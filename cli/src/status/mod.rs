@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
 
-use crate::args::StatusArguments;
+use crate::args::{Color, StatusArguments};
 use crate::fetch::{self, FetchError};
 use answer::Status;
 
@@ -43,21 +43,21 @@ struct Picture {
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn run(arguments: &StatusArguments) -> io::Result<ExitCode> {
+pub fn run(arguments: &StatusArguments, color: Color) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match arguments.interval() {
-            None => once(arguments).await,
+            None => once(arguments, color).await,
             Some(interval) => loop {
-                again(arguments).await?;
+                again(arguments, color).await?;
                 tokio::time::sleep(interval).await;
             },
         }
     })
 }
 
-async fn once(arguments: &StatusArguments) -> io::Result<ExitCode> {
-    match picture(arguments).await {
+async fn once(arguments: &StatusArguments, color: Color) -> io::Result<ExitCode> {
+    match picture(arguments, color).await {
         Ok(picture) => {
             io::stdout().lock().write_all(picture.text.as_bytes())?;
             Ok(if picture.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -70,8 +70,8 @@ async fn once(arguments: &StatusArguments) -> io::Result<ExitCode> {
 }
 
 /// One round of `--watch`: a controller that is away is shown too, and asked again.
-async fn again(arguments: &StatusArguments) -> io::Result<()> {
-    let text = match picture(arguments).await {
+async fn again(arguments: &StatusArguments, color: Color) -> io::Result<()> {
+    let text = match picture(arguments, color).await {
         Ok(picture) => picture.text,
         Err(error) if arguments.json => {
             eprintln!("outrigger: {error}");
@@ -89,7 +89,7 @@ async fn again(arguments: &StatusArguments) -> io::Result<()> {
     out.flush()
 }
 
-async fn picture(arguments: &StatusArguments) -> Result<Picture, StatusError> {
+async fn picture(arguments: &StatusArguments, color: Color) -> Result<Picture, StatusError> {
     let body = fetch::get(&arguments.controller, "/status").await?;
     let shape = |source| StatusError::Shape { url: arguments.controller.clone(), source };
     let status: Status = serde_json::from_slice(&body).map_err(shape)?;
@@ -98,7 +98,7 @@ async fn picture(arguments: &StatusArguments) -> Result<Picture, StatusError> {
     let text = if arguments.json {
         json(&body, arguments.watch.is_some()).map_err(shape)?
     } else {
-        draw::status(&status, &faults, now, arguments.color.wanted())
+        draw::status(&status, &faults, now, color.wanted())
     };
     Ok(Picture { text, sound: faults.is_empty() })
 }
