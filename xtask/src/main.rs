@@ -33,6 +33,8 @@ cargo xtask <command>
   images          builds outrigger-sidecar and outrigger-controller
       --release   optimised, as released
       --all       the base, the shop and the test applications as well
+      --tag NAME  under this tag; OUTRIGGER_TEST_TAG=NAME has the Docker tests use it, so that
+                  several checkouts can share one engine
 
 A first run needs some ten minutes, the next about one. As root on Debian a missing Docker is
 installed, started, and stopped again at the end; elsewhere Docker with compose must be there.
@@ -65,9 +67,10 @@ fn main() -> ExitCode {
             Some(rings) => rings::run(&rings),
             None => return usage(&words),
         },
-        ["images", rest @ ..] if rest.iter().all(|word| ["--release", "--all"].contains(word)) => {
-            build_images(rest.contains(&"--release"), rest.contains(&"--all")).map(|()| true)
-        }
+        ["images", rest @ ..] => match Images::read(rest) {
+            Some(images) => images.build().map(|()| true),
+            None => return usage(&words),
+        },
         _ => return usage(&words),
     };
     match outcome {
@@ -80,15 +83,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn build_images(release: bool, all: bool) -> Result<(), Fault> {
-    let engine = engine::Engine::ensure()?;
-    images::ensure(&engine, release)?;
-    if all {
-        let base = sources::Sources::ensure(&engine)?;
-        shop::Shop::new(&engine, &base, false)?.build()?;
-        images::test_apps(&engine, &base)?;
+/// Which images are built, and under which tag.
+#[derive(Default)]
+struct Images<'a> {
+    release: bool,
+    all: bool,
+    tag: Option<&'a str>,
+}
+
+impl<'a> Images<'a> {
+    fn read(words: &[&'a str]) -> Option<Self> {
+        let mut images = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "--release" => images.release = true,
+                "--all" => images.all = true,
+                "--tag" => images.tag = Some(words.next()?),
+                _ => return None,
+            }
+        }
+        Some(images)
     }
-    Ok(())
+
+    fn build(&self) -> Result<(), Fault> {
+        let engine = engine::Engine::ensure()?;
+        images::tagged(&engine, self.release, self.tag.unwrap_or(images::VERSION))?;
+        if self.all {
+            let base = sources::Sources::ensure(&engine)?;
+            shop::Shop::new(&engine, &base, false)?.build()?;
+            images::test_apps(&engine, &base)?;
+        }
+        Ok(())
+    }
 }
 
 fn usage(words: &[&str]) -> ExitCode {

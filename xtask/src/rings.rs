@@ -10,6 +10,9 @@ use crate::run::{Fault, Run, root, which};
 use crate::sources::Sources;
 use crate::{images, say};
 
+/// Names the tag of the images that the Docker tests run.
+const TAG: &str = "OUTRIGGER_TEST_TAG";
+
 /// A ring of tests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ring {
@@ -120,11 +123,13 @@ fn step(name: &'static str, words: &[&str], advice: &str) -> Result<bool, Fault>
 
 fn docker() -> Result<Tally, Fault> {
     let engine = Engine::ensure()?;
-    let outcome = prepare(&engine).and_then(|base| {
+    let tag = std::env::var(TAG).unwrap_or_else(|_unset| images::VERSION.to_owned());
+    let outcome = prepare(&engine, &tag).and_then(|base| {
         let environment = [
             ("OUTRIGGER_TEST_BASE", base.debian()),
             ("OUTRIGGER_TEST_POSTGRES", base.postgres()),
             ("OUTRIGGER_TEST_APPS", images::TEST_APPS),
+            (TAG, &tag),
         ];
         tests(&["ignored"], &environment)
     });
@@ -132,8 +137,8 @@ fn docker() -> Result<Tally, Fault> {
     outcome
 }
 
-fn prepare(engine: &Engine) -> Result<Sources, Fault> {
-    images::ensure(engine, false)?;
+fn prepare(engine: &Engine, tag: &str) -> Result<Sources, Fault> {
+    images::tagged(engine, false, tag)?;
     let base = Sources::ensure(engine)?;
     images::test_apps(engine, &base)?;
     Ok(base)

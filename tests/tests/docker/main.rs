@@ -2,8 +2,12 @@
 //! of its own and goes with the test, pass or fail.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
-mod harness;
+mod capture;
+mod down;
 mod impostor;
 mod loss;
-mod place;
-mod whole;
+mod networks;
+mod postgres;
+mod project;
+mod templates;
+mod wire;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use super::project::{Project, docker};
+use crate::project::{Project, docker};
 
 /// Ends the capture: a UDP datagram, which no mesh touches, sent by the client after everything else.
 const LAST_WORD: &str = "that-was-all";
@@ -41,9 +41,9 @@ pub struct Opening {
 impl Capture {
     /// Captures on the bridge of this project's network; when this returns, no frame escapes any more.
     pub fn start(project: &Project, network: &str, image: &str) -> Self {
-        let id = docker(&["network", "inspect", "-f", "{{.Id}}", &project.network(network)]);
+        let id = docker(&["network", "inspect", "-f", "{{.Id}}", &project.full(network)]);
         let bridge = format!("br-{}", &id.trim()[..12]);
-        let name = format!("{}-capture", project.name());
+        let name = format!("{}-capture", project.name);
         let mut child = Command::new("docker")
             .args(["run", "--rm", "--network=host", "--cap-add=NET_RAW", "--name", &name, image])
             .args(["python3", "-c", include_str!("capture.py"), &bridge, LAST_WORD])

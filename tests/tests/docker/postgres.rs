@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::project::{Project, until};
+use crate::project::{Project, Setup};
 
 const PASSWORD: &str = "correct-horse";
 
@@ -29,9 +29,9 @@ fn postgres_asks_for_the_password_through_the_mesh() {
   client: {{ image: '{image}', entrypoint: [ sleep, infinity ], init: true }}
 "
     );
-    let project = Project::meshed("wire-postgres", &services);
+    let project = Setup::new("wire-postgres", &services).up();
     project.until_meshed(&["database", "client"]);
-    let rows = until("the database answers", Duration::from_secs(30), || {
+    let rows = project.within(Duration::from_secs(30), "the database answers", || {
         let (answered, rows) = query(&project, PASSWORD);
         answered.then_some(rows)
     });

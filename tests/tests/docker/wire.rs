@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use outrigger_wire::port;
 
-use super::capture::{Capture, Flow, Opening, hold, openings};
-use super::project::{Project, apps};
+use crate::capture::{Capture, Flow, Opening, hold, openings};
+use crate::project::{Project, Setup, apps};
 
 /// In the body that the client sends.
 const ASKED: &str = "canary-of-the-client";
@@ -36,20 +36,20 @@ fn watched(project: &Project) -> Wire {
     Wire { frames, openings, server }
 }
 
-fn services() -> String {
-    let image = apps();
-    format!(
+fn setup(test: &str) -> Setup {
+    let text = format!(
         "services:
-  server: {{ image: '{image}', environment: {{ NAME: {ANSWERED} }} }}
-  client: {{ image: '{image}', command: [ sleep, infinity ], init: true }}
+  server: {{ image: APPS, environment: {{ NAME: {ANSWERED} }} }}
+  client: {{ image: APPS, command: [ sleep, infinity ], init: true }}
 "
-    )
+    );
+    Setup::new(test, &text)
 }
 
 #[test]
 #[ignore = "needs Docker"]
 fn without_the_mesh_the_capture_reads_every_word() {
-    let project = Project::plain("wire-plain", &services());
+    let project = Setup { meshed: false, ..setup("wire-plain") }.up();
     project.until_answers("client", "http://server:8080/healthz");
     let wire = watched(&project);
     assert!(hold(&wire.frames, ASKED), "the client's body is in the frames");
@@ -64,7 +64,7 @@ fn without_the_mesh_the_capture_reads_every_word() {
 #[test]
 #[ignore = "needs Docker"]
 fn with_the_mesh_every_flow_is_tls_and_no_word_is_read() {
-    let project = Project::meshed("wire-mesh", &services());
+    let project = setup("wire-mesh").up();
     project.until_meshed(&["client", "server"]);
     let wire = watched(&project);
     assert!(!hold(&wire.frames, ASKED), "the client's body crossed the bridge in clear");

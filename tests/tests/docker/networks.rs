@@ -2,22 +2,16 @@
 
 use std::time::Duration;
 
-use super::project::{Project, apps, until};
+use crate::project::{Project, Setup};
 
 /// `server` stands in two networks, one of which has no way out; `stranger` shares none with it.
-fn services() -> String {
-    let image = apps();
-    let idle = format!("image: '{image}', command: [ sleep, infinity ], init: true");
-    format!(
-        "services:
-  server: {{ image: '{image}', networks: [ front, back ] }}
-  outside: {{ {idle}, networks: [ front ] }}
-  inside: {{ {idle}, networks: [ back ] }}
-  stranger: {{ {idle}, networks: [ elsewhere ] }}
-networks: {{ front: {{}}, back: {{ internal: true }}, elsewhere: {{}} }}
-"
-    )
-}
+const SERVICES: &str = "services:
+  server: { image: APPS, networks: [ front, back ] }
+  outside: { image: APPS, command: [ sleep, infinity ], init: true, networks: [ front ] }
+  inside: { image: APPS, command: [ sleep, infinity ], init: true, networks: [ back ] }
+  stranger: { image: APPS, command: [ sleep, infinity ], init: true, networks: [ elsewhere ] }
+networks: { front: {}, back: { internal: true }, elsewhere: {} }
+";
 
 fn asked(project: &Project, service: &str, host: &str) -> (bool, String) {
     let ask = format!(
@@ -29,7 +23,7 @@ fn asked(project: &Project, service: &str, host: &str) -> (bool, String) {
 #[test]
 #[ignore = "needs Docker"]
 fn a_service_in_two_networks_is_reached_in_both_and_from_nowhere_else() {
-    let project = Project::meshed("wire-networks", &services());
+    let project = Setup::new("wire-networks", SERVICES).up();
     project.until_meshed(&["server", "outside", "inside", "stranger"]);
     for service in ["outside", "inside"] {
         let answer = asked(&project, service, "server");
@@ -45,7 +39,7 @@ fn a_service_in_two_networks_is_reached_in_both_and_from_nowhere_else() {
         assert!(!answered, "stranger shares no network with server, and reaches {host}: {text}");
     }
     // Names still work for it: it is apart, not broken.
-    until("stranger resolves itself", Duration::from_secs(10), || {
+    project.within(Duration::from_secs(10), "stranger resolves itself", || {
         let resolve = ["python3", "-c", "import socket; socket.gethostbyname('stranger')"];
         project.try_exec("stranger", &resolve).0.then_some(())
     });

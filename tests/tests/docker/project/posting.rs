@@ -1,0 +1,93 @@
+//! Numbered POSTs that are never sent again, counted where they arrive: nothing is lost and nothing doubled.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::Project;
+
+/// POSTs per second that the poster sends, and that must be answered at least.
+const RATE: u64 = 250;
+const LEAST_RATE: u64 = 200;
+
+/// A compose file with a `counter` and a `caller`: all replicas append to one file, which the caller can read.
+pub const COUNTER: &str = r#"
+services:
+  counter:
+    image: APPS
+    environment: [ STORE=/seen/store ]
+    volumes: [ seen:/seen ]
+  caller:
+    image: APPS
+    init: true
+    command: [ sleep, infinity ]
+    volumes: [ seen:/seen ]
+volumes: { seen: {} }
+"#;
+
+/// A poster under way in `caller`.
+pub struct Posting<'a> {
+    project: &'a Project,
+    child: Child,
+}
+
+impl<'a> Posting<'a> {
+    /// Begins, and waits until POSTs arrive.
+    pub fn start(project: &'a Project) -> Self {
+        let rate = format!("RATE={RATE}");
+        let (caller, script) =
+            (project.container("caller"), "echo $$ > /tmp/poster; exec python3 /app/poster.py");
+        let child = Command::new("docker")
+            .args(["exec", "-e", &rate, "-e", "SECONDS=600", "-e", "TARGET=http://counter:8080"])
+            .args([&caller, "sh", "-c", script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let posting = Self { project, child };
+        posting.more(2);
+        posting
+    }
+
+    /// What arrived, in the order of its arrival.
+    fn seen(&self) -> Vec<u64> {
+        let text = self.project.exec("caller", &["sh", "-c", "cat /seen/store 2>/dev/null || true"]);
+        text.lines().map(|number| number.parse().unwrap()).collect()
+    }
+
+    /// Waits until as much has arrived as takes this many seconds at the full rate.
+    pub fn more(&self, seconds: u64) {
+        let before = self.seen().len() as u64;
+        let enough = || (self.seen().len() as u64 >= before + seconds * RATE).then_some(());
+        self.project.until("POSTs go on", enough);
+    }
+
+    /// Ends it, checks that every POST was answered well and counted once, and returns how many each replica
+    /// answered.
+    pub fn finish(mut self) -> BTreeMap<String, u64> {
+        self.project.exec("caller", &["sh", "-c", "kill $(cat /tmp/poster)"]);
+        let output = {
+            let stdout = self.child.stdout.take().unwrap();
+            std::io::read_to_string(stdout).unwrap()
+        };
+        self.child.wait().unwrap();
+        let tally: Value = serde_json::from_str(&output).unwrap();
+        println!("{tally}");
+        let number = |name: &str| tally[name].as_u64().unwrap();
+        assert_eq!(number("failed"), 0, "no failure seen by the client: {}", tally["failures"]);
+        let last = number("last");
+        assert_eq!((number("sent"), number("answered")), (last, last));
+        let mut seen = self.seen();
+        seen.sort_unstable();
+        let doubled: Vec<u64> =
+            seen.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        assert!(doubled.is_empty(), "counted twice: {doubled:?}");
+        let lost: Vec<u64> = (1..=last).filter(|number| seen.binary_search(number).is_err()).collect();
+        assert!(lost.is_empty(), "answered, but never counted: {lost:?}");
+        assert_eq!(seen.len() as u64, last, "nothing else was counted");
+        let rate = last as f64 / tally["seconds"].as_f64().unwrap();
+        assert!(rate >= LEAST_RATE as f64, "{rate} POSTs per second");
+        let names = tally["names"].as_object().unwrap();
+        names.iter().map(|(name, times)| (name.clone(), times.as_u64().unwrap())).collect()
+    }
+}
