@@ -21,6 +21,7 @@ pub(crate) fn proxy(workload: &Workload, identity: SpiffeId) -> Proxy {
         listeners: listeners(),
         ports: inbound_ports(workload),
         seen_ports: true,
+        hosts: false,
     }
 }
 

@@ -32,8 +32,13 @@ impl Proxy {
     /// said: it serves on without the controller, and its container's end is what ends it.
     pub fn observed(&self) -> Option<Observed> {
         let (report, _) = self.report.as_ref()?;
-        let listening = report.listening.iter().filter_map(|port| u16::try_from(*port).ok()).collect();
-        Some(Observed { ready: report.ready, listening })
+        let ports = |ports: &[u32]| ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect();
+        Some(Observed {
+            ready: report.ready,
+            listening: ports(&report.listening),
+            wildcard: ports(&report.wildcard),
+            loopback: ports(&report.loopback),
+        })
     }
 }
 

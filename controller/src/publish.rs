@@ -119,6 +119,7 @@ mod tests {
                 listeners: BTreeMap::new(),
                 ports: BTreeMap::new(),
                 seen_ports: true,
+                hosts: false,
             },
             services: services.iter().map(service).collect(),
             clusters: BTreeMap::new(),

@@ -100,6 +100,10 @@ pub struct Sidecar {
     pub workload: String,
     /// Service and namespace of that replica (`cart.shop`).
     pub service: String,
+    /// How traffic is captured: `transparent`, `names`, `platform` or `explicit`.
+    pub capture: &'static str,
+    /// Outsiders reach the application without it.
+    pub bypassable: bool,
     /// Its container's name; none while there is no container.
     pub container: Option<String>,
     /// Its control stream is open.

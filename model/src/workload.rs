@@ -66,6 +66,16 @@ pub struct Upstream {
     pub port: u16,
 }
 
+impl Upstream {
+    /// The environment variable that tells the application where it finds this upstream
+    /// (`OUTRIGGER_UPSTREAM_CART_8080`, its value `127.0.0.1:9001`): upper case, `_` for all but letters and digits.
+    pub fn variable(&self) -> String {
+        let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let service: String = self.service.chars().map(letter).collect();
+        format!("OUTRIGGER_UPSTREAM_{service}_{}", self.port)
+    }
+}
+
 /// How traffic is captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Capture {
@@ -84,6 +94,13 @@ impl Workload {
     /// Ports that outsiders reach: those said, else those published.
     pub fn edge(&self) -> &BTreeSet<u16> {
         self.declared.edge.as_ref().unwrap_or(&self.published)
+    }
+
+    /// True if outsiders reach the application without its sidecar: inbound is not captured, and the application does
+    /// not listen on loopback alone (or nobody has looked yet).
+    pub fn bypassable(&self) -> bool {
+        let on_loopback = |seen: &Observed| seen.listening.is_subset(&seen.loopback);
+        !self.declared.capture.takes_inbound() && !self.observed.as_ref().is_some_and(on_loopback)
     }
 }
 
@@ -170,4 +187,19 @@ pub struct Observed {
     pub ready: bool,
     /// Ports where the application listens.
     pub listening: BTreeSet<u16>,
+    /// Of these, the ports where it listens on every address (0.0.0.0 or ::): nobody else can bind them.
+    pub wildcard: BTreeSet<u16>,
+    /// Of these, the ports where it listens on loopback only: nobody outside reaches them.
+    pub loopback: BTreeSet<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_has_a_variable() {
+        let upstream = Upstream { service: "my-cart.shop".into(), port: 8080 };
+        assert_eq!(upstream.variable(), "OUTRIGGER_UPSTREAM_MY_CART_SHOP_8080");
+    }
 }

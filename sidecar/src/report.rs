@@ -1,5 +1,8 @@
 //! What the sidecar sees, for the controller.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use outrigger_wire::control::Report;
 use tokio::sync::watch;
 
@@ -20,9 +23,15 @@ impl Reporter {
         let (certificate_issued, certificate_expires) = self.telemetry.certificate();
         // Where it cannot be read, nothing is known to pass by.
         let unmeshed = netns::established().map_or(0, |sockets| netns::unmeshed(&sockets));
+        let listening = self.listening.borrow().clone();
+        let ports = |of: fn(&BTreeSet<IpAddr>) -> bool| {
+            listening.iter().filter(|(_, at)| of(at)).map(|(port, _)| u32::from(*port)).collect()
+        };
         Report {
             ready: *self.ready.borrow(),
-            listening: self.listening.borrow().keys().map(|port| u32::from(*port)).collect(),
+            listening: ports(|_| true),
+            wildcard: ports(|at| at.iter().any(IpAddr::is_unspecified)),
+            loopback: ports(|at| at.iter().all(IpAddr::is_loopback)),
             edges: self.telemetry.edges(),
             certificate_expires,
             unmeshed: u32::try_from(unmeshed).unwrap_or(u32::MAX),

@@ -44,6 +44,9 @@ pub struct Proxy {
     /// Also hand over to ports that are not in `ports` but where the application is seen listening.
     #[serde(default = "yes")]
     pub seen_ports: bool,
+    /// Keep the names of services, with their virtual addresses, in the hosts file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hosts: bool,
 }
 
 /// Permissive accepts plaintext from outside the mesh and counts it; strict refuses it.

@@ -192,6 +192,12 @@ pub struct Report {
     /// Unix seconds from which the certificate is good; 0 if none.
     #[prost(uint64, tag = "6")]
     pub certificate_issued: u64,
+    /// Of `listening`, ports where the application listens on every address.
+    #[prost(uint32, repeated, tag = "7")]
+    pub wildcard: Vec<u32>,
+    /// Of `listening`, ports where it listens on loopback only.
+    #[prost(uint32, repeated, tag = "8")]
+    pub loopback: Vec<u32>,
 }
 
 /// Traffic from one peer to another, as one sidecar saw it.

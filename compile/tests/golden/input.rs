@@ -33,6 +33,9 @@ struct Replica {
     aliases: BTreeSet<String>,
     /// None: no sidecar has reported.
     listening: Option<BTreeSet<u16>>,
+    /// Of these, on 127.0.0.1 only; the others on every address.
+    #[serde(default)]
+    loopback: BTreeSet<u16>,
     #[serde(default = "yes")]
     sidecar_ready: bool,
     #[serde(default)]
@@ -114,7 +117,12 @@ impl Replica {
                 other => panic!("health {other}"),
             },
             one_off: self.one_off,
-            observed: self.listening.map(|listening| Observed { ready: self.sidecar_ready, listening }),
+            observed: self.listening.map(|listening| Observed {
+                ready: self.sidecar_ready,
+                wildcard: listening.difference(&self.loopback).copied().collect(),
+                listening,
+                loopback: self.loopback,
+            }),
         }
     }
 }

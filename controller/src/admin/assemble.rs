@@ -136,6 +136,8 @@ fn sidecar(
     Sidecar {
         workload: workload.name.clone(),
         service: service_key(workload).to_string(),
+        capture: workload.declared.capture.as_str(),
+        bypassable: workload.bypassable(),
         container,
         connected: proxy.connected,
         ready: observed.ready,

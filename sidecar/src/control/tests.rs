@@ -23,6 +23,7 @@ fn config(workload: &str) -> ProxyConfig {
         listeners: BTreeMap::new(),
         ports: BTreeMap::new(),
         seen_ports: true,
+        hosts: false,
     };
     ProxyConfig { proxy, services: BTreeMap::new(), clusters: BTreeMap::new() }
 }
