@@ -4,16 +4,18 @@
 mod clusters;
 mod listeners;
 mod ports;
+mod reach;
 mod readiness;
 mod services;
 
 pub use ports::{ports_of, protocol};
+pub use reach::Unreachable;
 pub use readiness::{NotReady, readiness};
 
 use outrigger_model::{ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::{InvalidSpiffeId, ProxyConfig, SpiffeId};
 
-use services::Visible;
+use reach::Reach;
 
 /// Why a workload has no configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +42,18 @@ pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, Comp
     let workload = snapshot.workloads.get(id).ok_or_else(|| CompileError::UnknownWorkload(id.0.clone()))?;
     let identity = identity(&snapshot.trust_domain, &service_key(workload))
         .map_err(|source| CompileError::Identity { workload: workload.name.clone(), source })?;
-    let visible = Visible::to(workload, snapshot);
+    let reach = Reach::of(workload, snapshot);
     Ok(ProxyConfig {
-        proxy: listeners::proxy(workload, identity),
-        services: services::services(workload, snapshot, &visible),
-        clusters: clusters::clusters(workload, snapshot, &visible),
+        services: services::services(workload, snapshot, &reach),
+        clusters: clusters::clusters(workload, snapshot, &reach.visible),
+        proxy: listeners::proxy(workload, identity, reach.listeners),
     })
+}
+
+/// What a workload cannot call through its sidecar although it is there or is asked for; empty for a workload that is
+/// not in the snapshot, and wherever the platform redirects.
+pub fn unreachable(snapshot: &Snapshot, id: &WorkloadId) -> Vec<Unreachable> {
+    snapshot.workloads.get(id).map_or_else(Vec::new, |workload| Reach::of(workload, snapshot).unreachable)
 }
 
 /// The service a workload belongs to.

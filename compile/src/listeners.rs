@@ -1,15 +1,21 @@
 //! The sidecar's own side: where it listens and what stands behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use outrigger_model::{self as model, Workload};
-use outrigger_wire::{InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, SpiffeId, Target, port};
+use outrigger_model::{self as model, Capture, Workload};
+use outrigger_wire::{InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, SpiffeId, port};
 
 use crate::ports::{ports_of, protocol};
 
-/// The `proxy` resource of one workload.
-pub(crate) fn proxy(workload: &Workload, identity: SpiffeId) -> Proxy {
+/// The `proxy` resource of one workload; `listeners` are those of its capture.
+pub(crate) fn proxy(
+    workload: &Workload,
+    identity: SpiffeId,
+    mut listeners: BTreeMap<String, Listener>,
+) -> Proxy {
+    let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port::MESH);
+    listeners.insert("mesh".to_owned(), Listener { address, kind: ListenerKind::Mesh });
     Proxy {
         identity,
         workload: workload.name.clone(),
@@ -18,26 +24,11 @@ pub(crate) fn proxy(workload: &Workload, identity: SpiffeId) -> Proxy {
             model::Mode::Strict => Mode::Strict,
         },
         edge: workload.edge().clone(),
-        listeners: listeners(),
+        listeners,
         ports: inbound_ports(workload),
         seen_ports: true,
-        hosts: false,
+        hosts: workload.declared.capture == Capture::Names,
     }
-}
-
-/// The four listeners of `transparent` capture. All but DNS bind `[::]`: a redirect of IPv6 lands on `::1`,
-/// which some namespaces lack, while `[::]` binds everywhere and takes IPv4 as well.
-fn listeners() -> BTreeMap<String, Listener> {
-    let any = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
-    let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let target = Target::OriginalDestination;
-    let listeners = [
-        ("outbound", any(port::OUTBOUND), ListenerKind::Outbound { target: target.clone() }),
-        ("inbound", any(port::INBOUND), ListenerKind::Inbound { target }),
-        ("mesh", any(port::MESH), ListenerKind::Mesh),
-        ("dns", loopback(port::DNS), ListenerKind::Dns { forward: Vec::new() }),
-    ];
-    listeners.into_iter().map(|(name, address, kind)| (name.to_owned(), Listener { address, kind })).collect()
 }
 
 /// Declared and exposed ports, and those seen listening of which more is known than a look at the first bytes

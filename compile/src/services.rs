@@ -8,6 +8,7 @@ use outrigger_wire::{Service, ServicePort, Timeouts};
 
 use crate::clusters::cluster_key;
 use crate::ports::ports_of;
+use crate::reach::Reach;
 use crate::{identity, service_key};
 
 /// Services that share a network with one workload, each with the replicas that do. The mesh never joins
@@ -30,6 +31,11 @@ impl<'a> Visible<'a> {
         Self(services)
     }
 
+    /// Forgets the other services.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&ServiceKey) -> bool) {
+        self.0.retain(|key, _| keep(key));
+    }
+
     /// Each service with its replicas, ordered by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &[&'a Workload])> {
         self.0.iter().map(|(key, replicas)| (key, replicas.as_slice()))
@@ -50,14 +56,16 @@ pub(crate) fn shared_address(caller: &Workload, callee: &Workload) -> Option<IpA
 pub(crate) fn services(
     caller: &Workload,
     snapshot: &Snapshot,
-    visible: &Visible<'_>,
+    reach: &Reach<'_>,
 ) -> BTreeMap<String, Service> {
+    let visible = &reach.visible;
     let names = Names::of(caller, visible);
     let service = |key: &ServiceKey, replicas: &[&Workload]| Service {
         names: names.of_service(key, replicas),
         virtual_addresses: snapshot
             .indices
             .get(key)
+            .filter(|_| !reach.left_out.contains(key))
             .map(|index| IpAddr::V4(index.loopback()))
             .into_iter()
             .collect(),
@@ -78,14 +86,14 @@ fn service_ports(key: &ServiceKey, replicas: &[&Workload]) -> BTreeMap<u16, Serv
 /// Who owns which name, as one caller sees it. A service's own name goes before any alias, an alias before
 /// the name of a replica; an alias that two services claim belongs to neither, so that the engine's own
 /// resolver answers it as it always did.
-struct Names<'a> {
+pub(crate) struct Names<'a> {
     namespace: &'a str,
     services: BTreeSet<String>,
     aliases: BTreeMap<(&'a str, &'a str), BTreeSet<&'a ServiceKey>>,
 }
 
 impl<'a> Names<'a> {
-    fn of(caller: &'a Workload, visible: &'a Visible<'a>) -> Self {
+    pub(crate) fn of(caller: &'a Workload, visible: &'a Visible<'a>) -> Self {
         let namespace = caller.namespace.as_str();
         let mut services = BTreeSet::new();
         let mut aliases: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
@@ -100,7 +108,7 @@ impl<'a> Names<'a> {
     }
 
     /// `cart` and `cart.shop` in the own namespace, `cart.shop` elsewhere; then the aliases in the same forms.
-    fn of_service(&self, key: &ServiceKey, replicas: &[&Workload]) -> Vec<String> {
+    pub(crate) fn of_service(&self, key: &ServiceKey, replicas: &[&Workload]) -> Vec<String> {
         let mut names = own_names(self.namespace, key);
         let aliases: BTreeSet<&String> = replicas.iter().flat_map(|workload| &workload.aliases).collect();
         let own = aliases.into_iter().filter(|alias| self.is_alias(&key.namespace, alias));

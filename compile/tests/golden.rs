@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger_compile::compile;
+use outrigger_compile::{compile, unreachable};
 use outrigger_model::{Snapshot, WorkloadId};
 
 fn cases() -> Vec<PathBuf> {
@@ -37,7 +37,9 @@ fn compiled(snapshot: &Snapshot, id: &WorkloadId) -> String {
     match compile(snapshot, id) {
         Ok(config) => {
             config.check().unwrap();
-            serde_yaml::to_string(&config).unwrap()
+            let unreachable = unreachable(snapshot, id);
+            let unreachable = unreachable.iter().map(|reason| format!("# unreachable: {reason}\n"));
+            serde_yaml::to_string(&config).unwrap() + &unreachable.collect::<String>()
         }
         Err(error) => format!("error: {error}\n"),
     }

@@ -168,8 +168,8 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// Levenshtein distance, over bytes: label keys are ASCII in practice.
-fn distance(a: &str, b: &str) -> usize {
+/// Levenshtein distance, over bytes: what users name is ASCII in practice.
+pub fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut diagonal = i;

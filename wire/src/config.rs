@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::SpiffeId;
 
@@ -97,7 +97,7 @@ pub enum ListenerKind {
 }
 
 /// How a listener learns where a connection is meant to go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// Ask the kernel for the address before the redirect.
@@ -111,6 +111,24 @@ pub enum Target {
     },
     /// A port of the own application (inbound only).
     Port(u16),
+}
+
+/// Written as a map in YAML too: serde cannot read a tag (`!service`) inside a flattened field.
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Service<'a> {
+            name: &'a str,
+            port: u16,
+        }
+        match self {
+            Self::OriginalDestination => serializer.serialize_str("original-destination"),
+            Self::Service { name, port } => {
+                serializer.collect_map([("service", Service { name, port: *port })])
+            }
+            Self::Port(port) => serializer.collect_map([("port", port)]),
+        }
+    }
 }
 
 /// A port of the application behind the sidecar.
