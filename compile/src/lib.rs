@@ -12,7 +12,7 @@ pub use ports::{ports_of, protocol};
 pub use reach::Unreachable;
 pub use readiness::{NotReady, readiness};
 
-use outrigger_model::{ServiceKey, Snapshot, Workload, WorkloadId};
+use outrigger_model::{Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::{InvalidSpiffeId, ProxyConfig, SpiffeId};
 
 use reach::Reach;
@@ -31,17 +31,33 @@ pub enum CompileError {
         /// Which text.
         source: InvalidSpiffeId,
     },
+    /// Strict where it could be gone around.
+    #[error(
+        "workload {workload}: strict cannot be enforced with capture {capture}: connections from outside reach the application \
+         without its sidecar; take capture transparent, or let the application listen on 127.0.0.1 only (and say so with \
+         outrigger.app-address=127.0.0.1), or take mode permissive"
+    )]
+    Bypassable {
+        /// The workload's name.
+        workload: String,
+        /// How its traffic is captured.
+        capture: &'static str,
+    },
 }
 
 /// The configuration of one workload's sidecar.
 ///
 /// # Errors
-/// The workload is not in the snapshot, or has no valid identity. Other services never make it fail: one
-/// whose identity is not valid is left out.
+/// The workload is not in the snapshot, has no valid identity, or is strict where that could be gone around. Other
+/// services never make it fail: one whose identity is not valid is left out.
 pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, CompileError> {
     let workload = snapshot.workloads.get(id).ok_or_else(|| CompileError::UnknownWorkload(id.0.clone()))?;
     let identity = identity(&snapshot.trust_domain, &service_key(workload))
         .map_err(|source| CompileError::Identity { workload: workload.name.clone(), source })?;
+    if workload.declared.mode == Mode::Strict && workload.bypassable() {
+        let (workload, capture) = (workload.name.clone(), workload.declared.capture.as_str());
+        return Err(CompileError::Bypassable { workload, capture });
+    }
     let reach = Reach::of(workload, snapshot);
     Ok(ProxyConfig {
         services: services::services(workload, snapshot, &reach),

@@ -133,10 +133,10 @@ pub struct Sidecar {
 }
 
 /// Traffic from one service to another, as counted by the caller's sidecars; where the caller has none
-/// (`unknown`), by the callee's.
+/// (`unknown`, `edge`), by the callee's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Edge {
-    /// `web.shop`, or `unknown` for plaintext from outside.
+    /// `web.shop`, or for plaintext from outside `unknown`, `edge` where it came to an edge port.
     pub source: String,
     /// `cart.shop`, or `passthrough` for destinations that are not the mesh's.
     pub destination: String,

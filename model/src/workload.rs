@@ -97,10 +97,11 @@ impl Workload {
     }
 
     /// True if outsiders reach the application without its sidecar: inbound is not captured, and the application does
-    /// not listen on loopback alone (or nobody has looked yet).
+    /// not listen on loopback alone. Until somebody has looked, what is declared counts.
     pub fn bypassable(&self) -> bool {
+        let declared = || self.declared.app_address.is_some_and(|address| address.is_loopback());
         let on_loopback = |seen: &Observed| seen.listening.is_subset(&seen.loopback);
-        !self.declared.capture.takes_inbound() && !self.observed.as_ref().is_some_and(on_loopback)
+        !self.declared.capture.takes_inbound() && !self.observed.as_ref().map_or_else(declared, on_loopback)
     }
 }
 

@@ -45,12 +45,19 @@ impl Downstream {
     pub fn peer(&self, generation: &Generation) -> String {
         match (&self.destination, &self.identity, self.direction) {
             (_, Some(caller), Direction::Inbound) => format!("{}.{}", caller.service(), caller.namespace()),
+            (_, None, Direction::Inbound) if generation.is_edge(self.port) => "edge".to_owned(),
             (_, None, Direction::Inbound) => "unknown".to_owned(),
             (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, _, _) => {
                 generation.clusters.get(cluster).map_or_else(|| cluster.clone(), |c| c.service.clone())
             }
             (Destination::Passthrough(_) | Destination::Application(_), _, _) => "passthrough".to_owned(),
         }
+    }
+
+    /// The called port, where the connection came from outside the mesh in plaintext.
+    pub fn plaintext_port(&self) -> Option<u16> {
+        let outside = self.direction == Direction::Inbound && self.identity.is_none();
+        outside.then_some(self.port)
     }
 
     /// True where mutual TLS carries it.

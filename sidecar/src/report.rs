@@ -36,6 +36,7 @@ impl Reporter {
             certificate_expires,
             unmeshed: u32::try_from(unmeshed).unwrap_or(u32::MAX),
             certificate_issued,
+            outsiders: self.telemetry.outsiders(),
         }
     }
 

@@ -198,6 +198,30 @@ pub struct Report {
     /// Of `listening`, ports where it listens on loopback only.
     #[prost(uint32, repeated, tag = "8")]
     pub loopback: Vec<u32>,
+    /// Who called in plaintext from outside the mesh since the sidecar started: at most 64, the latest, those who
+    /// called ports that are no edge before all others.
+    #[prost(message, repeated, tag = "9")]
+    pub outsiders: Vec<Outsider>,
+}
+
+/// An address outside the mesh that called one port in plaintext.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Outsider {
+    /// Its IP address.
+    #[prost(string, tag = "1")]
+    pub address: String,
+    /// The called port.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// Connections, served and refused.
+    #[prost(uint64, tag = "3")]
+    pub connections: u64,
+    /// Of these, refused by strict.
+    #[prost(uint64, tag = "4")]
+    pub refused: u64,
+    /// Unix seconds of the last one.
+    #[prost(uint64, tag = "5")]
+    pub last_seen: u64,
 }
 
 /// Traffic from one peer to another, as one sidecar saw it.
@@ -206,8 +230,8 @@ pub struct Edge {
     /// True: this workload was called; false: it called.
     #[prost(bool, tag = "1")]
     pub inbound: bool,
-    /// The other side: `<service>.<namespace>`, or `unknown` for plaintext from outside, or
-    /// `passthrough` for destinations that are not the mesh's.
+    /// The other side: `<service>.<namespace>`; `unknown` for plaintext from outside, `edge` where it came to an
+    /// edge port; or `passthrough` for destinations that are not the mesh's.
     #[prost(string, tag = "2")]
     pub peer: String,
     /// The called port.

@@ -164,7 +164,7 @@ fn edges(snapshot: &Snapshot, proxies: &BTreeMap<WorkloadId, Proxy>) -> Vec<Edge
         for edge in proxy.report.iter().flat_map(|(report, _)| &report.edges) {
             let (source, destination) = match (edge.inbound, edge.peer.as_str()) {
                 (false, peer) => (own.clone(), peer.to_owned()),
-                (true, "unknown") => ("unknown".to_owned(), own.clone()),
+                (true, outside @ ("unknown" | "edge")) => (outside.to_owned(), own.clone()),
                 (true, _) => continue,
             };
             let port = u16::try_from(edge.port).unwrap_or_default();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use outrigger_lifecycle::Draining;
 use outrigger_wire::Timeouts;
 
 use super::error::BadMessage;
@@ -13,14 +12,14 @@ use super::head::Request;
 use super::hop::Caller;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::telemetry::{Access, Carried, Edge, EdgeKey};
-use crate::worker::Worker;
+use crate::worker::{Ending, Worker};
 
 /// An accepted connection.
 pub(super) struct Origin {
     pub worker: Worker,
     pub downstream: Downstream,
     pub kind: HttpKind,
-    pub draining: Draining,
+    pub ending: Ending,
     caller: Caller,
     http: OnceCell<Arc<Edge>>,
     grpc: OnceCell<Arc<Edge>>,
@@ -28,9 +27,9 @@ pub(super) struct Origin {
 
 impl Origin {
     pub fn new(worker: Worker, downstream: Downstream, kind: HttpKind) -> Self {
-        let draining = worker.draining();
+        let ending = worker.ending(&downstream);
         let caller = Caller::new(downstream.remote.ip(), downstream.identity.as_ref());
-        Self { worker, downstream, kind, draining, caller, http: OnceCell::new(), grpc: OnceCell::new() }
+        Self { worker, downstream, kind, ending, caller, http: OnceCell::new(), grpc: OnceCell::new() }
     }
 
     /// A peer's sidecar is at the other end: it understands "never delivered".

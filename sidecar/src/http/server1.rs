@@ -26,15 +26,15 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves the connection until it ends.
 pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
-    let _waited_for = origin.draining.guard();
+    let _waited_for = origin.ending.guard();
     let mut conn = Conn::new(io, prefix);
     let mut deadline = Deadline::default();
-    let mut draining = origin.draining.clone();
-    let mut draining = pin!(draining.begun());
+    let mut ending = origin.ending.clone();
+    let mut ending = pin!(ending.begun());
     let open = loop {
-        match next(&mut conn, &mut deadline, draining.as_mut()).await {
+        match next(&mut conn, &mut deadline, ending.as_mut()).await {
             Next::Request(mut request, wire) => {
-                let keep_alive = wire.keep_alive && !origin.draining.has_begun();
+                let keep_alive = wire.keep_alive && !origin.ending.has_begun();
                 let down = Down::H1 { conn: &mut conn, wire, keep_alive };
                 if !forward(&origin, &mut deadline, down, &mut request).await {
                     break true;
@@ -63,7 +63,7 @@ enum Next {
 async fn next(
     conn: &mut Conn,
     deadline: &mut Deadline,
-    mut draining: Pin<&mut impl Future<Output = ()>>,
+    mut ending: Pin<&mut impl Future<Output = ()>>,
 ) -> Next {
     let mut idle = conn.is_idle();
     deadline.after(Some(if idle { IDLE } else { HEAD }));
@@ -81,7 +81,7 @@ async fn next(
         if deadline.poll_passed(cx).is_ready() {
             return Poll::Ready(if idle { Next::End } else { Next::Bad(BadMessage::Slow) });
         }
-        if idle && draining.as_mut().poll(cx).is_ready() {
+        if idle && ending.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Next::End);
         }
         Poll::Pending

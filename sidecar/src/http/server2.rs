@@ -26,7 +26,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Serves the connection until it ends.
 pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
-    let _waited_for = origin.draining.guard();
+    let _waited_for = origin.ending.guard();
     let io = Coalesced::new(io, prefix);
     let origin = Rc::new(origin);
     match tokio::time::timeout(HANDSHAKE, handshake(&io, &origin)).await {
@@ -47,11 +47,11 @@ async fn handshake(io: &Coalesced, origin: &Origin) -> Result<Connection<Coalesc
 }
 
 async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, origin: &Rc<Origin>) {
-    let mut draining = origin.draining.clone();
-    let mut draining = pin!(draining.begun());
+    let mut ending = origin.ending.clone();
+    let mut ending = pin!(ending.begun());
     let mut told = false;
     poll_fn(|cx| {
-        if !told && draining.as_mut().poll(cx).is_ready() {
+        if !told && ending.as_mut().poll(cx).is_ready() {
             told = true;
             connection.graceful_shutdown();
         }

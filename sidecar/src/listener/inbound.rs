@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use outrigger_wire::{InboundPort, Mode, Target};
+use outrigger_wire::{InboundPort, Target};
 use tokio::net::TcpStream;
 
 use super::{Refused, canonical, original_destination, refuse, speech};
@@ -20,33 +20,44 @@ pub(super) async fn serve(
     remote: SocketAddr,
     target: &Target,
 ) -> Result<(), Refused> {
-    let (application, port) = match find(worker, generation, &tcp, target) {
+    let (application, port) = match find(worker, generation, &tcp, remote, target) {
         Ok(found) => found,
         Err(refused) => return Err(refuse(&tcp, refused)),
     };
-    worker.telemetry().plaintext_inbound();
+    worker.telemetry().plaintext_served(remote.ip(), port, generation.is_edge(port));
     let protocol = generation.config.proxy.ports.get(&port).map(|port| port.protocol).unwrap_or_default();
     let destination = Destination::Application(application);
     let downstream = Downstream { direction: Direction::Inbound, remote, identity: None, port, destination };
-    speech::serve(worker, Stream::Plain(tcp), downstream, protocol).await
+    let ending = worker.ending(&downstream);
+    // Boxed: rarely more than waited for.
+    let cut = Box::pin(ending.cut());
+    tokio::select! {
+        served = speech::serve(worker, Stream::Plain(tcp), downstream, protocol) => served,
+        () = cut => Err(Refused::NoLonger),
+    }
 }
 
+/// Where the application is called, and its port. What strict refuses is refused before anything else is looked at.
 fn find(
     worker: &Worker,
     generation: &Generation,
     tcp: &TcpStream,
+    remote: SocketAddr,
     target: &Target,
 ) -> Result<(SocketAddr, u16), Refused> {
-    if generation.config.proxy.mode == Mode::Strict {
-        return Err(Refused::Strict);
-    }
-    let local = canonical(tcp.local_addr()?);
     let meant = match target {
         Target::OriginalDestination => original_destination(tcp)?,
-        Target::Port(port) => SocketAddr::new(local.ip(), *port),
+        Target::Port(port) => SocketAddr::new(canonical(tcp.local_addr()?).ip(), *port),
         Target::Service { name, port } => return Err(Refused::NoService(name.clone(), *port)),
     };
-    Ok((application(worker, generation, meant)?, meant.port()))
+    let port = meant.port();
+    if !generation.accepts_plaintext(port) {
+        let known = generation.config.proxy.ports.contains_key(&port)
+            || worker.listening().borrow().contains_key(&port);
+        worker.telemetry().plaintext_refused(remote.ip(), port, known);
+        return Err(Refused::Strict);
+    }
+    Ok((application(worker, generation, meant)?, port))
 }
 
 /// The application's address for a connection meant for `meant`, an own address and the called port.

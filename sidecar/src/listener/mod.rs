@@ -44,8 +44,11 @@ pub(crate) enum Refused {
     #[error("port {0} is neither declared nor does the application listen there")]
     Closed(u16),
     /// Plaintext from outside under strict.
-    #[error("plaintext, and the mesh is strict")]
+    #[error("plaintext from outside the mesh, which is refused here (strict)")]
     Strict,
+    /// Plaintext from outside that was served until strict was switched on.
+    #[error("plaintext from outside the mesh, which is refused here from now on (strict)")]
+    NoLonger,
     /// No certificate yet.
     #[error("no certificate yet")]
     NoIdentity,
@@ -73,6 +76,7 @@ impl Refused {
             Self::NoPort(_) | Self::NoService(..) => "no_port",
             Self::Closed(_) => "port_closed",
             Self::Strict => "plaintext",
+            Self::NoLonger => "plaintext_cut",
             Self::NoIdentity => "no_certificate",
             Self::Tls(_) | Self::TlsTimeout(_) => "tls",
             Self::ServerName(_) => "server_name",

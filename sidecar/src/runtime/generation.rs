@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_wire::{Held, Protocol, ProxyConfig, ServicePort, Timeouts};
+use outrigger_wire::{Held, Mode, Protocol, ProxyConfig, ServicePort, Timeouts};
 use rustls::pki_types::ServerName;
 
 use crate::cluster::{Cluster, Endpoint, Member};
@@ -89,6 +89,16 @@ impl Generation {
     pub fn service(&self, name: &str, port: u16) -> Found {
         let port = self.config.services.get(name).and_then(|service| service.ports.get(&port));
         port.map_or(Found::NoPort, to_cluster)
+    }
+
+    /// Whether outsiders are expected on a port of the application.
+    pub fn is_edge(&self, port: u16) -> bool {
+        self.config.proxy.edge.contains(&port)
+    }
+
+    /// Whether plaintext from outside the mesh may reach a port of the application.
+    pub fn accepts_plaintext(&self, port: u16) -> bool {
+        self.config.proxy.mode == Mode::Permissive || self.is_edge(port)
     }
 
     /// Limits in time of a destination.

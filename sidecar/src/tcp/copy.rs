@@ -1,7 +1,7 @@
 //! Bytes both ways. A waiting connection owns no buffer: the worker's is borrowed for the length of a poll, and
 //! only what the other side did not take at once is kept.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -34,19 +34,24 @@ struct Half {
 }
 
 /// Copies until both directions have ended. The end of one side is passed on as such (half-close), its breaking
-/// off as RST. `idle` of zero is no limit.
+/// off as RST, which is also how it ends where `cut` resolves. `idle` of zero is no limit.
 pub(super) async fn both_ways(
     worker: &Worker,
     mut downstream: Stream,
     mut upstream: Stream,
     prefix: BytesMut,
     idle: Duration,
+    cut: impl Future<Output = ()>,
 ) -> Carried {
+    let mut cut = pin!(cut);
     let mut there = Half { carried: prefix.len() as u64, left_over: prefix, ..Half::default() };
     let mut back = Half::default();
     let mut moved = Instant::now();
     let mut alarm = pin!(sleep_until(moved + idle));
     let ended = poll_fn(|cx| {
+        if cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = there.carried + back.carried;
         let (one, two) = worker.with_scratch(|scratch| {
             let one = there.poll(cx, scratch, &mut downstream, &mut upstream);

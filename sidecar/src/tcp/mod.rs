@@ -66,7 +66,8 @@ pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstre
         return;
     }
     let begun = Instant::now();
-    let carried = copy::both_ways(worker, io, upstream, prefix, idle).await;
+    let ending = worker.ending(&downstream);
+    let carried = copy::both_ways(worker, io, upstream, prefix, idle, ending.forbidden()).await;
     edge.bytes(carried.received, carried.sent);
     if worker.telemetry().logs_access() {
         let upstream = in_flight.as_ref().map(|picked| picked.endpoint.workload.as_str());

@@ -55,7 +55,11 @@ impl Telemetry {
             ("dns_mesh_queries", "Queries answered from the mesh's names", &dns.mesh),
             ("dns_forwarded_queries", "Queries that another server answered", &dns.forwarded),
             ("dns_failed_queries", "Queries that nobody answered", &dns.failed),
-            ("plaintext_inbound", "Connections from outside the mesh", &self.0.plaintext_inbound),
+            (
+                "plaintext_inbound",
+                "Connections from outside the mesh that were served",
+                &self.0.plaintext_inbound,
+            ),
             (
                 "passthrough_connections",
                 "Connections to addresses that are not the mesh's",
@@ -72,6 +76,16 @@ impl Telemetry {
         }
         for (name, help, counter) in counters {
             count(&mut family(encoder, name, help, MetricType::Counter)?, counter.load(Ordering::Relaxed))?;
+        }
+        let mut metric = family(
+            encoder,
+            "plaintext_refused",
+            "Connections from outside the mesh refused by strict",
+            MetricType::Counter,
+        )?;
+        for (port, times) in self.known_outsiders().refusals() {
+            let port = port.map_or_else(|| "other".to_owned(), |port| port.to_string());
+            count(&mut metric.encode_family(&[("destination_port", port.as_str())])?, times)?;
         }
         let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut metric =

@@ -33,7 +33,8 @@ impl Carried {
 pub struct EdgeKey {
     /// Inbound: this workload was called.
     pub direction: Direction,
-    /// The other side: `<service>.<namespace>`, `unknown` (plaintext from outside) or `passthrough`.
+    /// The other side: `<service>.<namespace>`, `unknown` or `edge` (plaintext from outside) or
+    /// `passthrough`.
     pub peer: String,
     /// The called port.
     pub port: u16,

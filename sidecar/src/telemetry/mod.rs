@@ -4,11 +4,16 @@
 mod access;
 mod collect;
 mod edge;
+mod outsiders;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use outrigger_wire::control::Outsider;
 
 use crate::dns;
 use crate::runtime::Generation;
@@ -16,6 +21,7 @@ use crate::runtime::Generation;
 pub use access::Access;
 use access::AccessLog;
 pub use edge::{Carried, Edge, EdgeKey};
+use outsiders::Outsiders;
 
 /// Metrics of one sidecar; clones are the same.
 #[derive(Clone, Default)]
@@ -29,6 +35,7 @@ struct Inner {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     open: AtomicU64,
     plaintext_inbound: AtomicU64,
+    outsiders: Mutex<Outsiders>,
     passthrough: AtomicU64,
     applied: AtomicU64,
     resolver: Arc<dns::Counters>,
@@ -89,6 +96,11 @@ impl Telemetry {
         self.sorted().iter().map(|edge| edge.report()).collect()
     }
 
+    /// Who called in plaintext from outside the mesh, for the report to the controller; in a steady order.
+    pub fn outsiders(&self) -> Vec<Outsider> {
+        self.known_outsiders().report()
+    }
+
     /// Unix seconds from which and until which the certificate is good; zeros if there is none.
     pub fn certificate(&self) -> (u64, u64) {
         (self.0.issued.load(Ordering::Relaxed), self.0.expires.load(Ordering::Relaxed))
@@ -119,8 +131,29 @@ impl Telemetry {
         Open(self.clone())
     }
 
-    pub(crate) fn plaintext_inbound(&self) {
+    /// A connection in plaintext from outside the mesh goes to the application.
+    pub(crate) fn plaintext_served(&self, from: IpAddr, port: u16, edge: bool) {
         self.0.plaintext_inbound.fetch_add(1, Ordering::Relaxed);
+        self.known_outsiders().served(from, port, edge);
+    }
+
+    /// A connection in plaintext from outside the mesh is refused; `known` if the application has that port.
+    pub(crate) fn plaintext_refused(&self, from: IpAddr, port: u16, known: bool) {
+        let mut outsiders = self.known_outsiders();
+        outsiders.refused(from, port, known);
+        let told = outsiders.tell(Instant::now());
+        drop(outsiders);
+        match told {
+            Some(0) => tracing::warn!(%from, port, "plaintext from outside the mesh refused (strict)"),
+            Some(more) => {
+                tracing::warn!(%from, port, before = more, "plaintext from outside the mesh refused (strict)");
+            }
+            None => {}
+        }
+    }
+
+    fn known_outsiders(&self) -> MutexGuard<'_, Outsiders> {
+        self.0.outsiders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn passthrough(&self) {

@@ -2,6 +2,7 @@
 //! Nothing here is shared with other workers but the generation handle, endpoint counters and metrics.
 
 mod crew;
+mod ending;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -14,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::cluster::{Picked, Tried};
+use crate::downstream::Downstream;
 use crate::http::Pools;
 use crate::netns::Listening;
 use crate::runtime::{Generation, Shared};
@@ -21,6 +23,7 @@ use crate::telemetry::Telemetry;
 use crate::tls::Contexts;
 
 pub(crate) use crew::{Crew, Listen};
+pub(crate) use ending::Ending;
 
 /// Requests and connections that one worker holds for want of an endpoint.
 const MAX_HELD: usize = 1024;
@@ -99,6 +102,16 @@ impl Worker {
         self.0.shared.draining.clone()
     }
 
+    /// Told when a connection must come to its end.
+    pub(crate) fn ending(&self, downstream: &Downstream) -> Ending {
+        Ending::new(self, downstream)
+    }
+
+    /// Told of every change of the configuration.
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.0.shared.changes.subscribe()
+    }
+
     /// Where the application listens, as last seen.
     pub fn listening(&self) -> watch::Receiver<Listening> {
         self.0.shared.listening.clone()
@@ -161,7 +174,7 @@ impl Worker {
     async fn hold(&self, cluster: &str, tried: &mut Tried, hold: Duration) -> Result<Picked, NoEndpoint> {
         let _held = self.held().ok_or(NoEndpoint::TooManyHeld)?;
         let until = Instant::now() + hold;
-        let mut changes = self.0.shared.changes.subscribe();
+        let mut changes = self.changes();
         loop {
             if let Some(picked) = self.pick_now(cluster, tried)? {
                 return Ok(picked);

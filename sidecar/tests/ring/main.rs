@@ -8,5 +8,6 @@ mod http_one;
 mod http_two;
 mod mesh;
 mod runtime;
+mod strict;
 mod tcp;
 mod tls;
