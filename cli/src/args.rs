@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use serde::{Deserialize, Serialize};
 
 /// Exit codes, as every page of the manual ends with them.
 const EXIT: &str = "Exit codes: 0 good; 1 something is wrong, or failed; 64 bad usage or bad configuration.";
@@ -14,12 +15,15 @@ const EXIT: &str = "Exit codes: 0 good; 1 something is wrong, or failed; 64 bad 
 #[derive(Debug, Parser)]
 #[command(name = "outrigger", version, arg_required_else_help = true, propagate_version = true, after_help = EXIT)]
 pub struct Arguments {
+    /// File with a section `cli:` [OUTRIGGER_SETTINGS] [default: /etc/outrigger/settings.yaml, if there]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub settings: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Colour the output; `auto`: on a terminal, unless NO_COLOR is set
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
-    pub color: Color,
+    /// Colour the output; `auto`: on a terminal, unless NO_COLOR is set [OUTRIGGER_COLOR] [default: auto]
+    #[arg(long, value_name = "WHEN", global = true)]
+    pub color: Option<Color>,
 }
 
 const STATUS_EXAMPLES: &str = "Examples:
@@ -29,6 +33,9 @@ const STATUS_EXAMPLES: &str = "Examples:
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   outrigger completions bash > ~/.local/share/bash-completion/completions/outrigger
   outrigger completions fish | source";
+const SETTINGS_EXAMPLES: &str = "Examples:
+  outrigger settings
+  outrigger settings --settings ./settings.yaml";
 const MAN_EXAMPLES: &str = "Examples:
   outrigger man | man -l -
   outrigger man --directory /usr/local/share/man/man1";
@@ -41,6 +48,9 @@ pub enum Command {
     /// Exits with 0 if nothing is wrong, 1 if something is or the controller cannot be reached, 64 for bad usage.
     #[command(after_long_help = STATUS_EXAMPLES)]
     Status(StatusArguments),
+    /// Print the settings in force, each with where it came from
+    #[command(after_long_help = SETTINGS_EXAMPLES)]
+    Settings,
     /// Print completions for a shell, to be sourced or put where it looks for them
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -66,9 +76,9 @@ pub struct StatusArguments {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub watch: Option<u64>,
-    /// Where the controller answers; plain HTTP
-    #[arg(long, value_name = "URL", env = "OUTRIGGER_CONTROLLER", default_value = "http://127.0.0.1:15021")]
-    pub controller: String,
+    /// Where the controller answers; plain HTTP [OUTRIGGER_CONTROLLER] [default: http://127.0.0.1:15021]
+    #[arg(long, value_name = "URL")]
+    pub controller: Option<String>,
 }
 
 impl StatusArguments {
@@ -79,7 +89,8 @@ impl StatusArguments {
 }
 
 /// When to colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Color {
     /// On a terminal that can, unless NO_COLOR is set (no-color.org).
     Auto,

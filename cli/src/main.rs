@@ -3,14 +3,17 @@
 mod args;
 mod fetch;
 mod man;
+mod settings;
 mod status;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use outrigger_settings::Layered;
 
 use args::{Arguments, Command};
+use settings::Settings;
 
 /// What the user wrote is not a command (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
@@ -23,7 +26,17 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    match run(arguments) {
+    let layered = match Settings::load(&arguments) {
+        Ok(layered) => layered,
+        Err(error) => {
+            eprintln!("outrigger: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    for warning in &layered.warnings {
+        eprintln!("outrigger: {warning}");
+    }
+    match run(arguments, &layered) {
         Ok(code) => code,
         // A reader that has seen enough (`outrigger status | head`) is no fault.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -34,10 +47,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> io::Result<ExitCode> {
+fn run(arguments: Arguments, layered: &Layered<Settings>) -> io::Result<ExitCode> {
     match arguments.command {
-        Command::Status(status) => status::run(&status, arguments.color),
+        Command::Status(status) => status::run(&status, &layered.settings),
         Command::Man { directory } => man::run(directory.as_deref()),
+        Command::Settings => {
+            io::stdout().lock().write_all(layered.print().as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => {
             // Written to memory first: the generator panics where its output is closed.
             let mut script = Vec::new();

@@ -38,19 +38,19 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked { 0 } else { USAGE });
         }
     };
-    let settings = match Settings::load(&command.flags) {
-        Ok(settings) => settings,
+    let layered = match Settings::load(&command.flags) {
+        Ok(layered) => layered,
         Err(error) => return fail(&error, USAGE),
     };
+    if command.flags.print_settings {
+        print!("{}", layered.print());
+        return ExitCode::SUCCESS;
+    }
+    let settings = layered.settings;
     if let Some(Action::Health) = command.action {
         return health(settings.admin).map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS);
     }
-    let filter = match EnvFilter::try_new(&settings.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            return fail(&format!("OUTRIGGER_LOG={}: {error}; write info, say", settings.log), USAGE);
-        }
-    };
+    let filter = EnvFilter::new(&settings.log);
     let terminal = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(terminal).with_target(false).init();

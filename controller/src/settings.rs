@@ -1,26 +1,21 @@
-//! What the controller is told: defaults, then the environment (`OUTRIGGER_*`, `DOCKER_HOST`), then flags.
+//! What the controller is told: defaults, then the file (`controller:`), then the environment (`OUTRIGGER_*`,
+//! `DOCKER_HOST`), then flags.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use figment::Figment;
-use figment::providers::{Env, Serialized};
-use serde::{Deserialize, Deserializer, Serialize};
+use outrigger_settings::{CONTROLLER, Layered, Refused, Said};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 
 use crate::source::docker::connect::{DEFAULT_HOST, socket_path};
 
-/// Prefix of every variable.
-const PREFIX: &str = "OUTRIGGER_";
-/// Variables of the same prefix that other processes of the same image read.
-const FOREIGN: [&str; 2] = ["controller", "workers"];
-
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
     /// Name of the mesh; default: the compose project of the controller's own container.
-    #[serde(deserialize_with = "text")]
     pub mesh: Option<String>,
     /// What is looked at; default: the own compose project.
     pub scope: ScopeSetting,
@@ -56,53 +51,37 @@ pub enum ScopeSetting {
 
 /// Flags; each stands over its variable.
 #[derive(Clone, Debug, Default, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Flags {
+    /// File with a section `controller:` [OUTRIGGER_SETTINGS] [default: /etc/outrigger/settings.yaml, if there]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    settings: Option<PathBuf>,
+    /// Print the settings in force, each with where it came from, and exit
+    #[arg(long)]
+    #[serde(skip)]
+    pub print_settings: bool,
     /// Name of the mesh [OUTRIGGER_MESH]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     mesh: Option<String>,
     /// What is looked at [OUTRIGGER_SCOPE]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<ScopeSetting>,
     /// Where state is kept [OUTRIGGER_STATE]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<PathBuf>,
     /// The control socket [OUTRIGGER_CONTROL]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     control: Option<PathBuf>,
     /// Where status and metrics are answered [OUTRIGGER_ADMIN]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     admin: Option<SocketAddr>,
     /// Image of sidecars [OUTRIGGER_SIDECAR_IMAGE]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     sidecar_image: Option<String>,
     /// The Docker engine [DOCKER_HOST]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     docker_host: Option<String>,
-}
-
-/// A setting that cannot be.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// Not of its type, or unknown.
-    #[error("{0}")]
-    Layer(Box<figment::Error>),
-    /// Of its type, and still not possible.
-    #[error("{name}={value}: {what}")]
-    Value {
-        /// The variable.
-        name: &'static str,
-        /// What was found.
-        value: String,
-        /// What to write.
-        what: &'static str,
-    },
 }
 
 impl Default for Settings {
@@ -127,114 +106,102 @@ impl Default for Settings {
 pub const ADMIN_PORT: u16 = 15021;
 
 impl Settings {
-    /// Layers defaults, environment and flags.
+    /// Layers defaults, file, environment and flags.
     ///
     /// # Errors
-    /// An unknown variable, one of the wrong type, or a value that cannot be.
-    pub fn load(flags: &Flags) -> Result<Self, SettingsError> {
-        let layered = Figment::from(Serialized::defaults(Self::default()))
-            .merge(Env::raw().only(&["DOCKER_HOST"]).filter(|_| !variable("DOCKER_HOST").is_empty()))
-            .merge(Env::prefixed(PREFIX).filter(|key| {
-                let key = key.as_str().to_ascii_lowercase();
-                let set = !variable(&format!("{PREFIX}{}", key.to_ascii_uppercase())).is_empty();
-                set && !FOREIGN.contains(&key.as_str())
-            }))
-            .merge(Serialized::defaults(flags));
-        layered.extract::<Self>().map_err(|error| SettingsError::Layer(Box::new(error)))?.checked()
+    /// Every unknown key or variable, every value that cannot be, a file that was named and cannot be read.
+    pub fn load(flags: &Flags) -> Result<Layered<Self>, Refused> {
+        Self::layered(&Said::new(flags.settings.clone(), flags))
     }
 
-    fn checked(self) -> Result<Self, SettingsError> {
-        let fault =
-            |name, value: &str, what| Err(SettingsError::Value { name, value: value.to_owned(), what });
-        if outrigger_wire::SpiffeId::new(&self.trust_domain, "n", "s").is_err() {
-            return fault(
-                "OUTRIGGER_TRUST_DOMAIN",
-                &self.trust_domain,
-                "write a domain in lower case, such as shop.internal",
-            );
-        }
-        if let Some(mesh) = self.mesh.as_ref().filter(|mesh| {
-            mesh.is_empty() || !mesh.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        }) {
-            return fault("OUTRIGGER_MESH", mesh, "write letters, digits, - and _, such as shop");
-        }
-        if !(10..=31_536_000).contains(&self.certificate_lifetime) {
-            let value = self.certificate_lifetime.to_string();
-            return fault(
-                "OUTRIGGER_CERTIFICATE_LIFETIME",
-                &value,
-                "write seconds from 10 to 31536000, such as 86400",
-            );
-        }
-        if socket_path(&self.docker_host).is_err() {
-            return fault(
-                "DOCKER_HOST",
-                &self.docker_host,
-                "only Unix sockets: write unix:///var/run/docker.sock",
-            );
-        }
-        if self.control.parent().is_none_or(|directory| directory.as_os_str().is_empty()) {
-            let value = self.control.display().to_string();
-            return fault(
-                "OUTRIGGER_CONTROL",
-                &value,
-                "write an absolute path, such as /run/outrigger/control.sock",
-            );
-        }
-        Ok(self)
+    fn layered(said: &Said) -> Result<Layered<Self>, Refused> {
+        outrigger_settings::layer(&CONTROLLER, said, Self::impossible)
     }
-}
 
-/// An empty variable is none: compose writes `NAME: ${NAME:-}`.
-fn variable(name: &str) -> std::ffi::OsString {
-    std::env::var_os(name).unwrap_or_default()
-}
-
-/// Text that may look like a number: a compose project may be named `2026`.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Text {
-        String(String),
-        Number(i64),
+    /// Keys whose values are of their type and still cannot be.
+    fn impossible(&self) -> Vec<&'static str> {
+        let name = |mesh: &String| {
+            !mesh.is_empty() && mesh.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        let absolute = self.control.is_absolute() && self.control.file_name().is_some();
+        let possible = [
+            ("mesh", self.mesh.as_ref().is_none_or(name)),
+            ("trust-domain", outrigger_wire::SpiffeId::new(&self.trust_domain, "n", "s").is_ok()),
+            ("control", absolute),
+            ("certificate-lifetime", (10..=31_536_000).contains(&self.certificate_lifetime)),
+            ("log", EnvFilter::try_new(&self.log).is_ok()),
+            ("docker-host", socket_path(&self.docker_host).is_ok()),
+        ];
+        possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()
     }
-    Ok(Option::<Text>::deserialize(deserializer)?.map(|text| match text {
-        Text::String(text) => text,
-        Text::Number(number) => number.to_string(),
-    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_cannot_be_is_refused_with_what_to_write() {
-        let message = |settings: Settings| settings.checked().unwrap_err().to_string();
-        let settings = Settings::default;
-        assert!(settings().checked().is_ok());
-        assert!(
-            message(Settings { trust_domain: "Shop".into(), ..settings() })
-                .contains("OUTRIGGER_TRUST_DOMAIN=Shop")
-        );
-        assert!(message(Settings { mesh: Some("a b".into()), ..settings() }).contains("such as shop"));
-        assert!(message(Settings { certificate_lifetime: 1, ..settings() }).contains("86400"));
-        assert!(message(Settings { control: "x.sock".into(), ..settings() }).contains("absolute"));
+    fn said(variables: &[(&str, &str)], flags: &Flags) -> Said {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Said { file: Some("/dev/null".into()), variables, ..Said::new(None, flags) }
+    }
+
+    fn faults(variables: &[(&str, &str)]) -> String {
+        Settings::layered(&said(variables, &Flags::default())).unwrap_err().to_string()
     }
 
     #[test]
-    fn flags_stand_over_defaults_and_a_number_is_a_name() {
-        let flags =
-            Flags { mesh: Some("2026".into()), scope: Some(ScopeSetting::Engine), ..Flags::default() };
-        let layered = Figment::from(Serialized::defaults(Settings::default()))
-            .merge(("mesh", 2026))
-            .merge(Serialized::defaults(&flags));
-        let settings: Settings = layered.extract().unwrap();
-        assert_eq!((settings.mesh.as_deref(), settings.scope), (Some("2026"), ScopeSetting::Engine));
-        let number: Settings =
-            Figment::from(Serialized::defaults(Settings::default())).merge(("mesh", 7)).extract().unwrap();
-        assert_eq!(number.mesh.as_deref(), Some("7"));
-        let unknown = Figment::from(Serialized::defaults(Settings::default())).merge(("mesch", "x"));
-        assert!(unknown.extract::<Settings>().is_err());
+    fn the_file_of_defaults_says_what_the_code_says() {
+        let file = include_str!("../../templates/settings.yaml");
+        let differences = outrigger_settings::template::differences(file, &CONTROLLER, &Settings::default());
+        assert!(differences.is_empty(), "templates/settings.yaml:\n{}", differences.join("\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_to_write() {
+        assert_eq!(
+            faults(&[
+                ("OUTRIGGER_TRUST_DOMAIN", "Shop"),
+                ("OUTRIGGER_MESH", "a b"),
+                ("OUTRIGGER_CERTIFICATE_LIFETIME", "1"),
+                ("OUTRIGGER_CONTROL", "x.sock"),
+                ("DOCKER_HOST", "tcp://x"),
+                ("OUTRIGGER_SCOPE", "galaxy"),
+            ])
+            .lines()
+            .collect::<Vec<_>>(),
+            [
+                "environment: OUTRIGGER_SCOPE=galaxy: write project or engine",
+                "environment: OUTRIGGER_MESH=a b: write letters, digits, - and _, such as shop",
+                "environment: OUTRIGGER_TRUST_DOMAIN=Shop: write a domain in lower case, such as shop.internal",
+                "environment: OUTRIGGER_CONTROL=x.sock: write an absolute path, such as /run/outrigger/control.sock",
+                "environment: OUTRIGGER_CERTIFICATE_LIFETIME=1: write seconds from 10 to 31536000, such as 86400",
+                "environment: DOCKER_HOST=tcp://x: write unix:///var/run/docker.sock, say: only Unix sockets are supported",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_unless_another_process_reads_it() {
+        let said = |variables| said(variables, &Flags::default());
+        let sidecars =
+            [("OUTRIGGER_WORKERS", "2"), ("OUTRIGGER_CONTROLLER", "http://x"), ("OUTRIGGER_MESH", "")];
+        assert_eq!(Settings::layered(&said(&sidecars)).unwrap().settings, Settings::default());
+        let wrong = Settings::layered(&said(&[("OUTRIGGER_TRUST_DOMIAN", "x")])).unwrap_err().to_string();
+        let want =
+            "environment: OUTRIGGER_TRUST_DOMIAN: unknown variable; did you mean OUTRIGGER_TRUST_DOMAIN?";
+        assert_eq!(wrong, want);
+    }
+
+    #[test]
+    fn flags_stand_over_the_environment_and_a_number_is_a_name() {
+        let flags = Flags { scope: Some(ScopeSetting::Engine), ..Flags::default() };
+        let found =
+            Settings::layered(&said(&[("OUTRIGGER_MESH", "2026"), ("OUTRIGGER_SCOPE", "project")], &flags));
+        let found = found.unwrap();
+        assert_eq!(found.settings.mesh.as_deref(), Some("2026"));
+        assert_eq!(found.settings.scope, ScopeSetting::Engine);
+        let printed = found.print();
+        assert!(printed.contains("# environment OUTRIGGER_MESH\n"), "{printed}");
+        assert!(printed.contains("# flag --scope\n"), "{printed}");
     }
 }

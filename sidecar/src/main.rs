@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use outrigger_lifecycle::{Ended, Tasks, shutdown_signal};
+use outrigger_settings::Refused;
 use outrigger_sidecar::control::{Control, Parts};
 use outrigger_sidecar::file::{FileError, Files};
 use outrigger_sidecar::identity::Identity;
-use outrigger_sidecar::settings::{InvalidSetting, Settings};
+use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
 use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, limits, netns};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +23,8 @@ use tokio::sync::{mpsc, watch};
 struct Cli {
     #[command(subcommand)]
     step: Option<Step>,
+    #[command(flatten)]
+    flags: Flags,
     /// Run this configuration (YAML) instead of the controller's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -41,7 +44,7 @@ enum Step {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    Setting(#[from] InvalidSetting),
+    Setting(#[from] Refused),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -65,16 +68,25 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    let settings = match Settings::load() {
-        Ok(settings) => settings,
+    let layered = match Settings::load(&cli.flags) {
+        Ok(layered) => layered,
         Err(error) => return failed(&error.into()),
     };
+    if cli.flags.print_settings {
+        print!("{}", layered.print());
+        return ExitCode::SUCCESS;
+    }
+    let settings = layered.settings;
     match &cli.step {
         Some(Step::Capture(args)) => return capture::run(args),
         Some(Step::Health) => return health::check(settings.admin),
         None => {}
     }
     let files = cli.config.map(|config| Files { config, identity: cli.identity });
+    log_to_stderr(&settings.log);
+    for warning in layered.warnings {
+        tracing::warn!("{warning}");
+    }
     match start(settings, files) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failed(&failure),
@@ -90,7 +102,6 @@ fn failed(failure: &Failure) -> ExitCode {
 }
 
 fn start(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
-    log_to_stderr(&settings.log)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(settings, files))
 }
 
@@ -167,11 +178,8 @@ fn follow(
     Ok(())
 }
 
-fn log_to_stderr(filter: &str) -> Result<(), InvalidSetting> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
-        InvalidSetting::new(format!("OUTRIGGER_LOG is `{filter}`: {error}; write `info` or `debug`"))
-    })?;
+fn log_to_stderr(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
-    Ok(())
 }

@@ -1,21 +1,25 @@
-//! Settings of the process: defaults, then the environment (`OUTRIGGER_...`).
+//! Settings of the process: defaults, then the file (`sidecar:`), then the environment (`OUTRIGGER_...`).
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use figment::Figment;
-use figment::providers::{Env, Serialized};
+use outrigger_settings::{Layered, Refused, SIDECAR, Said};
 use outrigger_wire::{control, port};
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// Threads of the data path: more than any machine has CPUs is a typing error.
+const WORKERS: std::ops::RangeInclusive<usize> = 1..=1024;
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
     /// `OUTRIGGER_CONTROL`: the controller's socket. Default `/run/outrigger/control.sock`.
     pub control: PathBuf,
     /// `OUTRIGGER_STATE`: where key, certificate and last good configuration are kept. Default `/var/lib/outrigger`.
     pub state: PathBuf,
-    /// `OUTRIGGER_WORKERS`: threads of the data path, at least 1. Default: the CPU quota rounded up, else 1.
+    /// `OUTRIGGER_WORKERS`: threads of the data path, 1 to 1024. Default: the CPU quota rounded up, else 1.
     pub workers: Option<usize>,
     /// `OUTRIGGER_LOG`: what is logged, as `info` or `info,outrigger_sidecar::tcp=debug`. Default `info`.
     pub log: String,
@@ -36,20 +40,6 @@ pub enum AccessLog {
     Json,
 }
 
-/// The environment holds something that is not a setting's value.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} (settings come from the environment, with the prefix OUTRIGGER_)")]
-pub struct InvalidSetting(String);
-
-impl InvalidSetting {
-    /// `what` names the variable and what to write.
-    pub fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
-    }
-}
-
-const NAMES: [&str; 6] = ["control", "state", "workers", "log", "admin", "access_log"];
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -63,20 +53,83 @@ impl Default for Settings {
     }
 }
 
+/// Flags; each stands over its variable.
+#[derive(Clone, Debug, Default, clap::Args, Serialize)]
+pub struct Flags {
+    /// File with a section `sidecar:` [OUTRIGGER_SETTINGS] [default: /etc/outrigger/settings.yaml, if there]
+    #[arg(long, value_name = "FILE", global = true)]
+    #[serde(skip)]
+    settings: Option<PathBuf>,
+    /// Print the settings in force, each with where it came from, and exit
+    #[arg(long)]
+    #[serde(skip)]
+    pub print_settings: bool,
+}
+
 impl Settings {
-    /// Reads the environment.
+    /// Layers defaults, file and environment.
     ///
     /// # Errors
-    /// A value that does not fit its setting.
-    pub fn load() -> Result<Self, InvalidSetting> {
-        let figment = Figment::from(Serialized::defaults(Self::default()));
-        let settings: Self = figment
-            .merge(Env::prefixed("OUTRIGGER_").only(&NAMES))
-            .extract()
-            .map_err(|error| InvalidSetting(error.to_string()))?;
-        if settings.workers == Some(0) {
-            return Err(InvalidSetting("OUTRIGGER_WORKERS is 0: write 1 or more, or leave it out".into()));
+    /// Every unknown key, every value that cannot be, a file that was named and cannot be read.
+    pub fn load(flags: &Flags) -> Result<Layered<Self>, Refused> {
+        Self::layered(&Said::new(flags.settings.clone(), flags))
+    }
+
+    fn layered(said: &Said) -> Result<Layered<Self>, Refused> {
+        outrigger_settings::layer(&SIDECAR, said, Self::impossible)
+    }
+
+    /// Keys whose values are of their type and still cannot be.
+    fn impossible(&self) -> Vec<&'static str> {
+        let possible = [
+            ("workers", self.workers.is_none_or(|workers| WORKERS.contains(&workers))),
+            ("log", EnvFilter::try_new(&self.log).is_ok()),
+        ];
+        possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layered(variables: &[(&str, &str)]) -> Result<Layered<Settings>, Refused> {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Settings::layered(&Said { file: Some("/dev/null".into()), variables, ..Said::default() })
+    }
+
+    #[test]
+    fn the_file_of_defaults_says_what_the_code_says() {
+        let file = include_str!("../../templates/settings.yaml");
+        let differences = outrigger_settings::template::differences(file, &SIDECAR, &Settings::default());
+        assert!(differences.is_empty(), "templates/settings.yaml:\n{}", differences.join("\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_to_write() {
+        let wrong = [
+            ("OUTRIGGER_WORKERS", "0"),
+            ("OUTRIGGER_ACCESS_LOG", "xml"),
+            ("OUTRIGGER_LOG", "a=b=c"),
+            ("OUTRIGGER_ADMIN", "15020"),
+        ];
+        let faults = layered(&wrong).unwrap_err().to_string();
+        for want in [
+            "environment: OUTRIGGER_WORKERS=0: write a whole number from 1 to 1024, or leave it out",
+            "environment: OUTRIGGER_ACCESS_LOG=xml: write off or json",
+            "environment: OUTRIGGER_LOG=a=b=c: write info",
+            "environment: OUTRIGGER_ADMIN=15020: write address and port, such as [::]:15020",
+        ] {
+            assert!(faults.contains(want), "{want}\nnot in\n{faults}");
         }
-        Ok(settings)
+    }
+
+    /// A newer controller may set what this sidecar does not know.
+    #[test]
+    fn an_unknown_variable_is_told_and_harms_nothing() {
+        let found = layered(&[("OUTRIGGER_WORKER", "2"), ("OUTRIGGER_WORKERS", "3")]).unwrap();
+        assert_eq!(found.settings.workers, Some(3));
+        let told = "environment: OUTRIGGER_WORKER: unknown variable; did you mean OUTRIGGER_WORKERS?";
+        assert_eq!(found.warnings, [told]);
     }
 }

@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
 
-use crate::args::{Color, StatusArguments};
+use crate::args::StatusArguments;
 use crate::fetch::{self, FetchError};
+use crate::settings::Settings;
 use answer::Status;
 
 /// To the upper left corner; what is there is overwritten, so that nothing flickers.
@@ -43,21 +44,21 @@ struct Picture {
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn run(arguments: &StatusArguments, color: Color) -> io::Result<ExitCode> {
+pub fn run(arguments: &StatusArguments, settings: &Settings) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match arguments.interval() {
-            None => once(arguments, color).await,
+            None => once(arguments, settings).await,
             Some(interval) => loop {
-                again(arguments, color).await?;
+                again(arguments, settings).await?;
                 tokio::time::sleep(interval).await;
             },
         }
     })
 }
 
-async fn once(arguments: &StatusArguments, color: Color) -> io::Result<ExitCode> {
-    match picture(arguments, color).await {
+async fn once(arguments: &StatusArguments, settings: &Settings) -> io::Result<ExitCode> {
+    match picture(arguments, settings).await {
         Ok(picture) => {
             io::stdout().lock().write_all(picture.text.as_bytes())?;
             Ok(if picture.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -70,8 +71,8 @@ async fn once(arguments: &StatusArguments, color: Color) -> io::Result<ExitCode>
 }
 
 /// One round of `--watch`: a controller that is away is shown too, and asked again.
-async fn again(arguments: &StatusArguments, color: Color) -> io::Result<()> {
-    let text = match picture(arguments, color).await {
+async fn again(arguments: &StatusArguments, settings: &Settings) -> io::Result<()> {
+    let text = match picture(arguments, settings).await {
         Ok(picture) => picture.text,
         Err(error) if arguments.json => {
             eprintln!("outrigger: {error}");
@@ -89,16 +90,16 @@ async fn again(arguments: &StatusArguments, color: Color) -> io::Result<()> {
     out.flush()
 }
 
-async fn picture(arguments: &StatusArguments, color: Color) -> Result<Picture, StatusError> {
-    let body = fetch::get(&arguments.controller, "/status").await?;
-    let shape = |source| StatusError::Shape { url: arguments.controller.clone(), source };
+async fn picture(arguments: &StatusArguments, settings: &Settings) -> Result<Picture, StatusError> {
+    let body = fetch::get(&settings.controller, "/status").await?;
+    let shape = |source| StatusError::Shape { url: settings.controller.clone(), source };
     let status: Status = serde_json::from_slice(&body).map_err(shape)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let faults = faults::find(&status, now);
     let text = if arguments.json {
         json(&body, arguments.watch.is_some()).map_err(shape)?
     } else {
-        draw::status(&status, &faults, now, color.wanted())
+        draw::status(&status, &faults, now, settings.color.wanted())
     };
     Ok(Picture { text, sound: faults.is_empty() })
 }

@@ -7,17 +7,24 @@ use serde_json::Value;
 use crate::{metadata, ours, packages, root, text};
 
 /// What a crate may depend on, dev and build dependencies included. `outrigger-tests` may see everything.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("outrigger-model", &[]),
     ("outrigger-wire", &[]),
     ("outrigger-lifecycle", &[]),
+    ("outrigger-settings", &[]),
     ("outrigger-compile", &["outrigger-model", "outrigger-wire"]),
     (
         "outrigger-controller",
-        &["outrigger-model", "outrigger-compile", "outrigger-wire", "outrigger-lifecycle"],
+        &[
+            "outrigger-model",
+            "outrigger-compile",
+            "outrigger-wire",
+            "outrigger-lifecycle",
+            "outrigger-settings",
+        ],
     ),
-    ("outrigger-sidecar", &["outrigger-wire", "outrigger-lifecycle"]),
-    ("outrigger-cli", &["outrigger-model", "outrigger-compile", "outrigger-wire"]),
+    ("outrigger-sidecar", &["outrigger-wire", "outrigger-lifecycle", "outrigger-settings"]),
+    ("outrigger-cli", &["outrigger-model", "outrigger-compile", "outrigger-wire", "outrigger-settings"]),
     ("xtask", &[]),
 ];
 
@@ -27,14 +34,10 @@ const RESERVED: [(&str, &[&str], &str); 6] = [
     ("aws-", &["outrigger-controller"], "only the controller talks to AWS"),
     (
         "yaml_serde",
-        &["outrigger-model", "outrigger-sidecar", "outrigger-controller"],
-        "YAML: the mesh file, `--config FILE`, and the templates of injected containers",
+        &["outrigger-model", "outrigger-sidecar", "outrigger-controller", "outrigger-settings"],
+        "YAML: the mesh file, `--config FILE`, the templates of injected containers, and settings files",
     ),
-    (
-        "figment",
-        &["outrigger-controller", "outrigger-sidecar", "outrigger-cli"],
-        "settings of a process are layered in its binary only",
-    ),
+    ("figment", &["outrigger-settings"], "settings are layered in one place, the same way for every process"),
     ("rcgen", &["outrigger-controller", "outrigger-sidecar"], "the CA signs, the sidecar makes its key"),
     ("hickory-", &["outrigger-sidecar"], "only the sidecar answers DNS"),
 ];
