@@ -7,12 +7,13 @@ use serde_json::Value;
 use crate::{metadata, ours, packages, root, text};
 
 /// What a crate may depend on, dev and build dependencies included. `outrigger-tests` may see everything.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("outrigger-model", &[]),
     ("outrigger-wire", &[]),
     ("outrigger-lifecycle", &[]),
     ("outrigger-settings", &[]),
     ("outrigger-compile", &["outrigger-model", "outrigger-wire"]),
+    ("outrigger-inject", &["outrigger-model", "outrigger-wire"]),
     (
         "outrigger-controller",
         &[
@@ -24,7 +25,10 @@ const ALLOWED: [(&str, &[&str]); 9] = [
         ],
     ),
     ("outrigger-sidecar", &["outrigger-wire", "outrigger-lifecycle", "outrigger-settings"]),
-    ("outrigger-cli", &["outrigger-model", "outrigger-compile", "outrigger-wire", "outrigger-settings"]),
+    (
+        "outrigger-cli",
+        &["outrigger-model", "outrigger-compile", "outrigger-inject", "outrigger-wire", "outrigger-settings"],
+    ),
     ("xtask", &[]),
 ];
 
@@ -34,8 +38,14 @@ const RESERVED: [(&str, &[&str], &str); 6] = [
     ("aws-", &["outrigger-controller"], "only the controller talks to AWS"),
     (
         "yaml_serde",
-        &["outrigger-model", "outrigger-sidecar", "outrigger-controller", "outrigger-settings"],
-        "YAML: the mesh file, `--config FILE`, the templates of injected containers, and settings files",
+        &[
+            "outrigger-model",
+            "outrigger-sidecar",
+            "outrigger-controller",
+            "outrigger-settings",
+            "outrigger-inject",
+        ],
+        "YAML: the mesh file, `--config FILE`, compose projects, the templates of injected containers, and settings files",
     ),
     ("figment", &["outrigger-settings"], "settings are layered in one place, the same way for every process"),
     ("rcgen", &["outrigger-controller", "outrigger-sidecar"], "the CA signs, the sidecar makes its key"),

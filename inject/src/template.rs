@@ -1,0 +1,147 @@
+//! What the added services look like: data in `templates/compose`, filled in by `build`.
+
+use serde_yaml::{Mapping, Value};
+
+use outrigger_model::label::PREFIX;
+
+use crate::tree::pairs;
+
+/// Files that a directory of templates may have.
+pub const FILES: [&str; 5] =
+    ["holder.yaml", "sidecar.yaml", "sidecar-names.yaml", "capture.yaml", "wait.yaml"];
+
+const BUILT_IN: [&str; 5] = [
+    include_str!("../../templates/compose/holder.yaml"),
+    include_str!("../../templates/compose/sidecar.yaml"),
+    include_str!("../../templates/compose/sidecar-names.yaml"),
+    include_str!("../../templates/compose/capture.yaml"),
+    include_str!("../../templates/compose/wait.yaml"),
+];
+
+/// Keys that injection sets, with the way to say it.
+const OURS: [(&str, &str); 7] = [
+    ("image", "give --image instead"),
+    ("network_mode", "it is where the service belongs"),
+    ("networks", "they are the application's"),
+    ("ports", "they are the application's"),
+    ("depends_on", "it is the order of starting"),
+    ("restart", "it follows the application's"),
+    ("profiles", "they are the application's"),
+];
+
+/// Why a template cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Not YAML, or not a mapping.
+    #[error("template {file}: {what}")]
+    Parse {
+        /// The file.
+        file: String,
+        /// Where and why.
+        what: String,
+    },
+    /// A key that is not the template's to set.
+    #[error("template {file}: {key} is set by injection ({instead}): take it out")]
+    Ours {
+        /// The file.
+        file: String,
+        /// The key.
+        key: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+}
+
+/// All templates, as services of a compose file. The default are the built-in ones.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    pub(crate) holder: Mapping,
+    pub(crate) sidecar: Mapping,
+    pub(crate) sidecar_names: Mapping,
+    pub(crate) capture: Mapping,
+    pub(crate) wait: Mapping,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self::read(&[None; 5]).expect("the built-in templates are read by a test")
+    }
+}
+
+impl Templates {
+    /// Texts in the order of [`FILES`]; none: the built-in one. Keys are those of a compose service.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn read(texts: &[Option<&str>; 5]) -> Result<Self, TemplateError> {
+        let [holder, sidecar, sidecar_names, capture, wait] = texts;
+        let [a, b, c, d, e] = BUILT_IN;
+        let [f, g, h, i, j] = FILES;
+        Ok(Self {
+            holder: parse(f, holder.unwrap_or(a))?,
+            sidecar: parse(g, sidecar.unwrap_or(b))?,
+            sidecar_names: parse(h, sidecar_names.unwrap_or(c))?,
+            capture: parse(i, capture.unwrap_or(d))?,
+            wait: parse(j, wait.unwrap_or(e))?,
+        })
+    }
+}
+
+fn parse(file: &str, text: &str) -> Result<Mapping, TemplateError> {
+    let fault = |what: String| TemplateError::Parse { file: file.to_owned(), what };
+    let value: Value = serde_yaml::from_str(text).map_err(|error| fault(error.to_string()))?;
+    let Value::Mapping(body) = value else {
+        return Err(fault(
+            "not a mapping: write the keys of a compose service, as in templates/compose".into(),
+        ));
+    };
+    if let Some((key, instead)) = OURS.into_iter().find(|(key, _)| body.contains_key(*key)) {
+        return Err(TemplateError::Ours { file: file.to_owned(), key, instead });
+    }
+    if pairs(body.get("labels")).keys().any(|label| label.starts_with(PREFIX)) {
+        let key = "labels: outrigger.*";
+        return Err(TemplateError::Ours {
+            file: file.to_owned(),
+            key,
+            instead: "they tell the controller what it is",
+        });
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{field, names};
+
+    #[test]
+    fn only_the_capture_step_and_the_writer_of_names_have_a_capability() {
+        let templates = Templates::default();
+        let all = [
+            (&templates.holder, "61337:61337", vec![]),
+            (&templates.sidecar, "61337:61337", vec![]),
+            (&templates.wait, "61337:61337", vec![]),
+            (&templates.capture, "0:0", vec!["NET_ADMIN"]),
+            (&templates.sidecar_names, "0:0", vec!["SETGID", "SETUID"]),
+        ];
+        for (body, user, capabilities) in all {
+            assert_eq!(field(body, "user").as_deref(), Some(user));
+            assert_eq!(names(body.get("cap_drop")), ["ALL"]);
+            assert_eq!(names(body.get("cap_add")), capabilities);
+            assert_eq!(names(body.get("security_opt")), ["no-new-privileges:true"]);
+            assert!(!body.contains_key("privileged"));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_the_templates_is_refused() {
+        let message = |text| Templates::read(&[Some(text), None, None, None, None]).unwrap_err().to_string();
+        assert_eq!(
+            message("image: x"),
+            "template holder.yaml: image is set by injection (give --image instead): take it out"
+        );
+        assert!(message("labels: [ outrigger.managed=holder ]").contains("labels: outrigger.*"));
+        assert!(message("[]").contains("not a mapping"));
+        assert!(message("a: [").contains("holder.yaml"));
+    }
+}
