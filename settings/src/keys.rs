@@ -84,6 +84,7 @@ pub static SIDECAR: Section = Section {
         text("log", "OUTRIGGER_LOG", "info or debug, or info,outrigger_sidecar::tcp=debug"),
         text("admin", "OUTRIGGER_ADMIN", "address and port, such as [::]:15020"),
         text("access-log", "OUTRIGGER_ACCESS_LOG", "off or json"),
+        number("handover-deadline", "OUTRIGGER_HANDOVER_DEADLINE", "seconds from 0 to 86400, such as 30"),
     ],
 };
 

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_lifecycle::{Readiness, Tasks};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::runtime::Runtime;
 
@@ -24,8 +25,13 @@ const CONNECTIONS: usize = 32;
 /// Pause when no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves for ever.
-pub(crate) async fn serve(listener: TcpListener, runtime: Runtime, readiness: Readiness) {
+/// Serves until `relieved`; what is under way then is answered.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    runtime: Runtime,
+    readiness: Readiness,
+    mut relieved: watch::Receiver<()>,
+) {
     let mut connections = Tasks::new();
     loop {
         tokio::select! {
@@ -37,8 +43,12 @@ pub(crate) async fn serve(listener: TcpListener, runtime: Runtime, readiness: Re
                 }
             },
             Some(_ended) = connections.next_ended() => {}
+            _ = relieved.changed() => break,
         }
     }
+    drop(listener);
+    while connections.next_ended().await.is_some() {}
+    std::future::pending().await
 }
 
 async fn connection(tcp: TcpStream, runtime: Runtime, readiness: Readiness) {

@@ -11,6 +11,7 @@ mod detect;
 pub mod dns;
 pub mod downstream;
 pub mod file;
+pub mod handover;
 pub mod health;
 pub mod http;
 pub mod identity;

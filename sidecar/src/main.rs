@@ -10,6 +10,7 @@ use outrigger_lifecycle::{Ended, Tasks, shutdown_signal};
 use outrigger_settings::Refused;
 use outrigger_sidecar::control::{Control, Parts};
 use outrigger_sidecar::file::{FileError, Files};
+use outrigger_sidecar::handover::{HandOver, Place};
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
@@ -109,6 +110,8 @@ async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
     let told = shutdown_signal()?;
     let (identity, identities) = watch::channel(None);
     let (listening, look) = netns::watch_listening()?;
+    let deadline = Duration::from_secs(settings.handover_deadline);
+    let hand_over = HandOver::find(Place::default(), deadline).await;
     let sidecar = Sidecar::bind(Options {
         workers: settings.workers.unwrap_or_else(limits::workers),
         connections: limits::connections(),
@@ -116,6 +119,7 @@ async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
         access_log: settings.access_log,
         identity: identities,
         listening,
+        hand_over: Some(hand_over),
     })?;
     let mut tasks = Tasks::new();
     tasks.spawn("listening", look);
@@ -140,7 +144,7 @@ async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
     };
     match sidecar.run(stop).await {
         Stopped::Drained => tracing::info!("all connections have ended"),
-        Stopped::Cut => tracing::warn!("connections that still ran were cut"),
+        Stopped::Cut(connections) => tracing::warn!(connections, "connections that still ran were cut"),
         Stopped::Fault(ended) => failure = Some(Failure::Task(format!("{ended:?}"))),
     }
     failure.map_or(Ok(()), Err)

@@ -11,6 +11,9 @@ use tracing_subscriber::EnvFilter;
 /// Threads of the data path: more than any machine has CPUs is a typing error.
 const WORKERS: std::ops::RangeInclusive<usize> = 1..=1024;
 
+/// Seconds; a day.
+const LONGEST_DEADLINE: u64 = 86_400;
+
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -27,6 +30,9 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// `OUTRIGGER_ACCESS_LOG`: a line on standard output for each request and byte stream. Default `off`.
     pub access_log: AccessLog,
+    /// `OUTRIGGER_HANDOVER_DEADLINE`: seconds that a sidecar whose place is taken may take for what still runs there,
+    /// 0 to 86400. Default 30.
+    pub handover_deadline: u64,
 }
 
 /// Form of the access log.
@@ -49,6 +55,7 @@ impl Default for Settings {
             log: "info".into(),
             admin: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port::ADMIN),
             access_log: AccessLog::Off,
+            handover_deadline: 30,
         }
     }
 }
@@ -83,6 +90,7 @@ impl Settings {
     fn impossible(&self) -> Vec<&'static str> {
         let possible = [
             ("workers", self.workers.is_none_or(|workers| WORKERS.contains(&workers))),
+            ("handover-deadline", self.handover_deadline <= LONGEST_DEADLINE),
             ("log", EnvFilter::try_new(&self.log).is_ok()),
         ];
         possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()

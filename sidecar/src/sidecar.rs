@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_lifecycle::{Drain, Ended, Pending, Readiness, Tasks, drain};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin;
+use crate::handover::{HandOver, Inherited, Kept, Role, Succession, succeed, succeeded_by};
 use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::report::Reporter;
@@ -31,6 +33,8 @@ pub struct Options {
     pub identity: watch::Receiver<Option<Arc<Identity>>>,
     /// Where the application listens, now and whenever it changes.
     pub listening: watch::Receiver<Listening>,
+    /// How it takes another's place, and another takes its; none: it does neither.
+    pub hand_over: Option<HandOver>,
 }
 
 /// Why a sidecar does not start.
@@ -54,8 +58,8 @@ pub enum StartError {
 pub enum Stopped {
     /// Every connection ended by itself.
     Drained,
-    /// Connections still ran when the time was over.
-    Cut,
+    /// Connections still ran when the time was over: so many.
+    Cut(u64),
     /// A task that runs for ever ended.
     Fault(Ended),
 }
@@ -71,6 +75,9 @@ pub struct Sidecar {
     resolvers: mpsc::UnboundedReceiver<Resolving>,
     configuration: Pending,
     certificate: Pending,
+    succession: Succession,
+    /// With the admin port's socket.
+    hand_over: Option<(HandOver, Kept)>,
 }
 
 impl Sidecar {
@@ -82,24 +89,26 @@ impl Sidecar {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(options: Options) -> Result<Self, StartError> {
-        let Options { workers, connections, admin: address, access_log, identity, listening } = options;
-        let bound = Bound::tcp(address, 1).and_then(Bound::listen);
-        let admin = bound.and_then(|mut sockets| sockets.pop().map(TcpListener::from_std).transpose());
+        let Options { workers, connections, admin: address, access_log, identity, listening, hand_over } =
+            options;
+        let inherited = hand_over.as_ref().map(|hand_over| hand_over.inherited.clone()).unwrap_or_default();
         let refused = |source| StartError::Admin { address, source };
-        let admin = admin.map_err(refused)?.ok_or_else(|| refused(io::ErrorKind::AddrNotAvailable.into()))?;
+        let (admin, kept) = bind_admin(address, &inherited).map_err(refused)?;
         let (drain, draining, guard) = drain();
         let telemetry = match access_log {
             AccessLog::Off => Telemetry::default(),
             AccessLog::Json => Telemetry::with_access_log().map_err(StartError::AccessLog)?,
         };
         let (to_resolvers, resolvers) = mpsc::unbounded_channel();
-        let workers = workers.max(1);
+        let (workers, succession) = (workers.max(1), Succession::default());
         let runtime = Runtime::new(Parts {
             workers,
             connections: (connections / workers).max(1),
             telemetry,
             draining,
             guard: Some(guard),
+            inherited,
+            succession: succession.clone(),
             listening: listening.clone(),
             resolvers: to_resolvers,
         });
@@ -116,6 +125,8 @@ impl Sidecar {
             resolvers,
             configuration,
             certificate,
+            succession,
+            hand_over: hand_over.map(|hand_over| (hand_over, kept)),
         })
     }
 
@@ -140,60 +151,91 @@ impl Sidecar {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown` says how long what runs may take to end, then drains: not ready, listeners closed,
-    /// connections told, and at once done when none is left. Returns true when all connections ended by themselves.
+    /// Serves until `shutdown` says how long what runs may take to end, or until a successor is ready; then drains:
+    /// listeners closed, connections told, and at once done when none is left.
     pub async fn run(self, shutdown: impl Future<Output = Duration>) -> Stopped {
-        let Self {
-            runtime,
-            readiness,
-            admin,
-            drain,
-            identity,
-            mut resolvers,
-            configuration,
-            certificate,
-            ..
-        } = self;
+        let Self { runtime, readiness, admin, drain, identity, resolvers, succession, hand_over, .. } = self;
         let mut tasks = Tasks::new();
-        tasks.spawn("admin", admin::serve(admin, runtime.clone(), readiness.clone()));
-        tasks.spawn("identity", follow(runtime.clone(), identity, certificate));
-        let mut configured = runtime.configured();
-        tasks.spawn("readiness", async move {
-            if configured.wait_for(Option::is_some).await.is_ok() {
-                configuration.done();
+        let (relieve, relieved) = watch::channel(());
+        tasks.spawn("admin", admin::serve(admin, runtime.clone(), readiness.clone(), relieved));
+        tasks.spawn("identity", follow(runtime.clone(), identity, self.certificate));
+        tasks.spawn("readiness", configured(runtime.clone(), self.configuration));
+        tasks.spawn("resolvers", resolve_all(resolvers));
+        let (tell, mut succeeded) = oneshot::channel();
+        if let Some((hand_over, admin)) = hand_over {
+            tasks.spawn(
+                "successor",
+                succeeded_by(&hand_over, admin, runtime.clone(), readiness.clone(), tell),
+            );
+            tasks.spawn("predecessor", succeed(hand_over, runtime.clone(), readiness.clone()));
+        }
+        let (mut shutdown, mut fault) = (pin!(shutdown), None);
+        let deadline = tokio::select! {
+            deadline = &mut shutdown => deadline,
+            Ok(left) = &mut succeeded => {
+                tracing::info!(deadline = ?left.deadline, "a successor serves: leaving");
+                relieve.send_replace(());
+                let deadline = left.deadline;
+                tasks.spawn("connections", left.forward(succession.begin()));
+                deadline
             }
-            std::future::pending::<()>().await;
-        });
-        tasks.spawn("resolvers", async move {
-            let mut running = Tasks::new();
-            loop {
-                tokio::select! {
-                    Some(next) = resolvers.recv() => running.spawn("resolver", resolve(next)),
-                    Some(_stopped) = running.next_ended() => {}
-                    else => break,
-                }
+            Some(ended) = tasks.next_ended() => {
+                fault = Some(ended);
+                Duration::ZERO
             }
-        });
-        let (deadline, fault) = tokio::select! {
-            deadline = shutdown => (deadline, None),
-            Some(ended) = tasks.next_ended() => (Duration::ZERO, Some(ended)),
         };
-        let _never_done = readiness.pending("stopping");
+        // What the controller and probes see of a workload with a successor is the successor's.
+        let _never_done = (!succession.has_begun()).then(|| readiness.pending("stopping"));
         runtime.close();
-        let drained = drain.finish(deadline).await;
+        let mut finish = pin!(drain.finish(deadline));
+        let drained = tokio::select! {
+            drained = &mut finish => drained,
+            // Asked to stop while it leaves.
+            sooner = shutdown, if succession.has_begun() => {
+                tokio::time::timeout(sooner, finish).await.unwrap_or_default()
+            }
+        };
+        let open = runtime.telemetry().open();
         runtime.stop();
         match fault {
             Some(ended) => Stopped::Fault(ended),
             None if drained => Stopped::Drained,
-            None => Stopped::Cut,
+            None => Stopped::Cut(open),
         }
     }
 }
 
-async fn resolve(Resolving { resolver, names, mut stop }: Resolving) {
-    tokio::select! {
-        () = resolver.run(names) => {}
-        _ = stop.changed() => {}
+/// The admin port, and a duplicate of it for a successor.
+fn bind_admin(address: SocketAddr, inherited: &Inherited) -> io::Result<(TcpListener, Kept)> {
+    let bound = match Bound::inherited(inherited.sockets(Role::Admin, "", address), 1)? {
+        Some(bound) => bound,
+        None => Bound::tcp(address, 1)?,
+    };
+    let socket = bound.listen()?.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let kept = Kept::new(Role::Admin, "", address, socket.try_clone()?.into());
+    Ok((TcpListener::from_std(socket)?, kept))
+}
+
+async fn configured(runtime: Runtime, configuration: Pending) {
+    if runtime.configured().wait_for(Option::is_some).await.is_ok() {
+        configuration.done();
+    }
+    std::future::pending().await
+}
+
+async fn resolve_all(mut resolvers: mpsc::UnboundedReceiver<Resolving>) {
+    let mut running = Tasks::new();
+    loop {
+        tokio::select! {
+            Some(Resolving { resolver, names, stop, guard }) = resolvers.recv() => {
+                running.spawn("resolver", async move {
+                    resolver.run(names, stop).await;
+                    drop(guard);
+                });
+            }
+            Some(_stopped) = running.next_ended() => {}
+            else => break,
+        }
     }
 }
 

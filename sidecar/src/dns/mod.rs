@@ -13,6 +13,7 @@ mod upstreams;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -66,15 +67,42 @@ impl Resolver {
         Ok(Self { sides, address, forward, counters })
     }
 
+    /// The sockets of a predecessor, pair by pair; none if there are none.
+    ///
+    /// # Errors
+    /// What came is no such socket.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(crate) fn inherit(
+        udp: Vec<OwnedFd>,
+        tcp: Vec<OwnedFd>,
+        forward: Vec<SocketAddr>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Option<Self>> {
+        let side = |(udp, tcp): (OwnedFd, OwnedFd)| Side::of(udp.into(), tcp.into());
+        let sides: Vec<Side> = udp.into_iter().zip(tcp).map(side).collect::<io::Result<_>>()?;
+        let address = sides.first().map(|side| side.tcp.local_addr()).transpose()?;
+        Ok(address.map(|address| Self { sides, address, forward, counters }))
+    }
+
+    /// Duplicates of its sockets for a successor: UDP, TCP.
+    pub(crate) fn duplicates(&self) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
+        let duplicates = |side: &Side| {
+            Ok((side.udp.as_fd().try_clone_to_owned()?, side.tcp.as_fd().try_clone_to_owned()?))
+        };
+        self.sides.iter().map(duplicates).collect()
+    }
+
     /// Where it listens (the first of two addresses).
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until the future is dropped. It never drains: an application that is stopping still asks.
-    pub async fn run(self, names: watch::Receiver<Arc<Names>>) {
+    /// Answers until the sender of `stop` is gone, then only what was asked before.
+    pub async fn run(self, names: watch::Receiver<Arc<Names>>, stop: watch::Receiver<()>) {
         let shared = Arc::new(Shared::new(names, self.forward, self.counters));
-        join_all(self.sides.into_iter().map(|side| side.serve(shared.clone()))).await;
+        join_all(self.sides.into_iter().map(|side| side.serve(shared.clone(), stop.clone()))).await;
     }
 }
 
@@ -85,17 +113,18 @@ fn bind_both(address: SocketAddr) -> io::Result<Side> {
         left -= 1;
         let tcp = std::net::TcpListener::bind(address)?;
         match std::net::UdpSocket::bind(tcp.local_addr()?) {
-            Ok(udp) => {
-                tcp.set_nonblocking(true)?;
-                udp.set_nonblocking(true)?;
-                return Ok(Side {
-                    udp: Arc::new(UdpSocket::from_std(udp)?),
-                    tcp: TcpListener::from_std(tcp)?,
-                });
-            }
+            Ok(udp) => return Side::of(udp, tcp),
             Err(error) if left == 0 => return Err(error),
             Err(_) => {}
         }
+    }
+}
+
+impl Side {
+    fn of(udp: std::net::UdpSocket, tcp: std::net::TcpListener) -> io::Result<Self> {
+        tcp.set_nonblocking(true)?;
+        udp.set_nonblocking(true)?;
+        Ok(Self { udp: Arc::new(UdpSocket::from_std(udp)?), tcp: TcpListener::from_std(tcp)? })
     }
 }
 

@@ -41,9 +41,10 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Answers until dropped, together with all that is under way.
-    pub(super) async fn serve(self, shared: Arc<Shared>) {
+    /// Answers until the sender of `stop` is gone, then waits for what is under way.
+    pub(super) async fn serve(self, shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
         let mut tasks = Tasks::new();
+        let stopped = stop.clone();
         // A datagram is never larger.
         let mut datagram = vec![0; 64 * 1024];
         loop {
@@ -56,14 +57,18 @@ impl Side {
                     Err(error) => pause("UDP", &error).await,
                 },
                 got = self.tcp.accept() => match got {
-                    Ok((stream, _)) => accept(stream, &shared, &mut tasks),
+                    Ok((stream, _)) => accept(stream, &shared, &mut tasks, stopped.clone()),
                     Err(error) => pause("TCP", &error).await,
                 },
                 Some(ended) = tasks.next_ended() => if let Ended::Panicked(message) = ended {
                     tracing::error!(message, "DNS query panicked; this is a bug");
                 },
+                _ = stop.changed() => break,
             }
         }
+        drop(self);
+        // Each query, and each connection that waits for one, has its own limit.
+        while tasks.next_ended().await.is_some() {}
     }
 
     /// Mesh names are answered in place; only a forwarded query costs a task.
@@ -124,12 +129,12 @@ impl Shared {
     }
 }
 
-fn accept(stream: TcpStream, shared: &Arc<Shared>, tasks: &mut Tasks) {
+fn accept(stream: TcpStream, shared: &Arc<Shared>, tasks: &mut Tasks, stop: watch::Receiver<()>) {
     // Beyond the limit the connection is closed at once; the client asks again.
     let Ok(slot) = shared.connections.clone().try_acquire_owned() else { return };
     let shared = shared.clone();
     tasks.spawn("dns connection", async move {
-        if let Err(error) = connection(stream, &shared).await {
+        if let Err(error) = connection(stream, &shared, stop).await {
             tracing::debug!(%error, "DNS over TCP");
         }
         drop(slot);
@@ -137,8 +142,13 @@ fn accept(stream: TcpStream, shared: &Arc<Shared>, tasks: &mut Tasks) {
 }
 
 /// Queries of one connection, one after the other.
-async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    while let Some(query) = timeout(IDLE, forward::read_message(&mut stream)).await?? {
+async fn connection(mut stream: TcpStream, shared: &Shared, mut stop: watch::Receiver<()>) -> io::Result<()> {
+    loop {
+        let query = tokio::select! {
+            query = timeout(IDLE, forward::read_message(&mut stream)) => query??,
+            _ = stop.changed() => None,
+        };
+        let Some(query) = query else { return Ok(()) };
         let answer = match shared.judge(&query, Transport::Tcp) {
             Verdict::Answer(answer) => answer,
             Verdict::Forward => shared.forward(&query, Transport::Tcp).await,
@@ -146,7 +156,6 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         };
         timeout(IDLE, forward::write_message(&mut stream, &answer)).await??;
     }
-    Ok(())
 }
 
 /// What the client takes over UDP.

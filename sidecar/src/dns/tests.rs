@@ -20,6 +20,7 @@ struct Fixture {
     resolver: SocketAddr,
     counters: Arc<Counters>,
     names: watch::Sender<Arc<Names>>,
+    _stop: watch::Sender<()>,
     _tasks: Tasks,
 }
 
@@ -30,8 +31,9 @@ async fn resolver(forward: &[SocketAddr]) -> Fixture {
     let (sender, receiver) = watch::channel(Arc::new(names()));
     let mut tasks = Tasks::new();
     let resolver = bound.address();
-    tasks.spawn("resolver", bound.run(receiver));
-    Fixture { resolver, counters, names: sender, _tasks: tasks }
+    let (stop, stopped) = watch::channel(());
+    tasks.spawn("resolver", bound.run(receiver, stopped));
+    Fixture { resolver, counters, names: sender, _stop: stop, _tasks: tasks }
 }
 
 /// Asks over UDP as an application does.

@@ -47,7 +47,7 @@ pub(super) async fn forward(
     let mut attempts = Attempts::default();
     let answer = match origin.prepare(request) {
         Err(bad) => Err(bad.into()),
-        Ok(()) if origin.is_mesh() && origin.ending.has_begun() => Err(RequestError::Draining),
+        Ok(()) if origin.is_leaving() => Err(RequestError::Draining),
         Ok(()) => carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await,
     };
     let answer = match answer {
@@ -240,7 +240,7 @@ async fn relay(
     let mut cut = None;
     let mut failed = status.is_server_error() || grpc_failed(response.headers.get("grpc-status"));
     if let Down::H1 { keep_alive, .. } = down {
-        *keep_alive &= upload.is_received() && !origin.ending.has_begun();
+        *keep_alive &= upload.is_received() && !origin.is_ending();
     }
     down.respond(response, &request.method).map_err(RequestError::ClientGone)?;
     let mut download = if empty { Pump::done() } else { Pump::new() };

@@ -76,6 +76,11 @@ impl Conn {
         &self.io
     }
 
+    /// The socket alone.
+    pub fn into_io(self) -> Stream {
+        self.io
+    }
+
     /// Bytes the kernel took so far.
     pub fn written(&self) -> u64 {
         self.outbox.written()

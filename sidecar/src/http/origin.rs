@@ -37,6 +37,18 @@ impl Origin {
         self.downstream.direction == Direction::Inbound && self.downstream.identity.is_some()
     }
 
+    /// A peer's sidecar had better send elsewhere what it sends now: this workload stops. (Where only the sidecar is
+    /// replaced, the application serves on.)
+    pub fn is_leaving(&self) -> bool {
+        self.is_mesh() && self.ending.has_begun() && !self.worker.succession().has_begun()
+    }
+
+    /// This connection takes no request after the one that runs. A successor takes plaintext ones over as they are.
+    pub fn is_ending(&self) -> bool {
+        let moves = !self.is_mesh() && self.worker.succession().has_begun();
+        self.ending.is_forbidden() || (self.ending.has_begun() && !moves)
+    }
+
     /// Counters of the traffic it belongs to.
     pub fn edge(&self, grpc: bool) -> &Edge {
         let (cell, carried) = if grpc { (&self.grpc, Carried::Grpc) } else { (&self.http, Carried::Http) };

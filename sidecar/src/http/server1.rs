@@ -34,7 +34,7 @@ pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
     let open = loop {
         match next(&mut conn, &mut deadline, ending.as_mut()).await {
             Next::Request(mut request, wire) => {
-                let keep_alive = wire.keep_alive && !origin.ending.has_begun();
+                let keep_alive = wire.keep_alive && !origin.is_ending();
                 let down = Down::H1 { conn: &mut conn, wire, keep_alive };
                 if !forward(&origin, &mut deadline, down, &mut request).await {
                     break true;
@@ -46,6 +46,7 @@ pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
                 break true;
             }
             Next::End => break false,
+            Next::Wait => return wait_elsewhere(conn, &origin),
         }
     };
     if open {
@@ -58,6 +59,15 @@ enum Next {
     Request(Request, Wire),
     Bad(BadMessage),
     End,
+    /// The drain has begun while no request was there.
+    Wait,
+}
+
+/// The successor waits for the next request, if there is one: closing now could cross with it.
+fn wait_elsewhere(conn: Conn, origin: &Origin) {
+    if let (true, Stream::Plain(tcp)) = (conn.is_flushed(), conn.into_io()) {
+        origin.worker.succession().give(tcp, origin.ending.guard());
+    }
 }
 
 async fn next(
@@ -82,7 +92,7 @@ async fn next(
             return Poll::Ready(if idle { Next::End } else { Next::Bad(BadMessage::Slow) });
         }
         if idle && ending.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Next::End);
+            return Poll::Ready(Next::Wait);
         }
         Poll::Pending
     })

@@ -21,6 +21,8 @@ use crate::worker::{Listen, Worker};
 /// First pause when the process or the machine has no descriptor left; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a predecessor's connection may wait for its next request, as between two requests.
+const ADOPTED: Duration = Duration::from_secs(120);
 
 /// Why a connection was not served. It is closed with RST: nothing was delivered.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +123,26 @@ pub(crate) async fn run(worker: Worker, listen: Listen) {
             let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
             let _broken_already = tcp.map(|tcp| serve(&worker, &name, tcp, canonical(remote), None));
         }
+    }
+}
+
+/// Serves a connection that a predecessor had accepted, once its client says something: until then it is not clear
+/// what it speaks, and the client may end it.
+pub(crate) async fn adopt(worker: Worker, name: std::sync::Arc<str>, tcp: std::net::TcpStream) {
+    let adopted = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
+    let Ok((tcp, remote)) = adopted.and_then(|tcp| tcp.peer_addr().map(|remote| (tcp, remote))) else {
+        return;
+    };
+    let mut draining = worker.draining();
+    let guard = draining.guard();
+    let mut first = [0];
+    tokio::select! {
+        peeked = tokio::time::timeout(ADOPTED, tcp.peek(&mut first)) => {
+            if matches!(peeked, Ok(Ok(1))) {
+                serve(&worker, &name, tcp, canonical(remote), None);
+            }
+        }
+        () = draining.begun() => worker.succession().give(tcp, guard),
     }
 }
 

@@ -30,10 +30,13 @@ pub(super) async fn serve(
     let spoken = match detect::rule(protocol, downstream.port) {
         Rule::Known(spoken) => spoken,
         Rule::Look => look(&mut io, &mut prefix, LISTEN).await?.unwrap_or(Spoken::Bytes),
-        Rule::LookForHttp => match look(&mut io, &mut prefix, IDLE).await? {
+        Rule::LookForHttp => match look_for_http(worker, &mut io, &mut prefix).await? {
             Some(Spoken::Http2) => Spoken::Http2,
             Some(Spoken::Http1 | Spoken::Bytes) => Spoken::Http1,
-            None if prefix.is_empty() => return Ok(()),
+            None if prefix.is_empty() => {
+                wait_elsewhere(worker, io);
+                return Ok(());
+            }
             None => Spoken::Http1,
         },
     };
@@ -48,6 +51,27 @@ pub(super) async fn serve(
 
 /// A client of a declared HTTP port may open a connection long before it uses it.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// A drain ends the wait for the first byte.
+async fn look_for_http(
+    worker: &Worker,
+    io: &mut Stream,
+    prefix: &mut BytesMut,
+) -> Result<Option<Spoken>, Refused> {
+    let mut draining = worker.draining();
+    tokio::select! {
+        spoken = look(io, prefix, IDLE) => return spoken,
+        () = draining.begun() => {}
+    }
+    if prefix.is_empty() { Ok(None) } else { look(io, prefix, LISTEN).await }
+}
+
+/// A client that has said nothing yet may say it to the successor, if there is one.
+fn wait_elsewhere(worker: &Worker, io: Stream) {
+    if let (Stream::Plain(tcp), true) = (io, worker.draining().has_begun()) {
+        worker.succession().give(tcp, worker.draining().guard());
+    }
+}
 
 /// Reads until it is clear what is spoken; `None` when the client ends or says nothing (more) in time.
 async fn look(io: &mut Stream, prefix: &mut BytesMut, limit: Duration) -> Result<Option<Spoken>, Refused> {

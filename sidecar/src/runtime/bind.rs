@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -33,6 +34,24 @@ impl Bound {
         drop(first);
         let sockets = (0..workers).map(|_| bound(address, true)).collect::<io::Result<_>>()?;
         Ok(Self { sockets, address })
+    }
+
+    /// Sockets of a predecessor: all of them are served, since each has connections of its own that wait in it. Where
+    /// there are fewer than workers, some share one. `None` when there are none.
+    pub fn inherited(sockets: Vec<OwnedFd>, workers: usize) -> io::Result<Option<Self>> {
+        let mut sockets: Vec<Socket> = sockets.into_iter().map(Socket::from).collect();
+        let Some(first) = sockets.first() else { return Ok(None) };
+        let (address, given) = (local(first)?, sockets.len());
+        for index in given..workers {
+            let shared = sockets.get(index % given).map(Socket::try_clone).transpose()?;
+            sockets.extend(shared);
+        }
+        Ok(Some(Self { sockets, address }))
+    }
+
+    /// Duplicates, for a successor.
+    pub fn duplicates(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
     /// Starts listening.

@@ -5,7 +5,7 @@ mod bind;
 mod generation;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -14,6 +14,7 @@ use outrigger_wire::{Listener, ListenerKind, ProxyConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::dns::{Names, Resolver};
+use crate::handover::{Inherited, Kept, Role, Succession};
 use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::telemetry::Telemetry;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub tls: Arc<ArcSwapOption<Contexts>>,
     pub telemetry: Telemetry,
     pub draining: Draining,
+    pub succession: Succession,
     pub listening: watch::Receiver<Listening>,
     /// Connections one worker serves at a time.
     pub connections: usize,
@@ -42,6 +44,8 @@ pub(crate) struct Resolving {
     pub names: watch::Receiver<Arc<Names>>,
     /// Ends the resolver when its sender is gone.
     pub stop: watch::Receiver<()>,
+    /// The drain waits for queries that are under way.
+    pub guard: DrainGuard,
 }
 
 /// What a runtime is made with.
@@ -52,6 +56,9 @@ pub(crate) struct Parts {
     pub draining: Draining,
     /// Keeps the drain from ending until listeners are closed.
     pub guard: Option<DrainGuard>,
+    /// Sockets of a predecessor.
+    pub inherited: Inherited,
+    pub succession: Succession,
     pub listening: watch::Receiver<Listening>,
     pub resolvers: mpsc::UnboundedSender<Resolving>,
 }
@@ -85,8 +92,10 @@ struct Running {
 struct Open {
     config: Listener,
     address: SocketAddr,
-    /// Mesh sockets wait here for a certificate.
-    waiting: Option<Bound>,
+    /// Mesh sockets wait here for a certificate, and so does all that a predecessor still serves.
+    waiting: Option<Sockets>,
+    /// Duplicates for a successor.
+    kept: Vec<Kept>,
     stop: watch::Sender<()>,
 }
 
@@ -95,6 +104,7 @@ struct New {
     name: String,
     config: Listener,
     sockets: Sockets,
+    kept: Vec<Kept>,
 }
 
 enum Sockets {
@@ -195,6 +205,27 @@ impl Runtime {
         &self.0.telemetry
     }
 
+    /// Duplicates of all that listens, for a successor.
+    pub(crate) fn sockets(&self) -> Vec<Kept> {
+        let state = self.state();
+        state.listeners.values().flat_map(|open| &open.kept).filter_map(Kept::duplicate).collect()
+    }
+
+    /// Serves a connection that a predecessor had accepted, at whichever listener it came in.
+    pub(crate) fn adopt(&self, tcp: TcpStream) {
+        let Ok(local) = tcp.local_addr() else { return };
+        let state = self.state();
+        let at = |open: &Open| {
+            let ip = open.address.ip();
+            open.address.port() == local.port()
+                && (ip.is_unspecified() || ip.to_canonical() == local.ip().to_canonical())
+        };
+        let listener = state.listeners.iter().find(|(_, open)| at(open));
+        if let (Some((name, _)), Some(running)) = (listener, &state.running) {
+            running.crew.adopt(name, tcp);
+        }
+    }
+
     /// Closes listeners. Their connections run on, and the drain ends with the last of them.
     pub(crate) fn close(&self) {
         let mut state = self.state();
@@ -226,8 +257,10 @@ impl State {
             {
                 continue;
             }
-            match self.bind_one(listener) {
-                Ok(sockets) => new.push(New { name: name.clone(), config: listener.clone(), sockets }),
+            match self.bind_one(name, listener) {
+                Ok((sockets, kept)) => {
+                    new.push(New { name: name.clone(), config: listener.clone(), sockets, kept })
+                }
                 Err(error) => {
                     reasons.push(format!("listener `{name}`: cannot bind {}: {error}", listener.address));
                 }
@@ -236,14 +269,29 @@ impl State {
         (new, reasons)
     }
 
-    fn bind_one(&self, listener: &Listener) -> std::io::Result<Sockets> {
-        Ok(match &listener.kind {
-            ListenerKind::Dns { forward } => {
-                let counters = self.parts.telemetry.resolver();
-                Sockets::Dns(Resolver::bind(listener.address, forward.clone(), counters)?)
-            }
-            _ => Sockets::Tcp(Bound::tcp(listener.address, self.parts.workers)?),
-        })
+    /// The sockets, and duplicates of them for a successor.
+    fn bind_one(&self, name: &str, listener: &Listener) -> std::io::Result<(Sockets, Vec<Kept>)> {
+        let (address, workers) = (listener.address, self.parts.workers);
+        let inherited = |role| self.parts.inherited.sockets(role, name, address);
+        if let ListenerKind::Dns { forward } = &listener.kind {
+            let (forward, counters) = (forward.clone(), self.parts.telemetry.resolver());
+            let (udp, tcp) = (inherited(Role::DnsUdp), inherited(Role::DnsTcp));
+            let resolver = match Resolver::inherit(udp, tcp, forward.clone(), counters.clone())? {
+                Some(resolver) => resolver,
+                None => Resolver::bind(address, forward, counters)?,
+            };
+            let (udp, tcp) = resolver.duplicates()?;
+            let udp = udp.into_iter().map(|socket| Kept::new(Role::DnsUdp, name, address, socket));
+            let tcp = tcp.into_iter().map(|socket| Kept::new(Role::DnsTcp, name, address, socket));
+            return Ok((Sockets::Dns(resolver), udp.chain(tcp).collect()));
+        }
+        let bound = match Bound::inherited(inherited(Role::Listener), workers)? {
+            Some(bound) => bound,
+            None => Bound::tcp(address, workers)?,
+        };
+        let kept = |socket| Kept::new(Role::Listener, name, address, socket);
+        let kept = bound.duplicates()?.into_iter().map(kept).collect();
+        Ok((Sockets::Tcp(bound), kept))
     }
 
     /// Swaps the generation in, starting the workers with the first one.
@@ -259,6 +307,7 @@ impl State {
             tls: tls.clone(),
             telemetry: self.parts.telemetry.clone(),
             draining: self.parts.draining.clone(),
+            succession: self.parts.succession.clone(),
             listening: self.parts.listening.clone(),
             connections: self.parts.connections,
         });
@@ -276,21 +325,19 @@ impl State {
                 open.config = listener.clone();
             }
         }
-        for New { name, config, sockets } in new {
+        for New { name, config, sockets, kept } in new {
             let (stop, stopped) = watch::channel(());
-            let (address, mut waiting) = (sockets.address(), None);
-            match sockets {
-                Sockets::Dns(resolver) => {
-                    let names = self.names.subscribe();
-                    let _stopping = self.parts.resolvers.send(Resolving { resolver, names, stop: stopped });
-                }
-                Sockets::Tcp(bound) if config.kind == ListenerKind::Mesh && !certified => {
-                    tracing::warn!(listener = name, "closed until there is a certificate");
-                    waiting = Some(bound);
-                }
-                Sockets::Tcp(bound) => self.serve(&name, bound, &stopped),
-            }
-            self.listeners.insert(name, Open { config, address, waiting, stop });
+            let address = sockets.address();
+            // A predecessor serves its sockets until this sidecar can do all that it does.
+            let waits = config.kind == ListenerKind::Mesh || !self.parts.inherited.is_empty();
+            let waiting = if waits && !certified {
+                tracing::info!(listener = name, "closed until there is a certificate");
+                Some(sockets)
+            } else {
+                self.serve(&name, sockets, &stopped);
+                None
+            };
+            self.listeners.insert(name, Open { config, address, waiting, kept, stop });
         }
     }
 
@@ -300,19 +347,25 @@ impl State {
             .iter_mut()
             .filter_map(|(name, open)| Some((name.clone(), open.waiting.take()?, open.stop.subscribe())))
             .collect();
-        for (name, bound, stopped) in waiting {
-            self.serve(&name, bound, &stopped);
+        for (name, sockets, stopped) in waiting {
+            self.serve(&name, sockets, &stopped);
         }
     }
 
-    fn serve(&self, name: &str, bound: Bound, stopped: &watch::Receiver<()>) {
-        let Some(running) = &self.running else { return };
-        match bound.listen() {
-            Ok(sockets) => {
-                let listen = |socket| Listen { name: name.into(), socket, stop: stopped.clone() };
-                running.crew.listen(sockets.into_iter().map(listen));
+    fn serve(&self, name: &str, sockets: Sockets, stopped: &watch::Receiver<()>) {
+        let (Some(running), stop) = (&self.running, stopped.clone()) else { return };
+        match sockets {
+            Sockets::Dns(resolver) => {
+                let (names, guard) = (self.names.subscribe(), self.parts.draining.guard());
+                let _stopping = self.parts.resolvers.send(Resolving { resolver, names, stop, guard });
             }
-            Err(error) => tracing::error!(listener = name, %error, "cannot listen"),
+            Sockets::Tcp(bound) => match bound.listen() {
+                Ok(sockets) => {
+                    let listen = |socket| Listen { name: name.into(), socket, stop: stop.clone() };
+                    running.crew.listen(sockets.into_iter().map(listen));
+                }
+                Err(error) => tracing::error!(listener = name, %error, "cannot listen"),
+            },
         }
     }
 }

@@ -131,6 +131,11 @@ impl Telemetry {
         Open(self.clone())
     }
 
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> u64 {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
     /// A connection in plaintext from outside the mesh goes to the application.
     pub(crate) fn plaintext_served(&self, from: IpAddr, port: u16, edge: bool) {
         self.0.plaintext_inbound.fetch_add(1, Ordering::Relaxed);

@@ -22,11 +22,17 @@ pub(crate) struct Listen {
     pub stop: watch::Receiver<()>,
 }
 
+/// What a worker is told to do.
+enum Order {
+    Listen(Listen),
+    Adopt(Arc<str>, std::net::TcpStream),
+}
+
 /// All workers. Dropping it ends them when they next wait.
 pub(crate) struct Crew(Vec<Thread>);
 
 struct Thread {
-    listen: mpsc::UnboundedSender<Listen>,
+    orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
 }
 
@@ -39,12 +45,17 @@ impl Crew {
         (0..workers).map(|index| start(shared.clone(), index)).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Hands one socket to each worker.
+    /// Hands each socket to a worker, in turn.
     pub fn listen(&self, sockets: impl Iterator<Item = Listen>) {
-        for (thread, listen) in self.0.iter().zip(sockets) {
-            if thread.listen.send(listen).is_err() {
-                tracing::error!("a worker has ended");
-            }
+        for (thread, listen) in self.0.iter().cycle().zip(sockets) {
+            thread.tell(Order::Listen(listen));
+        }
+    }
+
+    /// Hands a predecessor's connection to any worker.
+    pub fn adopt(&self, listener: &str, tcp: std::net::TcpStream) {
+        if let Some(thread) = self.0.get(fastrand::usize(..self.0.len().max(1))) {
+            thread.tell(Order::Adopt(listener.into(), tcp));
         }
     }
 
@@ -59,8 +70,16 @@ impl Crew {
     }
 }
 
+impl Thread {
+    fn tell(&self, order: Order) {
+        if self.orders.send(order).is_err() {
+            tracing::error!("a worker has ended");
+        }
+    }
+}
+
 fn start(shared: Arc<Shared>, index: usize) -> io::Result<Thread> {
-    let (listen, mut orders) = mpsc::unbounded_channel();
+    let (tell, mut orders) = mpsc::unbounded_channel();
     let (started, begun) = sync_channel(1);
     let run = move || {
         let runtime: LocalRuntime =
@@ -72,11 +91,14 @@ fn start(shared: Arc<Shared>, index: usize) -> io::Result<Thread> {
         runtime.block_on(async move {
             let worker = Worker::new(shared);
             while let Some(order) = orders.recv().await {
-                worker.spawn(listener::run(worker.clone(), order));
+                match order {
+                    Order::Listen(listen) => worker.spawn(listener::run(worker.clone(), listen)),
+                    Order::Adopt(name, tcp) => worker.spawn(listener::adopt(worker.clone(), name, tcp)),
+                }
             }
         });
     };
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?;
     begun.recv().map_err(|_| io::Error::other("the thread ended"))??;
-    Ok(Thread { listen, thread })
+    Ok(Thread { orders: tell, thread })
 }

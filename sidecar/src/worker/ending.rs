@@ -63,7 +63,8 @@ impl Ending {
         self.draining.guard()
     }
 
-    fn is_forbidden(&self) -> bool {
+    /// True while the configuration does not allow the connection.
+    pub fn is_forbidden(&self) -> bool {
         self.plaintext.as_ref().is_some_and(is_forbidden)
     }
 }

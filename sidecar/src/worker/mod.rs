@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{Picked, Tried};
 use crate::downstream::Downstream;
+use crate::handover::Succession;
 use crate::http::Pools;
 use crate::netns::Listening;
 use crate::runtime::{Generation, Shared};
@@ -100,6 +101,11 @@ impl Worker {
     /// Told when the process stops: finish what runs, keep nothing alive.
     pub fn draining(&self) -> Draining {
         self.0.shared.draining.clone()
+    }
+
+    /// Takes connections that wait for a request, once a successor serves.
+    pub(crate) fn succession(&self) -> &Succession {
+        &self.0.shared.succession
     }
 
     /// Told when a connection must come to its end.

@@ -38,7 +38,8 @@ fn start() {
             let resolver = Resolver::bind(address, vec![nobody], Arc::default()).unwrap();
             bound.send(()).unwrap();
             let (_names, receiver) = watch::channel(Arc::new(names()));
-            resolver.run(receiver).await;
+            let (_stop, stopped) = watch::channel(());
+            resolver.run(receiver, stopped).await;
         });
     });
     ready.recv().unwrap();

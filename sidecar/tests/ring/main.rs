@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
 mod curl;
+mod hand_over;
 mod http_delivery;
 mod http_mesh;
 mod http_one;

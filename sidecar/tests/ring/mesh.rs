@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use outrigger_lifecycle::Tasks;
+use outrigger_sidecar::handover::HandOver;
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
 use outrigger_sidecar::runtime::Runtime;
@@ -160,6 +161,11 @@ impl Node {
     }
 
     pub async fn start_without_identity(config: ProxyConfig) -> Self {
+        Self::start_at(config, None).await
+    }
+
+    /// Takes the place of whoever is found at `hand_over`.
+    pub async fn start_at(config: ProxyConfig, hand_over: Option<HandOver>) -> Self {
         let (identity, identities) = watch::channel(None);
         let (listening, seen) = watch::channel(Listening::new());
         let admin = "127.0.0.1:0".parse().unwrap();
@@ -170,6 +176,7 @@ impl Node {
             access_log: AccessLog::Off,
             identity: identities,
             listening: seen,
+            hand_over,
         };
         let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());
@@ -207,6 +214,11 @@ impl Node {
     pub async fn stop_within(self, limit: Duration) -> bool {
         self.stop.send(limit).unwrap();
         within(self.ended).await.unwrap() == Stopped::Drained
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(self) -> Stopped {
+        within(self.ended).await.unwrap()
     }
 
     /// The text of a path of the admin port.
