@@ -148,6 +148,7 @@ impl World {
             access_log: AccessLog::Off,
             identity: identity.clone(),
             listening,
+            hand_over: None,
         })
         .unwrap();
         let refuse = Arc::<Mutex<Vec<String>>>::default();
