@@ -9,9 +9,9 @@ use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
 use crate::identity;
 use crate::ports::ports_of;
 use crate::readiness::readiness;
-use crate::services::{Visible, shared_address};
+use crate::services::{Visible, milliseconds, shared_address};
 
-/// Milliseconds to connect to an endpoint, TLS included: long for one host, short for a person.
+/// Milliseconds to connect to an endpoint, TLS included: long for one host, short for a person. Unless mesh.yaml says another.
 const CONNECT_TIMEOUT_MS: u64 = 2_000;
 
 /// The `cluster` resources of one workload, by key (`cart.shop:8080`).
@@ -42,11 +42,12 @@ fn cluster(
     port: u16,
     identity: &SpiffeId,
 ) -> Cluster {
+    let connect = replicas.first().and_then(|replica| replica.declared.timeouts.connect);
     Cluster {
         service: key.to_string(),
         port,
         identity: identity.clone(),
-        connect_timeout_ms: CONNECT_TIMEOUT_MS,
+        connect_timeout_ms: connect.map_or(CONNECT_TIMEOUT_MS, milliseconds),
         endpoints: replicas.iter().filter_map(|replica| endpoint(caller, replica, port)).collect(),
     }
 }

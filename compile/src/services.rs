@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use outrigger_model::{ServiceKey, Snapshot, Workload};
 use outrigger_wire::{Service, ServicePort, Timeouts};
@@ -76,11 +77,26 @@ pub(crate) fn services(
 }
 
 fn service_ports(key: &ServiceKey, replicas: &[&Workload]) -> BTreeMap<u16, ServicePort> {
+    let timeouts = timeouts(replicas);
     let port = |(port, protocol)| {
         let cluster = cluster_key(key, port);
-        (port, ServicePort { protocol, cluster, timeouts: Timeouts::default() })
+        (port, ServicePort { protocol, cluster, timeouts })
     };
     ports_of(replicas).into_iter().map(port).collect()
+}
+
+/// Limits in time come from the mesh file by the service's name, so all replicas have the same.
+fn timeouts(replicas: &[&Workload]) -> Timeouts {
+    let said = replicas.first().map(|replica| replica.declared.timeouts).unwrap_or_default();
+    let preset = Timeouts::default();
+    Timeouts {
+        request_ms: said.request.map_or(preset.request_ms, milliseconds),
+        idle_ms: said.idle.map_or(preset.idle_ms, milliseconds),
+    }
+}
+
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Who owns which name, as one caller sees it. A service's own name goes before any alias, an alias before

@@ -1,8 +1,15 @@
 //! Labels: how compose users configure. Each describes only its own workload.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::{Capture, Declared, Mode, Protocol, Upstream};
+use crate::mesh::table::{Choice, Key, Kind, Section};
+use crate::mesh::{
+    Code, Mesh, Node, Origin, Reader, SERVICE as SETTINGS, Service, Severity, Value, is_dns_label, nearest,
+};
+use crate::{Declared, ServiceKey};
+
+pub use crate::mesh::{Fault, distance};
 
 /// Every label starts with this.
 pub const PREFIX: &str = "outrigger.";
@@ -21,234 +28,182 @@ pub const SERVICE: &str = "outrigger.service";
 /// Switches the mesh on for a workload.
 pub const ENABLE: &str = "outrigger.enable";
 
-const KNOWN: [&str; 9] =
-    ["app-address", "capture", "edge", "enable", "mode", "port", "service", "upstreams", "version"];
+/// What [`MANAGED`] marks: labels of ours that stand beside the user's own on a holder.
+const OURS: [&str; 3] = [MANAGED, APP, REPLICA];
 
-/// One thing wrong with one label.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("label {label}={value:?}: {what}")]
-pub struct Fault {
-    /// The label's whole name.
-    pub label: String,
-    /// What was found.
-    pub value: String,
-    /// What is wrong, and what to write.
-    pub what: String,
+/// The labels that have no form in a mesh file: they speak of one workload.
+pub const SECTION: Section = Section {
+    keys: &[
+        Key {
+            name: "enable",
+            kind: Kind::Choice(&[
+                Choice { word: "true", about: "it is meshed; on the controller: its whole project" },
+                Choice { word: "false", about: "it is not" },
+            ]),
+            label: Some("enable"),
+            about: "Whether the workload is meshed.",
+            default: "what the label on the project's controller says",
+            example: "true",
+        },
+        Key {
+            name: "service",
+            kind: Kind::Name,
+            label: Some("service"),
+            about: "The name that its service is called by.",
+            default: "the compose service",
+            example: "cart",
+        },
+        Key {
+            name: "version",
+            kind: Kind::Name,
+            label: Some("version"),
+            about: "Which version of that service it is.",
+            default: "none",
+            example: "v2",
+        },
+    ],
+};
+
+/// What the labels of one workload say, checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Whether it is to be meshed; `None`: nothing said, or not readable.
+    pub enable: Option<bool>,
+    /// The name of its service.
+    pub service: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The settings that a service of a mesh file has, too.
+    pub settings: Service,
+    /// A `mode` was said that could not be read.
+    pub mode_unreadable: bool,
+    /// `edge` was said and could not be read.
+    pub edge_unreadable: bool,
+    /// Every fault, in the order of the labels; what they are about is left out above.
+    pub faults: Vec<Fault>,
+    /// Nobody can tell whether it is to be meshed, or as what: it is to be left alone.
+    pub unusable: bool,
 }
 
-/// Reads the labels of one workload. `None`: it is not to be meshed. `service` is used where no label names one.
+/// Reads the labels of one workload; those without [`PREFIX`] are nobody's business.
+pub fn read(labels: &BTreeMap<String, String>) -> Labels {
+    let mut reader = Reader::default();
+    let (mut own, mut settings) = (BTreeMap::new(), Vec::new());
+    let holder = labels.get(MANAGED).is_some_and(|value| value == HOLDER);
+    for (label, value) in labels.range(PREFIX.to_owned()..) {
+        let Some(name) = label.strip_prefix(PREFIX) else { break };
+        if holder && OURS.contains(&label.as_str()) {
+            continue;
+        }
+        let origin = Origin::Label { label: Arc::from(label.as_str()) };
+        if let Some(key) = find(&SECTION, name) {
+            own.insert(key.name, Node::plain(value.as_str(), origin));
+        } else if let Some(key) = find(&SETTINGS, name) {
+            settings.push((Node::plain(key.name, origin.clone()), node(&key.kind, value, &origin)));
+        } else {
+            let what = "there is no such label";
+            reader.fault(Code::UnknownKey, &Node::plain(value.as_str(), origin), what, unknown(name));
+        }
+    }
+    let enable = own.get("enable").map(|node| flag(&mut reader, node));
+    let service = own.get("service").map(|node| dns_label(&mut reader, node));
+    let version = own.get("version").and_then(|node| dns_label(&mut reader, node));
+    let said = |name: &str| settings.iter().any(|(key, _)| key.text() == Some(name));
+    let (mode_said, edge_said) = (said("mode"), said("edge"));
+    let origin = Origin::Label { label: Arc::from(PREFIX) };
+    let settings = Service::read(&mut reader, &Node { value: Value::Mapping(settings), origin });
+    let mut faults = reader.faults;
+    faults.sort_by(|a, b| a.origin.cmp(&b.origin));
+    Labels {
+        unusable: enable == Some(None) || service == Some(None),
+        enable: enable.flatten(),
+        service: service.flatten(),
+        version,
+        mode_unreadable: mode_said && settings.mode.is_none(),
+        edge_unreadable: edge_said && settings.edge.is_none(),
+        settings,
+        faults,
+    }
+}
+
+/// Reads labels where no mesh file has a say. `None`: the workload is not to be meshed. `service` is used where no
+/// label names one.
 ///
 /// # Errors
-/// Every fault, in the order of the labels: the workload is then left alone.
+/// Every fault, in the order of the labels; warnings alone are none.
 pub fn parse(labels: &BTreeMap<String, String>, service: &str) -> Result<Option<Declared>, Vec<Fault>> {
-    let mut declared = Declared { service: service.to_owned(), ..Declared::default() };
-    let mut enabled = false;
-    let mut faults = Vec::new();
-    for (label, value) in labels.range(PREFIX.to_owned()..) {
-        let Some(key) = label.strip_prefix(PREFIX) else { break };
-        let outcome = match key {
-            "enable" => flag(value).map(|on| enabled = on),
-            "service" => dns_label(value).map(|name| declared.service = name),
-            "port" => ports(value).map(|ports| declared.ports = ports),
-            "version" => dns_label(value).map(|version| declared.version = Some(version)),
-            "capture" => capture(value).map(|capture| declared.capture = capture),
-            "mode" => mode(value).map(|mode| declared.mode = mode),
-            "edge" => edge(value).map(|edge| declared.edge = Some(edge)),
-            "upstreams" => upstreams(value).map(|upstreams| declared.upstreams = upstreams),
-            "app-address" => address(value).map(|address| declared.app_address = Some(address)),
-            other => Err(unknown(other)),
-        };
-        if let Err(what) = outcome {
-            faults.push(Fault { label: label.clone(), value: value.clone(), what });
+    let labels = read(labels);
+    let service = labels.service.clone().unwrap_or_else(|| service.to_owned());
+    let key = ServiceKey { namespace: String::new(), service };
+    let (declared, faults) = Mesh::default().declare(&key, &labels, &BTreeSet::new());
+    if faults.iter().any(|fault| fault.severity == Severity::Error) {
+        return Err(faults);
+    }
+    Ok((labels.enable == Some(true)).then_some(declared))
+}
+
+fn find(section: &'static Section, label: &str) -> Option<&'static Key> {
+    section.keys.iter().find(|key| key.label == Some(label))
+}
+
+/// The text of a label, in the shape that a mesh file has at the same key.
+fn node(kind: &Kind, text: &str, origin: &Origin) -> Node {
+    let plain = |text: &str| Node::plain(text.trim(), origin.clone());
+    let items = || text.split(',').map(str::trim);
+    let value = match kind {
+        // `8080/http,6379/tcp`
+        Kind::Ports => Value::Mapping(
+            items()
+                .map(|item| match item.split_once('/') {
+                    Some((port, protocol)) => (plain(port), plain(protocol)),
+                    None => (plain(item), Node { value: Value::Null, origin: origin.clone() }),
+                })
+                .collect(),
+        ),
+        // `80,443`, or the word `none`
+        Kind::PortList if text.contains(|c: char| c.is_ascii_digit()) => {
+            Value::List(items().map(plain).collect())
         }
-    }
-    match (enabled, faults.is_empty()) {
-        (_, false) => Err(faults),
-        (true, true) => Ok(Some(declared)),
-        (false, true) => Ok(None),
-    }
-}
-
-fn flag(value: &str) -> Result<bool, String> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("write \"true\" or \"false\"".into()),
-    }
-}
-
-/// RFC 1123: 1 to 63 of `[a-z0-9-]` (and `_`, which compose allows), no `-` at the ends.
-fn dns_label(value: &str) -> Result<String, String> {
-    let ok = (1..=63).contains(&value.len())
-        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
-        && !value.starts_with('-')
-        && !value.ends_with('-');
-    ok.then(|| value.to_owned()).ok_or_else(|| "write 1 to 63 of a-z, 0-9 and -, such as cart".into())
-}
-
-fn port(value: &str) -> Result<u16, String> {
-    value.trim().parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-        let value = value.trim();
-        format!("{value:?} is not a port: write a number from 1 to 65535, such as 8080")
-    })
-}
-
-fn ports(value: &str) -> Result<BTreeMap<u16, Protocol>, String> {
-    value.split(',').map(port_and_protocol).collect()
-}
-
-fn port_and_protocol(item: &str) -> Result<(u16, Protocol), String> {
-    let (number, protocol) = item.split_once('/').unwrap_or((item, ""));
-    let protocol = match protocol.trim() {
-        "" => Protocol::Detect,
-        "http" => Protocol::Http,
-        "http2" | "grpc" => Protocol::Http2,
-        "tcp" => Protocol::Tcp,
-        other => {
-            return Err(format!(
-                "{other:?} is not a protocol: write http, http2, grpc or tcp, as in 8080/http"
-            ));
-        }
+        // `cart:8080=9001,redis:6379`
+        Kind::Upstreams => Value::Mapping(
+            items()
+                .map(|item| match item.split_once('=') {
+                    Some((upstream, local)) => (plain(local), plain(upstream)),
+                    // Without a port it is no upstream; any number will do until that is told.
+                    None => (plain(item.rsplit_once(':').map_or("1", |(_, port)| port)), plain(item)),
+                })
+                .collect(),
+        ),
+        _ => return plain(text),
     };
-    Ok((port(number)?, protocol))
+    Node { value, origin: origin.clone() }
 }
 
-/// `none` says that outsiders reach no port, whatever is published.
-fn edge(value: &str) -> Result<BTreeSet<u16>, String> {
-    if value == "none" { Ok(BTreeSet::new()) } else { value.split(',').map(port).collect() }
-}
-
-/// `cart:8080=9001,redis:6379`: the service, its port, and the local port where that differs.
-fn upstreams(value: &str) -> Result<BTreeMap<u16, Upstream>, String> {
-    let mut upstreams = BTreeMap::new();
-    for item in value.split(',').map(str::trim) {
-        let (upstream, local) = item.split_once('=').map_or((item, None), |(u, local)| (u, Some(local)));
-        let Some((service, number)) = upstream.rsplit_once(':') else {
-            return Err(format!(
-                "{item:?} is not an upstream: write cart:8080, or cart:8080=9001 for another local port"
-            ));
-        };
-        let service = service.split('.').map(dns_label).collect::<Result<Vec<_>, _>>()?.join(".");
-        let number = port(number)?;
-        let local = local.map_or(Ok(number), port)?;
-        if let Some(other) = upstreams.insert(local, Upstream { service, port: number }) {
-            return Err(format!(
-                "local port {local} is taken by {}:{}: give one of them another, as in {upstream}=9001",
-                other.service, other.port
-            ));
-        }
+fn flag(reader: &mut Reader, node: &Node) -> Option<bool> {
+    let flag = node.text().and_then(|text| text.parse().ok());
+    if flag.is_none() {
+        let what = format!("{} is neither \"true\" nor \"false\"", node.found());
+        reader.fault(Code::BadValue, node, what, "write one of them");
     }
-    Ok(upstreams)
+    flag
 }
 
-fn capture(value: &str) -> Result<Capture, String> {
-    let all = [Capture::Transparent, Capture::Names, Capture::Platform, Capture::Explicit];
-    let known = all.into_iter().find(|capture| capture.as_str() == value);
-    known.ok_or_else(|| "write transparent, names, platform or explicit".into())
-}
-
-fn mode(value: &str) -> Result<Mode, String> {
-    match value {
-        "permissive" => Ok(Mode::Permissive),
-        "strict" => Ok(Mode::Strict),
-        _ => Err("write permissive or strict".into()),
+fn dns_label(reader: &mut Reader, node: &Node) -> Option<String> {
+    let name = node.text().filter(|text| is_dns_label(text)).map(str::to_owned);
+    if name.is_none() {
+        let what = format!("{} cannot be a name", node.found());
+        reader.fault(Code::BadValue, node, what, "write 1 to 63 of a-z, 0-9, - and _, such as cart");
     }
+    name
 }
 
-fn address(value: &str) -> Result<std::net::IpAddr, String> {
-    value.parse().map_err(|_| "write the IP address where the application listens, such as 127.0.0.1".into())
-}
-
-fn unknown(key: &str) -> String {
-    let near =
-        KNOWN.iter().min_by_key(|known| distance(known, key)).filter(|known| distance(known, key) <= 3);
-    match near {
-        Some(known) => format!("unknown label; did you mean {PREFIX}{known}?"),
-        None => format!("unknown label; known are {PREFIX}{{{}}}", KNOWN.join(", ")),
+fn unknown(name: &str) -> String {
+    let known = || SECTION.keys.iter().chain(SETTINGS.keys).filter_map(|key| key.label);
+    match nearest(name, known()) {
+        Some(near) => format!("did you mean {PREFIX}{near}?"),
+        None => format!("known are {PREFIX}{{{}}}", known().collect::<Vec<_>>().join(", ")),
     }
-}
-
-/// Levenshtein distance, over bytes: what users name is ASCII in practice.
-pub fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let here = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
-            diagonal = std::mem::replace(cell, here);
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-    }
-
-    #[test]
-    fn without_the_label_nothing_is_meshed() {
-        assert_eq!(parse(&labels(&[("com.example", "x")]), "cart"), Ok(None));
-        assert_eq!(parse(&labels(&[("outrigger.enable", "false")]), "cart"), Ok(None));
-    }
-
-    #[test]
-    fn ports_carry_their_protocol() {
-        let found =
-            parse(&labels(&[(ENABLE, "true"), ("outrigger.port", "8080/http, 6379/tcp,9000")]), "cart");
-        let declared = found.unwrap().unwrap();
-        assert_eq!(declared.service, "cart");
-        let want = [(8080, Protocol::Http), (6379, Protocol::Tcp), (9000, Protocol::Detect)];
-        assert_eq!(declared.ports, want.into_iter().collect());
-    }
-
-    #[test]
-    fn upstreams_have_local_ports_of_their_own() {
-        let of = |value| upstreams(value);
-        let upstream = |service: &str, port| Upstream { service: service.into(), port };
-        let want = [(8080, upstream("cart", 8080)), (9001, upstream("redis.shop", 6379))];
-        assert_eq!(of("cart:8080, redis.shop:6379=9001"), Ok(want.into_iter().collect()));
-        assert!(of("cart:8080,web:8080").unwrap_err().contains("local port 8080 is taken by cart:8080"));
-        assert!(of("cart").unwrap_err().contains("write cart:8080"));
-        assert!(of("Cart:80").is_err());
-    }
-
-    #[test]
-    fn no_edge_can_be_said() {
-        assert_eq!(edge("none"), Ok(BTreeSet::new()));
-        assert_eq!(edge("80, 443"), Ok([80, 443].into_iter().collect()));
-        assert!(edge("").is_err());
-    }
-
-    #[test]
-    fn every_fault_is_reported_with_what_to_write() {
-        let faults = parse(
-            &labels(&[
-                (ENABLE, "yes"),
-                ("outrigger.ports", "1"),
-                ("outrigger.port", "80/htp,0"),
-                ("outrigger.zzzzzz", ""),
-            ]),
-            "cart",
-        )
-        .unwrap_err();
-        let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            text,
-            [
-                r#"label outrigger.enable="yes": write "true" or "false""#,
-                r#"label outrigger.port="80/htp,0": "htp" is not a protocol: write http, http2, grpc or tcp, as in 8080/http"#,
-                r#"label outrigger.ports="1": unknown label; did you mean outrigger.port?"#,
-                r#"label outrigger.zzzzzz="": unknown label; known are outrigger.{app-address, capture, edge, enable, mode, port, service, upstreams, version}"#,
-            ]
-        );
-    }
-}
+mod tests;

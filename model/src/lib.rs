@@ -2,11 +2,13 @@
 //! No async, no I/O; the same input gives the same value.
 
 pub mod label;
+pub mod mesh;
 mod snapshot;
 mod workload;
 
+pub use mesh::Mesh;
 pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
 pub use workload::{
-    Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Upstream, Workload,
+    Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Timeouts, Upstream, Workload,
     WorkloadId,
 };

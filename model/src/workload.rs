@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Names one workload for its source: a container id, a task's container, a pid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +56,19 @@ pub struct Declared {
     pub app_address: Option<IpAddr>,
     /// What the application calls on 127.0.0.1, by local port (`explicit` capture).
     pub upstreams: BTreeMap<u16, Upstream>,
+    /// Limits in time of calls to it.
+    pub timeouts: Timeouts,
+}
+
+/// Limits in time of calls to a service; `None`: nobody said one. Zero switches one off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From a request's head sent to the response's head received.
+    pub request: Option<Duration>,
+    /// No byte in either direction on a byte stream or an upgraded connection.
+    pub idle: Option<Duration>,
+    /// To connect to an endpoint, TLS included; never zero.
+    pub connect: Option<Duration>,
 }
 
 /// A port of a service, as an application with `explicit` capture names it.
@@ -106,6 +120,9 @@ impl Workload {
 }
 
 impl Capture {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Transparent, Self::Names, Self::Platform, Self::Explicit];
+
     /// As written in labels and in mesh.yaml.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,6 +149,19 @@ pub enum Mode {
     Strict,
 }
 
+impl Mode {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Permissive, Self::Strict];
+
+    /// As written in labels and in mesh.yaml.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permissive => "permissive",
+            Self::Strict => "strict",
+        }
+    }
+}
+
 /// What is spoken on a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -144,6 +174,29 @@ pub enum Protocol {
     Http2,
     /// Bytes.
     Tcp,
+}
+
+impl Protocol {
+    /// As written in labels and in mesh.yaml; `grpc` is another word for `http2`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "detect" => Some(Self::Detect),
+            "http" => Some(Self::Http),
+            "http2" | "grpc" => Some(Self::Http2),
+            "tcp" => Some(Self::Tcp),
+            _ => None,
+        }
+    }
+
+    /// As written in labels and in mesh.yaml.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Http => "http",
+            Self::Http2 => "http2",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// An address on one network.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use outrigger_compile::service_key;
 use outrigger_model::{
-    Attachment, Declared, Health, Lifecycle, Observed, Protocol, Snapshot, VirtualIndex, Workload,
-    WorkloadId, label,
+    Attachment, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex,
+    Workload, WorkloadId, label,
 };
 use serde::Deserialize;
 
@@ -15,6 +15,9 @@ use serde::Deserialize;
 struct Mesh {
     #[serde(default = "domain")]
     trust_domain: String,
+    /// A mesh file.
+    #[serde(default)]
+    mesh: String,
     workloads: BTreeMap<String, Replica>,
 }
 
@@ -69,10 +72,11 @@ fn yes() -> bool {
 /// Reads a mesh; services get their indices in order of namespace and name.
 pub fn snapshot(text: &str) -> Result<Snapshot, serde_yaml::Error> {
     let mesh: Mesh = serde_yaml::from_str(text)?;
+    let file = outrigger_model::Mesh::read(&mesh.mesh, "mesh.yaml").unwrap();
     let workloads: BTreeMap<WorkloadId, Workload> = mesh
         .workloads
         .into_iter()
-        .map(|(name, replica)| (WorkloadId(format!("id-{name}")), replica.workload(name)))
+        .map(|(name, replica)| (WorkloadId(format!("id-{name}")), replica.workload(name, &file)))
         .collect();
     let services: BTreeSet<_> = workloads.values().map(service_key).collect();
     let indices =
@@ -81,20 +85,26 @@ pub fn snapshot(text: &str) -> Result<Snapshot, serde_yaml::Error> {
 }
 
 impl Replica {
-    fn workload(self, name: String) -> Workload {
+    fn workload(self, name: String, file: &outrigger_model::Mesh) -> Workload {
         let attachment =
             |(network, addresses): (String, _)| (network.clone(), Attachment { network, addresses });
         let mut labels = self.labels;
         labels.insert(label::ENABLE.to_owned(), "true".to_owned());
-        let said = label::parse(&labels, &self.service).unwrap().unwrap();
+        let key = ServiceKey { namespace: self.namespace.clone(), service: self.service };
+        let (said, faults) = file.declare(&key, &label::read(&labels), &self.published);
+        assert_eq!(faults, []);
         Workload {
             id: WorkloadId(format!("id-{name}")),
             name,
             namespace: self.namespace,
             declared: Declared {
-                ports: self.ports.into_iter().map(|(port, text)| (port, protocol(&text))).collect(),
-                version: self.version,
-                app_address: self.app_address,
+                ports: if self.ports.is_empty() {
+                    said.ports
+                } else {
+                    self.ports.into_iter().map(|(port, text)| (port, protocol(&text))).collect()
+                },
+                version: self.version.or(said.version),
+                app_address: self.app_address.or(said.app_address),
                 ..said
             },
             aliases: self.aliases,

@@ -33,7 +33,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 ];
 
 /// Outside libraries that only some crates may be built of, each with the reason.
-const RESERVED: [(&str, &[&str], &str); 6] = [
+const RESERVED: [(&str, &[&str], &str); 7] = [
     ("bollard", &["outrigger-controller"], "only the controller talks to the Docker Engine"),
     ("aws-", &["outrigger-controller"], "only the controller talks to AWS"),
     (
@@ -47,6 +47,7 @@ const RESERVED: [(&str, &[&str], &str); 6] = [
         ],
         "YAML: the mesh file, `--config FILE`, compose projects, the templates of injected containers, and settings files",
     ),
+    ("saphyr-parser", &["outrigger-model"], "positions in the mesh file; others read plain values"),
     ("figment", &["outrigger-settings"], "settings are layered in one place, the same way for every process"),
     ("rcgen", &["outrigger-controller", "outrigger-sidecar"], "the CA signs, the sidecar makes its key"),
     ("hickory-", &["outrigger-sidecar"], "only the sidecar answers DNS"),

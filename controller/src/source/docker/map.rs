@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outrigger_model::label::{self, ENABLE, MANAGED, MESH};
-use outrigger_model::{Capture, Declared, Lifecycle, ServiceKey, View, Workload, WorkloadId};
+use outrigger_model::label::{self, ENABLE, Fault, MANAGED, MESH};
+use outrigger_model::{Capture, Declared, Lifecycle, Mesh, ServiceKey, View, Workload, WorkloadId};
 use outrigger_wire::port;
 
 use super::record::{Container, Run};
@@ -25,7 +25,7 @@ pub fn map(containers: &Containers, scope: &Scope) -> Mapped {
     let mut mapped = Mapped::default();
     let foreign = foreign_sidecars(containers, scope);
     for container in containers.values() {
-        match workload(container, scope, &foreign) {
+        match workload(container, scope, &foreign, &mut mapped.problems) {
             Ok(None) => {}
             Ok(Some(workload)) => {
                 mapped.view.insert(workload.id.clone(), workload);
@@ -48,6 +48,7 @@ fn workload(
     container: &Container,
     scope: &Scope,
     foreign: &BTreeMap<&str, &str>,
+    problems: &mut BTreeSet<Problem>,
 ) -> Result<Option<Workload>, Vec<Problem>> {
     if container.labels.contains_key(MANAGED)
         || !scope.holds(&container.labels)
@@ -55,7 +56,9 @@ fn workload(
     {
         return Ok(None);
     }
-    let Some(declared) = declared(container, scope)? else { return Ok(None) };
+    let namespace = container.label(COMPOSE_PROJECT).unwrap_or(&scope.mesh).to_owned();
+    let Some((declared, said)) = declared(container, scope, &namespace)? else { return Ok(None) };
+    problems.extend(said);
     if let Some(mesh) = foreign.get(container.id.as_str()) {
         let what = format!(
             "the mesh {mesh} has a sidecar in it already: let only one controller have it in its scope, then restart it"
@@ -68,7 +71,7 @@ fn workload(
     Ok(Some(Workload {
         id: WorkloadId(container.id.clone()),
         name: container.name.clone(),
-        namespace: container.label(COMPOSE_PROJECT).unwrap_or(&scope.mesh).to_owned(),
+        namespace,
         declared,
         aliases: container.aliases.clone(),
         networks: container.networks.clone(),
@@ -91,26 +94,38 @@ fn lifecycle(container: &Container) -> Lifecycle {
     }
 }
 
-/// The labels, checked. The service is the compose service, else the container's name, unless a label names it.
-fn declared(container: &Container, scope: &Scope) -> Result<Option<Declared>, Vec<Problem>> {
+/// The labels, checked, and what of them does not hold. The service is the compose service, else the container's name,
+/// unless a label names it. A container whose labels do not tell whether it is to be meshed, or as what, is left alone;
+/// with any other fault it is meshed without that label.
+fn declared(
+    container: &Container,
+    scope: &Scope,
+    namespace: &str,
+) -> Result<Option<(Declared, Vec<Problem>)>, Vec<Problem>> {
     let mut labels = container.labels.clone();
     if scope.enabled_by_project(&labels) {
         labels.entry(ENABLE.to_owned()).or_insert_with(|| "true".to_owned());
     }
-    let service = container.label(COMPOSE_SERVICE).unwrap_or(&container.name).to_ascii_lowercase();
-    let declared = label::parse(&labels, &service).map_err(|faults| {
-        faults.iter().map(|fault| problem("label", container, fault.to_string())).collect::<Vec<_>>()
-    })?;
-    match declared {
-        Some(declared) if !is_service_name(&declared.service) => {
-            let what = format!(
-                "its name {:?} cannot be the name of a service (a-z, 0-9, - and _, at most 63): write the label outrigger.service=cart, say",
-                declared.service
-            );
-            Err(vec![problem("label", container, what)])
-        }
-        declared => Ok(declared),
+    let told = |faults: &[Fault]| -> Vec<Problem> {
+        faults.iter().map(|fault| problem("label", container, fault.to_string())).collect()
+    };
+    let labels = label::read(&labels);
+    if labels.unusable || labels.enable != Some(true) {
+        return if labels.faults.is_empty() { Ok(None) } else { Err(told(&labels.faults)) };
     }
+    let service = labels
+        .service
+        .clone()
+        .unwrap_or_else(|| container.label(COMPOSE_SERVICE).unwrap_or(&container.name).to_ascii_lowercase());
+    if !is_service_name(&service) {
+        let what = format!(
+            "its name {service:?} cannot be the name of a service (a-z, 0-9, - and _, at most 63): write the label outrigger.service=cart, say"
+        );
+        return Err([told(&labels.faults), vec![problem("label", container, what)]].concat());
+    }
+    let key = ServiceKey { namespace: namespace.to_owned(), service };
+    let (declared, faults) = Mesh::default().declare(&key, &labels, &container.published);
+    Ok(Some((declared, told(&faults))))
 }
 
 fn is_service_name(name: &str) -> bool {

@@ -1,3 +1,4 @@
+use outrigger_model::Mode;
 use outrigger_model::label::ENABLE;
 
 use super::*;
@@ -63,6 +64,19 @@ fn the_controllers_own_label_meshes_its_project_and_a_service_opts_out() {
 }
 
 #[test]
+fn a_wrong_setting_is_left_out_and_told_and_the_workload_stays_meshed() {
+    let labels = [ON, ("outrigger.mode", "strickt"), ("outrigger.version", "v2")];
+    let mapped = map(&containers([composed("shop", "cart", &labels)]), &engine());
+    let declared = &mapped.view.values().next().unwrap().declared;
+    assert_eq!(
+        (declared.mode, declared.version.as_deref()),
+        (Mode::Strict, Some("v2")),
+        "what protects fails closed"
+    );
+    assert!(only_problem(&mapped).contains("did you mean strict?"));
+}
+
+#[test]
 fn a_life_is_a_lifecycle() {
     let mut all = Vec::new();
     for (name, run, stopping) in [
@@ -89,8 +103,10 @@ fn a_wrong_label_leaves_one_container_alone_and_says_what_to_write() {
     assert_eq!(names(&mapped), ["web.shop"]);
     assert_eq!(
         only_problem(&mapped),
-        r#"label container shop-cart-1: label outrigger.enable="yes": write "true" or "false""#
+        r#"label container shop-cart-1: label outrigger.enable: "yes" is neither "true" nor "false"; write one of them"#
     );
+    let misnamed = containers([composed("shop", "cart", &[ON, ("outrigger.service", "Cart")])]);
+    assert_eq!(names(&map(&misnamed, &engine())), [""; 0]);
     let dotted = map(&containers([container("my.app", &[ON])]), &engine());
     assert!(only_problem(&dotted).contains("outrigger.service=cart"));
 }

@@ -1,0 +1,125 @@
+//! Mesh file and labels together. A label speaks of its own service only, and never loosens what the file says.
+
+use std::collections::BTreeSet;
+
+use super::{Code, Fault, Mesh, Said, Service, Severity};
+use crate::label::Labels;
+use crate::{Declared, Mode, ServiceKey};
+
+impl Mesh {
+    /// The settings of one workload of a service, and what of its labels does not hold, and why. `published`: the ports
+    /// that the platform publishes.
+    ///
+    /// There are always settings: a label that may not stand is left out and the file's word holds, so that a workload
+    /// with a fault is never less protected than the file asks. A `mode` or `edge` label that could not be read at all
+    /// counts as the closed one (`strict`, `none`) where the file does not say.
+    pub fn declare(
+        &self,
+        key: &ServiceKey,
+        labels: &Labels,
+        published: &BTreeSet<u16>,
+    ) -> (Declared, Vec<Fault>) {
+        let file = self.service(key);
+        let said = &labels.settings;
+        let mut merge = Merge { key, faults: labels.faults.clone() };
+        let declared = Declared {
+            service: key.service.clone(),
+            version: labels.version.clone(),
+            mode: merge.mode(file.mode.as_ref(), self.mode.as_ref(), labels),
+            edge: merge.edge(self, &file, labels, published),
+            capture: merge.one("capture", Severity::Error, &file.capture, &said.capture).unwrap_or_default(),
+            ports: merge.one("ports", Severity::Warning, &file.ports, &said.ports).unwrap_or_default(),
+            app_address: merge.one("app-address", Severity::Warning, &file.app_address, &said.app_address),
+            upstreams: merge
+                .one("upstreams", Severity::Warning, &file.upstreams, &said.upstreams)
+                .unwrap_or_default(),
+            timeouts: file.limits.or(&self.defaults).timeouts(),
+        };
+        (declared, merge.faults)
+    }
+}
+
+struct Merge<'a> {
+    key: &'a ServiceKey,
+    faults: Vec<Fault>,
+}
+
+impl Merge<'_> {
+    /// The file's word, else the label's; where both speak and differ, the label is reported.
+    fn one<T: Clone + PartialEq>(
+        &mut self,
+        name: &str,
+        severity: Severity,
+        file: &Option<Said<T>>,
+        label: &Option<Said<T>>,
+    ) -> Option<T> {
+        if let (Some(file), Some(label)) = (file, label)
+            && file != label
+        {
+            let what = format!("mesh.yaml says otherwise of {}, and stands", self.key);
+            let help = format!("remove the label, or {name} there");
+            self.report(severity, label, what, help, file);
+        }
+        file.as_ref().or(label.as_ref()).map(|said| said.value.clone())
+    }
+
+    fn mode(&mut self, file: Option<&Said<Mode>>, wide: Option<&Said<Mode>>, labels: &Labels) -> Mode {
+        let label = labels.settings.mode.as_ref();
+        if let (Some(label), Some(file)) = (label, file.or(wide))
+            && label.value == Mode::Permissive
+            && file.value == Mode::Strict
+        {
+            let what = "permissive would loosen mesh.yaml, which says strict; strict stands".to_owned();
+            let help = format!("remove the label, or write mode: permissive for {} in mesh.yaml", self.key);
+            self.report(Severity::Error, label, what, help, file);
+            return Mode::Strict;
+        }
+        if let (Some(_), Some(_)) = (file, label) {
+            return self.one("mode", Severity::Warning, &file.cloned(), &label.cloned()).unwrap_or_default();
+        }
+        let unreadable = labels.mode_unreadable.then_some(Mode::Strict);
+        let said = file.or(label).map(|said| said.value);
+        said.or(unreadable).or(wide.map(|said| said.value)).unwrap_or_default()
+    }
+
+    /// Where mesh.yaml demands strict and gives no edge, a label may name fewer ports than are published, never others.
+    fn edge(
+        &mut self,
+        mesh: &Mesh,
+        file: &Service,
+        labels: &Labels,
+        published: &BTreeSet<u16>,
+    ) -> Option<BTreeSet<u16>> {
+        let label = &labels.settings.edge;
+        let demanded = file.mode.as_ref().or(mesh.mode.as_ref()).filter(|mode| mode.value == Mode::Strict);
+        if let (None, Some(label), Some(strict)) = (&file.edge, label, demanded)
+            && !label.value.is_subset(published)
+        {
+            let more: Vec<String> = label.value.difference(published).map(u16::to_string).collect();
+            let what = format!(
+                "port {} is not published, and mesh.yaml says strict; the published ports stand",
+                more.join(", ")
+            );
+            let help = format!("write edge for {} in mesh.yaml", self.key);
+            self.report(Severity::Error, label, what, help, strict);
+            return None;
+        }
+        if file.edge.is_none() && labels.edge_unreadable {
+            return Some(BTreeSet::new());
+        }
+        self.one("edge", Severity::Error, &file.edge, label)
+    }
+
+    fn report<T, U>(
+        &mut self,
+        severity: Severity,
+        label: &Said<T>,
+        what: String,
+        help: String,
+        file: &Said<U>,
+    ) {
+        let (origin, other) = (label.origin.clone(), Some(file.origin.clone()));
+        let (path, found) = (String::new(), String::new());
+        self.faults.push(Fault { severity, code: Code::Conflict, origin, path, found, what, help, other });
+    }
+}

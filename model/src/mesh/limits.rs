@@ -1,0 +1,77 @@
+//! `timeout`, `idle-timeout` and `connect-timeout`, which a service has and `defaults` as well.
+
+use std::time::Duration;
+
+use super::fault::Said;
+use super::reader::{Fields, Reader};
+use super::table::{Key, Kind};
+use super::value;
+use crate::Timeouts;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+pub(crate) const TIMEOUT: Key = Key {
+    name: "timeout",
+    kind: Kind::Duration { least: Duration::from_millis(1), most: DAY, off: true },
+    label: None,
+    about: "How long a request may take: from its head sent to the response's head received. A response that has \
+            begun may take longer, and an upgraded connection is exempt.",
+    default: "15s",
+    example: "2s",
+};
+
+pub(crate) const IDLE: Key = Key {
+    name: "idle-timeout",
+    kind: Kind::Duration { least: Duration::from_secs(1), most: WEEK, off: true },
+    label: None,
+    about: "How long a byte stream (TCP, WebSocket) may pass no byte in either direction before it is closed.",
+    default: "1h",
+    example: "10m",
+};
+
+pub(crate) const CONNECT: Key = Key {
+    name: "connect-timeout",
+    kind: Kind::Duration { least: Duration::from_millis(1), most: Duration::from_secs(300), off: false },
+    label: None,
+    about: "How long it may take to connect to a replica, TLS included.",
+    default: "2s",
+    example: "500ms",
+};
+
+/// What is said about limits in time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// `timeout`; zero: none.
+    pub request: Option<Said<Duration>>,
+    /// `idle-timeout`; zero: none.
+    pub idle: Option<Said<Duration>>,
+    /// `connect-timeout`.
+    pub connect: Option<Said<Duration>>,
+}
+
+impl Limits {
+    pub(crate) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Self {
+        Self {
+            request: fields.read(reader, "timeout", value::time),
+            idle: fields.read(reader, "idle-timeout", value::time),
+            connect: fields.read(reader, "connect-timeout", value::time),
+        }
+    }
+
+    /// Key by key: what `self` does not say, `other` does.
+    pub(crate) fn or(&self, other: &Self) -> Self {
+        let or = |a: &Option<Said<Duration>>, b: &Option<Said<Duration>>| a.clone().or_else(|| b.clone());
+        Self {
+            request: or(&self.request, &other.request),
+            idle: or(&self.idle, &other.idle),
+            connect: or(&self.connect, &other.connect),
+        }
+    }
+
+    /// The values alone.
+    pub fn timeouts(&self) -> Timeouts {
+        let value = |said: &Option<Said<Duration>>| said.as_ref().map(|said| said.value);
+        Timeouts { request: value(&self.request), idle: value(&self.idle), connect: value(&self.connect) }
+    }
+}

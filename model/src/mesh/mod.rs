@@ -1,0 +1,163 @@
+//! The mesh file, `mesh.yaml`: text in, a checked [`Mesh`] or every fault out.
+//!
+//! Two stages. Raw: nodes with positions, as an author wrote them in a file ([`yaml`]) or in labels ([`crate::label`]).
+//! Checked: values of the model, read by the one table of keys ([`table`]).
+
+mod declare;
+mod duration;
+mod fault;
+mod limits;
+mod node;
+mod reader;
+mod service;
+pub mod table;
+mod value;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use fault::{Code, Fault, Origin, Said, Severity};
+pub use limits::Limits;
+pub use service::{Service, ServiceName};
+pub use yaml::MAX_BYTES;
+
+pub(crate) use node::{Node, Value};
+pub use reader::distance;
+pub(crate) use reader::{Reader, nearest};
+pub(crate) use service::{SECTION as SERVICE, is_dns_label};
+
+use crate::{Mode, ServiceKey};
+use node::shown;
+use service::MODE;
+use table::{Key, Kind, Section};
+
+/// The keys at the top of a mesh file.
+pub const SECTION: Section = Section {
+    keys: &[
+        MODE,
+        Key {
+            name: "defaults",
+            kind: Kind::Section(&DEFAULTS),
+            label: None,
+            about: "What holds for every service that says nothing else.",
+            default: "as below",
+            example: "{ timeout: 5s }",
+        },
+        Key {
+            name: "services",
+            kind: Kind::Services(&SERVICE),
+            label: None,
+            about: "Settings of single services, by name: `cart` in every namespace, `cart.shop` in one, which goes before.",
+            default: "none: services are discovered, and need not be listed",
+            example: "{ cart: { mode: strict } }",
+        },
+    ],
+};
+
+/// The keys of `defaults`.
+const DEFAULTS: Section = Section { keys: &[limits::TIMEOUT, limits::IDLE, limits::CONNECT] };
+
+/// What a mesh file says, checked. The default is that of no file at all. Equal are two that say the same, wherever
+/// in their files; warnings are not compared.
+#[derive(Clone, Debug, Default)]
+pub struct Mesh {
+    mode: Option<Said<Mode>>,
+    defaults: Limits,
+    services: BTreeMap<ServiceName, Service>,
+    warnings: Vec<Fault>,
+}
+
+impl PartialEq for Mesh {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.mode, &self.defaults, &self.services) == (&other.mode, &other.defaults, &other.services)
+    }
+}
+
+impl Eq for Mesh {}
+
+impl Mesh {
+    /// Reads and checks the text of a mesh file. `path` stands in every fault.
+    ///
+    /// # Errors
+    /// Every fault of the file, in the order of its lines, among them at least one of severity error; a text that is no
+    /// YAML has one.
+    pub fn read(text: &str, path: &str) -> Result<Self, Vec<Fault>> {
+        let mut reader = Reader::default();
+        let mut mesh = match yaml::read(text, &Arc::from(path), &mut reader.faults) {
+            Ok(Some(node)) => Self::check(&mut reader, &node),
+            Ok(None) => Self::default(),
+            Err(fault) => {
+                reader.faults.push(fault);
+                Self::default()
+            }
+        };
+        let mut faults = reader.faults;
+        faults.sort_by(|a, b| (&a.origin, &a.path).cmp(&(&b.origin, &b.path)));
+        if faults.iter().any(|fault| fault.severity == Severity::Error) {
+            return Err(faults);
+        }
+        mesh.warnings = faults;
+        Ok(mesh)
+    }
+
+    fn check(reader: &mut Reader, node: &Node) -> Self {
+        let fields = reader.section(node, &SECTION);
+        let mode = fields.read(reader, "mode", value::mode);
+        let defaults = fields.read(reader, "defaults", |reader, node, _| {
+            let fields = reader.section(node, &DEFAULTS);
+            Some(Limits::read(reader, &fields))
+        });
+        let services = fields.read(reader, "services", |reader, node, _| services(reader, node));
+        let defaults = defaults.map(|said| said.value).unwrap_or_default();
+        let services = services.map(|said| said.value).unwrap_or_default();
+        Self { mode, defaults, services, warnings: Vec::new() }
+    }
+
+    /// The mode of services that say none.
+    pub fn mode(&self) -> Mode {
+        self.mode.as_ref().map(|said| said.value).unwrap_or_default()
+    }
+
+    /// Limits in time of services that say none.
+    pub fn defaults(&self) -> &Limits {
+        &self.defaults
+    }
+
+    /// What is said of each service, as written.
+    pub fn services(&self) -> &BTreeMap<ServiceName, Service> {
+        &self.services
+    }
+
+    /// What is said of one service: what stands under `cart.shop`, and key by key what that does not say, under `cart`.
+    pub fn service(&self, key: &ServiceKey) -> Service {
+        let of = |namespace| {
+            let name = ServiceName { service: key.service.clone(), namespace };
+            self.services.get(&name).cloned().unwrap_or_default()
+        };
+        of(Some(key.namespace.clone())).or(&of(None))
+    }
+
+    /// What stands, but should be looked at.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
+    }
+}
+
+fn services(reader: &mut Reader, node: &Node) -> Option<BTreeMap<ServiceName, Service>> {
+    let mut services = BTreeMap::new();
+    for (text, key, value) in reader.mapping(node, "cart: { mode: strict }, say")? {
+        reader.within(text, |reader| {
+            let name = ServiceName::parse(text);
+            if name.is_none() {
+                let what = format!("{} cannot be the name of a service", shown(text));
+                let help =
+                    "write cart, or cart.shop for that of one namespace: 1 to 63 of a-z, 0-9, - and _ each";
+                reader.fault(Code::BadValue, key, what, help);
+            }
+            let service = Service::read(reader, value);
+            services.extend(name.map(|name| (name, service)));
+        });
+    }
+    Some(services)
+}

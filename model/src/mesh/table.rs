@@ -1,0 +1,74 @@
+//! The table of keys: the one place that says which keys there are. Reading, hints for unknown keys, the JSON Schema
+//! and the reference in docs/mesh-file.md come from it.
+
+use std::time::Duration;
+
+/// The keys of one mapping.
+#[derive(Debug)]
+pub struct Section {
+    /// In the order in which they are explained.
+    pub keys: &'static [Key],
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// As written in the file.
+    pub name: &'static str,
+    /// What may stand there.
+    pub kind: Kind,
+    /// The label of the same meaning, where there is one (`outrigger.port`).
+    pub label: Option<&'static str>,
+    /// What it does, in sentences.
+    pub about: &'static str,
+    /// What holds where nothing is said.
+    pub default: &'static str,
+    /// A value that is not the default, as written in the file.
+    pub example: &'static str,
+}
+
+/// What may stand at a key.
+#[derive(Debug)]
+pub enum Kind {
+    /// One of these words.
+    Choice(&'static [Choice]),
+    /// A length of time (`15s`, `250ms`, `1m30s`).
+    Duration {
+        /// The shortest.
+        least: Duration,
+        /// The longest.
+        most: Duration,
+        /// `0` switches it off.
+        off: bool,
+    },
+    /// Ports, each with a protocol or not.
+    Ports,
+    /// A list of ports, or `none`.
+    PortList,
+    /// An IP address.
+    Address,
+    /// Services and ports that an application calls on 127.0.0.1.
+    Upstreams,
+    /// A name (only in labels).
+    Name,
+    /// A mapping of these keys.
+    Section(&'static Section),
+    /// One mapping of these keys for each service.
+    Services(&'static Section),
+}
+
+/// One word of a choice.
+#[derive(Debug)]
+pub struct Choice {
+    /// The word.
+    pub word: &'static str,
+    /// What it means.
+    pub about: &'static str,
+}
+
+impl Section {
+    /// The key of that name.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
