@@ -29,6 +29,7 @@ pub struct Arguments {
 const STATUS_EXAMPLES: &str = "Examples:
   docker compose exec outrigger /outrigger status
   outrigger status --watch
+  outrigger status --strict-check cart
   outrigger status --json | jq '.edges[] | select(.mtls | not)'";
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   outrigger completions bash > ~/.local/share/bash-completion/completions/outrigger
@@ -76,6 +77,10 @@ pub struct StatusArguments {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub watch: Option<u64>,
+    /// Say only what keeps strict from being switched on for these services (all where none is named); exit with 1 if
+    /// anything does
+    #[arg(long, value_name = "SERVICE", num_args = 0.., conflicts_with_all = ["watch", "json"])]
+    pub strict_check: Option<Vec<String>>,
     /// Where the controller answers; plain HTTP [OUTRIGGER_CONTROLLER] [default: http://127.0.0.1:15021]
     #[arg(long, value_name = "URL")]
     pub controller: Option<String>,

@@ -11,6 +11,7 @@ use crate::inject::gaps::Gaps;
 use crate::problems::Problems;
 use crate::proxies::Proxies;
 use crate::scope::Scope;
+use crate::source::docker::neighbours::Neighbours;
 use crate::source::docker::watch::Seen;
 
 /// Clones share.
@@ -28,6 +29,8 @@ pub struct Board {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// What sidecars say.
     pub proxies: Proxies,
+    /// Whose the addresses are that call from outside the mesh.
+    pub neighbours: Neighbours,
     /// What is wrong.
     pub problems: Problems,
     /// How long injections took.
@@ -50,6 +53,7 @@ impl Board {
             seen,
             snapshot,
             proxies: Proxies::default(),
+            neighbours: Neighbours::default(),
             problems: Problems::default(),
             gaps: Gaps::default(),
             readiness: Readiness::default(),

@@ -22,6 +22,7 @@ use crate::inject::template::{TemplateError, Templates};
 use crate::mesh::Mesh;
 use crate::scope::Scope;
 use crate::settings::Settings;
+use crate::source::docker::neighbours;
 use crate::source::docker::watch::{Seen, watch};
 use crate::status::Problem;
 use crate::surroundings::{Surroundings, SurroundingsError, surroundings};
@@ -109,6 +110,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         proxies: board.proxies.clone(),
     };
     parts.spawn("mesh", mesh.run(seen.clone(), publish));
+    let names =
+        neighbours::follow(settings.docker_host.clone(), board.proxies.clone(), board.neighbours.clone());
+    parts.spawn("neighbours", names);
     parts.spawn("control", control.run(desk(&settings, &board, &scope)));
     parts.spawn("injection", injector(&settings, &board, found, templates).run(seen.clone()));
     let mut first = seen.clone();

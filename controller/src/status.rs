@@ -1,7 +1,7 @@
 //! What `GET /status` answers: the whole of what the controller knows, as one JSON tree. Read-only; the
 //! command line re-reads it with its own types, so fields are only ever added.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub struct Status {
     pub sidecars: Vec<Sidecar>,
     /// Who called whom since the sidecars started.
     pub edges: Vec<Edge>,
+    /// Who called in plaintext from outside the mesh since the sidecars started, ordered by service and port.
+    pub outsiders: Vec<Outsider>,
     /// What is wrong and what to do about it.
     pub problems: Vec<Problem>,
     /// From an application's start to its serving sidecar, over the last 100 injections.
@@ -102,6 +104,8 @@ pub struct Sidecar {
     pub service: String,
     /// How traffic is captured: `transparent`, `names`, `platform` or `explicit`.
     pub capture: &'static str,
+    /// `permissive` or `strict`.
+    pub mode: &'static str,
     /// Outsiders reach the application without it.
     pub bypassable: bool,
     /// Its container's name; none while there is no container.
@@ -152,10 +156,34 @@ pub struct Edge {
     pub errors: u64,
 }
 
-/// Something that is wrong.
+/// Somebody outside the mesh who calls a service in plaintext. Sidecars remember 64 addresses each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outsider {
+    /// Who is called (`cart.shop`).
+    pub service: String,
+    /// The called port.
+    pub port: u16,
+    /// Who calls, for people: a container, the host, or the address.
+    pub from: String,
+    /// The addresses it called from.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Connections, served and refused.
+    pub connections: u64,
+    /// Of these, refused by strict.
+    pub refused: u64,
+    /// Unix seconds of the last one.
+    pub last_seen: u64,
+    /// The port is an edge port: served under strict, too.
+    pub edge: bool,
+    /// Strict refuses it, or would.
+    pub would_break: bool,
+}
+
+/// Something that is wrong, or (kind `strict`) something to know that is not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// `label`, `conflict`, `refused`, `injection`, `source` or `state`.
+    /// `label`, `conflict`, `refused`, `injection`, `source`, `state`, `bypassable`, or `strict`: a warning, what
+    /// strict does not cover.
     pub kind: &'static str,
     /// The container, service or file it is about.
     pub subject: String,

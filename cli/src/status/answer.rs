@@ -18,6 +18,9 @@ pub struct Status {
     pub services: Vec<Service>,
     pub sidecars: Vec<Sidecar>,
     pub edges: Vec<Edge>,
+    /// A controller of 0.1 does not say.
+    #[serde(default)]
+    pub outsiders: Vec<Outsider>,
     pub problems: Vec<Problem>,
     pub injection_gap: Gap,
 }
@@ -66,6 +69,13 @@ pub struct Endpoint {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Sidecar {
     pub workload: String,
+    /// Service and namespace (`cart.shop`).
+    pub service: String,
+    /// `permissive` or `strict`.
+    #[serde(default)]
+    pub mode: String,
+    #[serde(default)]
+    pub bypassable: bool,
     pub container: Option<String>,
     pub connected: bool,
     pub ready: bool,
@@ -78,6 +88,9 @@ pub struct Sidecar {
     /// Unix seconds.
     pub certificate_expires: Option<u64>,
     pub injection_gap_ms: Option<u64>,
+    /// Seconds since its last report.
+    #[serde(default)]
+    pub report_age_s: Option<u64>,
     pub unmeshed_connections: u32,
 }
 
@@ -93,12 +106,33 @@ pub struct Edge {
     pub errors: u64,
 }
 
+/// Somebody outside the mesh who calls in plaintext.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Outsider {
+    /// Service and namespace.
+    pub service: String,
+    pub port: u16,
+    pub from: String,
+    pub connections: u64,
+    pub refused: u64,
+    /// Unix seconds.
+    pub last_seen: u64,
+    pub would_break: bool,
+}
+
 /// Something that the controller knows to be wrong.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Problem {
     pub kind: String,
     pub subject: String,
     pub what: String,
+}
+
+impl Problem {
+    /// Nothing is wrong: it says what strict does not cover.
+    pub fn is_warning(&self) -> bool {
+        self.kind == "strict"
+    }
 }
 
 /// The injection gap, milliseconds.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::answer::{Endpoint, Gap, Port, Service, Sidecar, Status};
 use super::faults::{Fault, sidecar_state, why_not};
+use super::outside;
 use super::table::{Cell, Paint, Table, cell, painted, printable, wrap};
 
 /// Hex digits of a configuration version that are shown.
@@ -20,13 +21,16 @@ pub fn status(status: &Status, faults: &[Fault], now: u64, color: bool) -> Strin
         ("Endpoints", status.services.is_empty(), endpoints(status)),
         ("Sidecars", status.sidecars.is_empty(), sidecars(status, now)),
         ("Edges", status.edges.is_empty(), edges(status)),
+        ("Plaintext from outside", status.outsiders.is_empty(), outside::table(status, now)),
     ];
     for (title, empty, table) in sections {
         let body = if empty { "none yet\n".to_owned() } else { table.draw(color) };
         let _never_fails = write!(text, "\n{}\n{body}", Paint::Title.apply(title, color));
     }
+    text.push_str(&outside::advice(status).unwrap_or_default());
     text.push('\n');
     text.push_str(&verdict(faults, color));
+    text.push_str(&notes(status, color));
     text
 }
 
@@ -70,7 +74,7 @@ fn heading(status: &Status, now: u64, color: bool) -> String {
 }
 
 fn services(status: &Status) -> Table {
-    let mut table = Table::new(&["SERVICE", "PORT", ">READY", "HEALTH", "ADDRESS"]);
+    let mut table = Table::new(&["SERVICE", "PORT", ">READY", "HEALTH", "ADDRESS", "MODE"]);
     for service in &status.services {
         let name = key(service);
         let address = service.virtual_address.as_deref().unwrap_or(NONE);
@@ -81,13 +85,15 @@ fn services(status: &Status) -> Table {
                 cell("0/0"),
                 painted("no port known", Paint::Warn),
                 cell(address),
+                outside::mode(status, service),
             ]);
         }
         for port in &service.ports {
             let ready = port.endpoints.iter().filter(|endpoint| endpoint.ready).count();
             let share = format!("{ready}/{}", port.endpoints.len());
             let number = format!("{}/{}", port.port, port.protocol);
-            table.row([cell(&name), cell(number), cell(share), health(port, ready), cell(address)]);
+            let mode = outside::mode(status, service);
+            table.row([cell(&name), cell(number), cell(share), health(port, ready), cell(address), mode]);
         }
     }
     table
@@ -226,6 +232,18 @@ fn verdict(faults: &[Fault], color: bool) -> String {
     let mut text = format!("{}\n", Paint::Bad.apply(&count, color));
     for fault in faults {
         let _never_fails = write!(text, "  {}\n{}", printable(&fault.subject), wrap(&fault.what, 4));
+    }
+    text
+}
+
+/// What is not wrong, but good to know.
+fn notes(status: &Status, color: bool) -> String {
+    let mut text = String::new();
+    for warning in status.problems.iter().filter(|problem| problem.is_warning()) {
+        if text.is_empty() {
+            let _never_fails = writeln!(text, "{}", Paint::Warn.apply("To know:", color));
+        }
+        let _never_fails = write!(text, "  {}\n{}", printable(&warning.subject), wrap(&warning.what, 4));
     }
     text
 }

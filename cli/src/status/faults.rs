@@ -36,7 +36,7 @@ pub fn find(status: &Status, now: u64) -> Vec<Fault> {
             ),
         );
     }
-    for problem in &status.problems {
+    for problem in status.problems.iter().filter(|problem| !problem.is_warning()) {
         fault(&format!("{} ({})", problem.subject, problem.kind), problem.what.clone());
     }
     for service in &status.services {

@@ -3,6 +3,7 @@
 mod answer;
 mod draw;
 mod faults;
+mod outside;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -95,6 +96,9 @@ async fn picture(arguments: &StatusArguments, settings: &Settings) -> Result<Pic
     let shape = |source| StatusError::Shape { url: settings.controller.clone(), source };
     let status: Status = serde_json::from_slice(&body).map_err(shape)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if let Some(wanted) = &arguments.strict_check {
+        return Ok(strict_check(&status, wanted));
+    }
     let faults = faults::find(&status, now);
     let text = if arguments.json {
         json(&body, arguments.watch.is_some()).map_err(shape)?
@@ -102,6 +106,16 @@ async fn picture(arguments: &StatusArguments, settings: &Settings) -> Result<Pic
         draw::status(&status, &faults, now, settings.color.wanted())
     };
     Ok(Picture { text, sound: faults.is_empty() })
+}
+
+fn strict_check(status: &Status, wanted: &[String]) -> Picture {
+    let against = outside::check(status, wanted);
+    let text = if against.is_empty() {
+        "strict can be switched on: nobody outside would break, as far as the sidecars have seen\n".to_owned()
+    } else {
+        against.iter().map(|line| format!("{}\n", table::printable(line))).collect()
+    };
+    Picture { text, sound: against.is_empty() }
 }
 
 /// The controller's whole answer, also what this version does not know; one line each under `--watch`.

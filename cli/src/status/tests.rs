@@ -54,6 +54,24 @@ fn a_mesh_without_services() {
 }
 
 #[test]
+fn strict_check_names_who_would_break_and_what_is_not_known() {
+    let shop = read("shop");
+    let check = |wanted: &[&str]| {
+        let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        super::outside::check(&shop, &wanted)
+    };
+    assert_eq!(check(&["redis"]), [""; 0]);
+    assert_eq!(
+        check(&["cart.shop", "redis"]),
+        ["cart.shop: container shop-legacy-1 (legacy of shop) calls port 8080 in plaintext (41 connections)"]
+    );
+    assert_eq!(check(&[]).len(), 2, "web has a caller on a port that is no edge");
+    assert!(check(&["crat"])[0].contains("no such service"));
+    let broken = super::outside::check(&read("broken"), &[]);
+    assert!(broken.iter().any(|line| line.contains("without its sidecar")), "{broken:?}");
+}
+
+#[test]
 fn colours_only_paint() {
     let status = read("broken");
     let faults = faults::find(&status, NOW);

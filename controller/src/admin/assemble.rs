@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use outrigger_compile::{identity, ports_of, readiness, service_key};
-use outrigger_model::{Health, Lifecycle, ServiceKey, Snapshot, Workload, WorkloadId};
+use outrigger_model::{Health, Lifecycle, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::Protocol;
 
+use super::plaintext;
 use crate::board::Board;
 use crate::mesh::sidecars_of;
 use crate::proxies::Proxy;
@@ -29,7 +30,11 @@ pub fn status(board: &Board) -> Status {
         services: services(&snapshot),
         sidecars: sidecars(board, &scope, &seen, &snapshot, &proxies),
         edges: edges(&snapshot, &proxies),
-        problems: problems(board, &snapshot),
+        outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours),
+        problems: problems(board, &snapshot)
+            .into_iter()
+            .chain(plaintext::problems(&snapshot, &proxies, &seen.containers))
+            .collect(),
         injection_gap: board.gaps.summary(),
         mesh: scope.mesh,
     }
@@ -138,6 +143,10 @@ fn sidecar(
         service: service_key(workload).to_string(),
         capture: workload.declared.capture.as_str(),
         bypassable: workload.bypassable(),
+        mode: match workload.declared.mode {
+            Mode::Permissive => "permissive",
+            Mode::Strict => "strict",
+        },
         container,
         connected: proxy.connected,
         ready: observed.ready,

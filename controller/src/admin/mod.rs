@@ -2,6 +2,7 @@
 
 pub mod assemble;
 mod metrics;
+mod plaintext;
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};

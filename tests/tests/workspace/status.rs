@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use outrigger_controller::status::{Edge, Endpoint, Gap, Port, Problem, Service, Sidecar, Source, Status};
+use outrigger_controller::status::{
+    Edge, Endpoint, Gap, Outsider, Port, Problem, Service, Sidecar, Source, Status,
+};
 use serde_json::Value;
 
 use crate::root;
@@ -53,6 +55,17 @@ fn one_of_everything() -> Status {
             mtls: false,
             requests: 0,
             errors: 0,
+        }],
+        outsiders: vec![Outsider {
+            service: String::new(),
+            port: 1,
+            from: String::new(),
+            addresses: BTreeSet::new(),
+            connections: 0,
+            refused: 0,
+            last_seen: 0,
+            edge: false,
+            would_break: false,
         }],
         problems: vec![Problem { kind: "label", subject: String::new(), what: String::new() }],
         injection_gap: Gap::default(),

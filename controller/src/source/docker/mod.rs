@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod map;
+pub mod neighbours;
 pub mod own;
 pub mod record;
 #[cfg(test)]

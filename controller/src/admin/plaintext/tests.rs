@@ -1,0 +1,99 @@
+use std::sync::Arc;
+
+use outrigger_wire::control::{self, Report};
+use tokio::time::Instant;
+
+use super::*;
+use crate::scope::Scope;
+use crate::source::docker::map::map;
+use crate::source::docker::record::Container;
+use crate::source::docker::samples::{composed, containers};
+
+/// A snapshot of these containers; each has a sidecar that has reported these outsiders.
+fn mesh(
+    all: &[Container],
+    outsiders: &[(&str, u16, u64)],
+) -> (Arc<Snapshot>, BTreeMap<WorkloadId, Proxy>, Containers) {
+    let containers = containers(all.iter().cloned());
+    let scope = Scope { mesh: "shop".into(), ..Scope::default() };
+    let mut workloads = map(&containers, &scope).view;
+    let outsider = |(address, port, refused): &(&str, u16, u64)| control::Outsider {
+        address: (*address).to_owned(),
+        port: (*port).into(),
+        connections: 5,
+        refused: *refused,
+        last_seen: 100,
+    };
+    let outsiders: Vec<_> = outsiders.iter().map(outsider).collect();
+    let report = Report { ready: true, outsiders, unmeshed: 2, ..Report::default() };
+    let proxy = Proxy { report: Some((report, Instant::now())), ..Proxy::default() };
+    let proxies: BTreeMap<_, _> = workloads.keys().map(|id| (id.clone(), proxy.clone())).collect();
+    for workload in workloads.values_mut() {
+        workload.observed = proxy.observed();
+    }
+    (Arc::new(Snapshot { workloads, ..Snapshot::default() }), proxies, containers)
+}
+
+const ON: (&str, &str) = ("outrigger.enable", "true");
+const STRICT: (&str, &str) = ("outrigger.mode", "strict");
+
+#[tokio::test]
+async fn who_would_break_is_said_by_service_port_and_caller() {
+    let mut web = composed("shop", "web", &[ON]);
+    web.published = [8080].into();
+    let outsiders = [("192.0.2.1", 8080, 0), ("192.0.2.1", 9000, 0), ("192.0.2.2", 9000, 3)];
+    let (snapshot, proxies, _) = mesh(&[web], &outsiders);
+    let found = super::outsiders(&snapshot, &proxies, &Neighbours::default());
+    let short: Vec<_> = found
+        .iter()
+        .map(|o| (o.service.as_str(), o.port, o.from.as_str(), o.connections, o.refused, o.would_break))
+        .collect();
+    assert_eq!(
+        short,
+        [
+            ("web.shop", 8080, "192.0.2.1", 5, 0, false),
+            ("web.shop", 9000, "192.0.2.1", 5, 0, true),
+            ("web.shop", 9000, "192.0.2.2", 5, 3, true),
+        ]
+    );
+    assert!(found[0].edge && !found[1].edge);
+}
+
+#[tokio::test]
+async fn replicas_of_one_service_count_together() {
+    let mut second = composed("shop", "web", &[ON]);
+    (second.id, second.name) = ("id-second".into(), "shop-web-2".into());
+    let (snapshot, proxies, _) = mesh(&[composed("shop", "web", &[ON]), second], &[("192.0.2.1", 9000, 1)]);
+    let found = super::outsiders(&snapshot, &proxies, &Neighbours::default());
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].connections, found[0].refused), (10, 2));
+}
+
+#[tokio::test]
+async fn strict_warns_of_what_it_does_not_cover() {
+    let kinds = |labels: &[(&str, &str)]| {
+        let (snapshot, proxies, containers) = mesh(&[composed("shop", "web", labels)], &[]);
+        let found = problems(&snapshot, &proxies, &containers);
+        found.into_iter().map(|problem| (problem.kind, problem.what)).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&[ON]), []);
+    let live = kinds(&[ON, STRICT]);
+    assert!(live.iter().all(|(kind, _)| *kind == "strict"), "{live:?}");
+    assert!(live.iter().any(|(_, what)| what.contains("outrigger inject compose")), "{live:?}");
+    assert!(live.iter().any(|(_, what)| what.contains("2 connections that are older")), "{live:?}");
+}
+
+#[tokio::test]
+async fn strict_that_anybody_can_walk_around_is_a_fault_with_ways_out() {
+    let (snapshot, proxies, containers) = mesh(&[composed("shop", "web", &[ON, STRICT])], &[]);
+    let mut snapshot = Arc::unwrap_or_clone(snapshot);
+    for workload in snapshot.workloads.values_mut() {
+        workload.declared.capture = outrigger_model::Capture::Names;
+        workload.observed.as_mut().unwrap().listening.insert(8080);
+    }
+    let found = problems(&snapshot, &proxies, &containers);
+    let kinds: Vec<_> = found.iter().map(|problem| problem.kind).collect();
+    assert_eq!(kinds, ["bypassable"]);
+    let what = &found.first().unwrap().what;
+    assert!(what.contains("127.0.0.1") && what.contains("capture transparent"), "{what}");
+}
