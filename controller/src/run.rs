@@ -18,6 +18,7 @@ use crate::identity::{self, Authority};
 use crate::indices::Indices;
 use crate::inject::Injector;
 use crate::inject::farewell::farewell;
+use crate::inject::launches::Launches;
 use crate::inject::template::{TemplateError, Templates};
 use crate::mesh::Mesh;
 use crate::scope::Scope;
@@ -114,7 +115,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         neighbours::follow(settings.docker_host.clone(), board.proxies.clone(), board.neighbours.clone());
     parts.spawn("neighbours", names);
     parts.spawn("control", control.run(desk(&settings, &board, &scope)));
-    parts.spawn("injection", injector(&settings, &board, found, templates).run(seen.clone()));
+    let injector = injector(&settings, &board, found, templates);
+    let launches = injector.launches.clone();
+    parts.spawn("injection", injector.run(seen.clone()));
     let mut first = seen.clone();
     parts.spawn("first view", async move {
         if first.wait_for(|seen| seen.current).await.is_ok() {
@@ -127,7 +130,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         () = shutdown => {}
         ended = parts.next_ended() => return Err(RunError::Part(describe(ended))),
     }
-    farewell(seen, &scope).await;
+    farewell(seen, &scope, &launches).await;
     Ok(())
 }
 
@@ -164,6 +167,7 @@ fn injector(settings: &Settings, board: &Board, found: Surroundings, templates: 
         gaps: board.gaps.clone(),
         problems: board.problems.clone(),
         proxies: board.proxies.clone(),
+        launches: Launches::default(),
     }
 }
 

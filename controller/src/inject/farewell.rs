@@ -7,6 +7,7 @@ use outrigger_model::label::{MANAGED, MESH};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::launches::Launches;
 use crate::scope::{INSTANCE, Scope, WORKLOAD};
 use crate::source::docker::record::Container;
 use crate::source::docker::tracker::Containers;
@@ -17,19 +18,26 @@ const TOGETHER: Duration = Duration::from_millis(1_200);
 /// Compose kills after ten seconds; less than that.
 const AT_MOST: Duration = Duration::from_secs(8);
 
-/// Waits as long as there is something to wait for: until no sidecar is left, or none is leaving for a while.
-pub async fn farewell(mut seen: watch::Receiver<Seen>, scope: &Scope) {
+/// Lets no sidecar be begun any more, and waits as long as there is something to wait for: until those under way are
+/// whole or gone, and no sidecar is left, or none is leaving for a while.
+pub async fn farewell(mut seen: watch::Receiver<Seen>, scope: &Scope, launches: &Launches) {
+    launches.close();
     let end = Instant::now() + AT_MOST;
     let mut quiet = Instant::now() + TOGETHER;
+    let mut busy = false;
+    // What was just made may not be seen yet.
+    let mut unseen = false;
     loop {
+        let (idle, now) = (launches.is_idle(), Instant::now());
         let sidecars = sidecars(&seen.borrow_and_update().containers, scope);
-        let now = Instant::now();
-        if sidecars.leaving > 0 {
+        if sidecars.leaving > 0 || !idle || busy {
             quiet = now + TOGETHER;
         }
-        tracing::debug!(?sidecars, "farewell");
+        busy = !idle;
+        unseen = busy || unseen && quiet > now;
+        tracing::debug!(?sidecars, idle, "farewell");
         match sidecars {
-            Sidecars { staying: 0, leaving: 0 } => return,
+            Sidecars { staying: 0, leaving: 0 } if !unseen => return,
             Sidecars { leaving: 0, .. } if quiet <= now => {
                 tracing::info!("the applications stay: their sidecars serve on");
                 return;
@@ -44,6 +52,7 @@ pub async fn farewell(mut seen: watch::Receiver<Seen>, scope: &Scope) {
         }
         tokio::select! {
             changed = seen.changed() => if changed.is_err() { return },
+            () = launches.idle(), if !idle => {}
             () = sleep_until(quiet.min(end)) => {}
         }
     }
@@ -96,7 +105,7 @@ mod tests {
         let (tell, seen) = watch::channel(Seen::default());
         see(&tell, &[&app, &sidecar]);
         let begun = Instant::now();
-        farewell(seen.clone(), &scope()).await;
+        farewell(seen.clone(), &scope(), &Launches::default()).await;
         assert_eq!(begun.elapsed(), TOGETHER);
 
         let begun = Instant::now();
@@ -111,7 +120,7 @@ mod tests {
         };
         let scope = scope();
         let farewell = async {
-            farewell(seen, &scope).await;
+            farewell(seen, &scope, &Launches::default()).await;
             begun.elapsed()
         };
         let (stayed, ()) = tokio::join!(farewell, down);
@@ -136,8 +145,8 @@ mod tests {
             tokio::time::sleep(step).await;
             see(&tell, &[]);
         };
-        let scope = scope();
-        tokio::join!(farewell(seen, &scope), down);
+        let (scope, launches) = (scope(), Launches::default());
+        tokio::join!(farewell(seen, &scope, &launches), down);
         assert_eq!(begun.elapsed(), Duration::from_millis(1_500));
     }
 
@@ -148,8 +157,32 @@ mod tests {
         let (tell, seen) = watch::channel(Seen::default());
         see(&tell, &[&Container { stopping: true, ..app }, &sidecar]);
         let begun = Instant::now();
-        farewell(seen, &scope()).await;
+        farewell(seen, &scope(), &Launches::default()).await;
         assert_eq!(begun.elapsed(), AT_MOST);
+        drop(tell);
+    }
+
+    /// A controller that left here would leave a container that was created and never started.
+    #[tokio::test(start_paused = true)]
+    async fn a_sidecar_that_is_being_made_is_waited_for_and_no_other_is_begun() {
+        let launches = Launches::default();
+        let launch = launches.begin().unwrap();
+        let (tell, seen) = watch::channel(Seen::default());
+        let begun = Instant::now();
+        let made = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(launches.begin().is_none(), "no other");
+            drop(launch);
+        };
+        let scope = scope();
+        tokio::join!(farewell(seen.clone(), &scope, &launches), made);
+        assert_eq!(begun.elapsed(), Duration::from_secs(2) + TOGETHER, "and until it would have been seen");
+
+        let stuck = Launches::default();
+        let _launch = stuck.begin().unwrap();
+        let begun = Instant::now();
+        farewell(seen, &scope, &stuck).await;
+        assert_eq!(begun.elapsed(), AT_MOST, "not for ever");
         drop(tell);
     }
 }

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, join, select};
 use futures_util::stream::BoxStream;
 
-use crate::source::docker::record::Container;
+use crate::source::docker::record::{Container, Instance};
 use crate::source::docker::watch::is_missing;
 
 /// Last lines of a container that are kept.
@@ -131,6 +131,11 @@ async fn launch(
     let (id, name) = create(docker, app, name, body)
         .await
         .map_err(|source| LaunchError::of("create a container", &image, source))?;
+    // It may have started anew while the container was made: a sidecar belongs to one run.
+    if !runs(docker, &app.id, app.instance()).await {
+        remove(docker, &id).await;
+        return Err(LaunchError::Gone);
+    }
     let started = async {
         let options =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
@@ -199,6 +204,12 @@ async fn clear(docker: &Docker, name: &str, app: &Container) -> bool {
 /// One container; none if it is not there or the engine cannot say.
 pub async fn inspect(docker: &Docker, id: &str) -> Option<Container> {
     Container::of(docker.inspect_container(id, None::<InspectContainerOptions>).await.ok()?)
+}
+
+/// Whether an application is, as the engine itself says, in this very run.
+pub async fn runs(docker: &Docker, app: &str, instance: Option<&Instance>) -> bool {
+    let found = inspect(docker, app).await;
+    found.as_ref().and_then(Container::instance).is_some_and(|found| Some(found) == instance)
 }
 
 /// Removes a container and its anonymous volumes. True when it is gone; one whose removal has already begun is

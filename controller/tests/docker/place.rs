@@ -10,6 +10,7 @@ use std::time::Duration;
 use outrigger_controller::indices::Indices;
 use outrigger_controller::inject::Injector;
 use outrigger_controller::inject::gaps::Gaps;
+use outrigger_controller::inject::launches::Launches;
 use outrigger_controller::inject::template::Templates;
 use outrigger_controller::mesh::Mesh;
 use outrigger_controller::problems::Problems;
@@ -152,6 +153,7 @@ impl Place {
             gaps: controller.gaps.clone(),
             problems: controller.problems.clone(),
             proxies: controller.proxies.clone(),
+            launches: Launches::default(),
         };
         controller.parts.spawn("injection", injector.run(controller.seen.clone()));
         controller

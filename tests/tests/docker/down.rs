@@ -1,6 +1,7 @@
 //! What the mesh adds to a project goes with the project.
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use crate::project::{Setup, docker};
@@ -50,4 +51,41 @@ fn down_leaves_no_container_and_no_network_and_with_v_no_volume() {
     project.compose(&["down", "-v"]);
     let left: BTreeSet<_> = listed(&["volume", "ls", "-q"]).intersection(&used).cloned().collect();
     assert_eq!(left, BTreeSet::new());
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn down_right_after_up_leaves_nothing() {
+    let project = Setup::new("wire-early", SERVICES).write();
+    for round in 0..3 {
+        project.compose(&["up", "-d"]);
+        // Not a wait for something: each round meets another moment of the injection.
+        thread::sleep(Duration::from_millis(round * 200));
+        project.compose(&["down", "-v"]);
+        project.within(GONE, "no container is left", || project.everything().is_empty().then_some(()));
+        assert_eq!(networks(&project.name), BTreeSet::new(), "round {round}");
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_controller_that_is_stopped_while_it_injects_leaves_nothing_half_made() {
+    let project = Setup::new("wire-midway", "services: { server: { image: APPS } }\n").up();
+    project.until_meshed(&["server"]);
+    let (controller, server) = (project.container("outrigger"), project.container("server"));
+    let mesh = format!("label=outrigger.mesh={}", project.name);
+    let half_made = ["ps", "-a", "--filter", &mesh, "--filter", "status=created", "--format", "{{.Names}}"];
+    for round in 0..6 {
+        docker(&["stop", "-t", "1", &server]);
+        let sidecar = format!("{server}-outrigger");
+        let gone = || project.sidecars().iter().all(|(name, _)| *name != sidecar);
+        project.within(GONE, "its sidecar is gone", || gone().then_some(()));
+        docker(&["start", &server]);
+        // Not a wait for something, as above.
+        thread::sleep(Duration::from_millis(round * 15));
+        docker(&["stop", &controller]);
+        assert_eq!(docker(&half_made), "", "round {round}");
+        docker(&["start", &controller]);
+        project.until_meshed(&["server"]);
+    }
 }

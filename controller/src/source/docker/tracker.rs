@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bollard::models::{EventMessage, EventMessageTypeEnum};
 
-use super::record::{Container, Run, signal_number};
+use super::record::{Container, Instance, Run, signal_number};
 use super::time;
 use crate::scope::Scope;
 
@@ -22,8 +22,18 @@ const NANOS: u64 = 1_000_000_000;
 pub struct Tracker {
     scope: Scope,
     containers: Containers,
-    /// Until when (Unix nanoseconds) a container counts as stopping.
-    stopping: BTreeMap<String, u64>,
+    stopping: BTreeMap<String, Intent>,
+    /// Runs that have died: an inspection that was under way meanwhile still tells of them.
+    dead: BTreeMap<String, Instance>,
+}
+
+/// Somebody asked a container to stop. Unix nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Intent {
+    /// When. A run that began later is not meant; one that began before is, also if it becomes known later.
+    at: u64,
+    /// When it counts no longer.
+    until: u64,
 }
 
 /// What an event asks for.
@@ -35,6 +45,8 @@ pub enum Effect {
     Changed,
     /// Look at this container again.
     Inspect(String),
+    /// This container's run is over: the containers changed, and it is to be looked at again.
+    Ended(String),
     /// This container is gone; whatever an inspection that is under way says of it is out of date.
     Gone(String),
 }
@@ -77,15 +89,37 @@ impl Tracker {
                 Effect::Gone(id)
             }
             "kill" => self.kill(&id, &attributes, event.time_nano),
-            // Also `die` and `start`: until the inspection tells of the next run, what is known is the old one, and
-            // that was asked to stop. Without the intent it would look alive and be given another sidecar.
+            "die" => self.die(id, event.time_nano),
             _ => Effect::Inspect(id),
         }
     }
 
     fn remove(&mut self, id: &str) -> bool {
         self.stopping.remove(id);
+        self.dead.remove(id);
         self.containers.remove(id).is_some()
+    }
+
+    /// Known at once, not only from the inspection: what looks alive without its sidecar would be given another.
+    fn die(&mut self, id: String, at: Option<i64>) -> Effect {
+        let at = nanos(at);
+        let Some(container) = self.containers.get_mut(&id) else { return Effect::Inspect(id) };
+        let Some(instance) = container.instance().filter(|known| at >= known.started_nanos()).cloned() else {
+            return Effect::Inspect(id);
+        };
+        container.run = Run::Stopped;
+        self.dead.insert(id.clone(), instance);
+        Effect::Ended(id)
+    }
+
+    /// What an inspection says of a run that has died is out of date.
+    fn bury(&mut self, container: &mut Container) {
+        let Some(dead) = self.dead.get(&container.id) else { return };
+        match container.instance() {
+            Some(instance) if instance == dead => container.run = Run::Stopped,
+            Some(_) => drop(self.dead.remove(&container.id)),
+            None => {}
+        }
     }
 
     /// SIGTERM, SIGINT, SIGKILL and the container's own stop signal ask it to stop; others do not.
@@ -94,14 +128,14 @@ impl Tracker {
         let signal = attributes.get("signal").and_then(|text| signal_number(text));
         let stops =
             |signal| [libc::SIGTERM, libc::SIGINT, libc::SIGKILL, container.stop_signal].contains(&signal);
-        let at = at.and_then(|at| u64::try_from(at).ok()).unwrap_or_else(time::now_nanos);
+        let at = nanos(at);
         // An event that is told again after a reconnect may be about an earlier run.
-        let this_run = container.instance().is_some_and(|instance| at >= instance.started_nanos());
-        if !this_run || !signal.is_some_and(stops) {
+        let earlier_run = container.instance().is_some_and(|instance| at < instance.started_nanos());
+        if earlier_run || !signal.is_some_and(stops) {
             return Effect::Nothing;
         }
         let until = at.saturating_add((container.stop_timeout + STOP_MARGIN) * NANOS);
-        self.stopping.insert(id.to_owned(), until);
+        self.stopping.insert(id.to_owned(), Intent { at, until });
         Effect::Changed
     }
 
@@ -109,7 +143,8 @@ impl Tracker {
     pub fn resume(&mut self, known: &Containers, now: u64) {
         for container in known.values().filter(|container| container.stopping) {
             let until = now.saturating_add((container.stop_timeout + STOP_MARGIN) * NANOS);
-            self.stopping.insert(container.id.clone(), until);
+            // Of the run that is known, and of no other.
+            self.stopping.insert(container.id.clone(), Intent { at: 0, until });
         }
         self.containers = known.clone();
         self.containers.values_mut().for_each(|container| container.stopping = false);
@@ -120,9 +155,13 @@ impl Tracker {
         match container {
             None => self.remove(id),
             Some(container) if !self.scope.concerns(&container.labels) => false,
-            Some(container) if self.containers.get(id) == Some(&container) => false,
-            Some(container) => {
-                if self.containers.get(id).and_then(Container::instance) != container.instance() {
+            Some(mut container) => {
+                self.bury(&mut container);
+                let known = self.containers.get(id);
+                if known == Some(&container) {
+                    return false;
+                }
+                if known.and_then(Container::instance) != container.instance() && !self.is_meant(&container) {
                     self.stopping.remove(id);
                 }
                 self.containers.insert(id.to_owned(), container);
@@ -131,18 +170,32 @@ impl Tracker {
         }
     }
 
+    /// Whether the intent to stop a container is about the run that is now known of it.
+    fn is_meant(&self, container: &Container) -> bool {
+        let intent = self.stopping.get(&container.id);
+        let run = container.instance();
+        intent.zip(run).is_some_and(|(intent, run)| intent.at >= run.started_nanos())
+    }
+
     /// Takes a whole listing. What it does not name is gone.
-    pub fn listed(&mut self, containers: Containers, now: u64) {
+    pub fn listed(&mut self, mut containers: Containers, now: u64) {
+        containers.values_mut().for_each(|container| self.bury(container));
+        self.dead.retain(|id, _| containers.contains_key(id));
         let known = std::mem::replace(&mut self.containers, containers);
         self.containers.retain(|_, container| self.scope.concerns(&container.labels));
         let run =
             |containers: &Containers, id: &str| containers.get(id).and_then(Container::instance).cloned();
         let containers = &self.containers;
-        self.stopping.retain(|id, until| {
+        self.stopping.retain(|id, intent| {
             let runs = run(containers, id);
-            *until > now && runs.is_some() && runs == run(&known, id)
+            let meant = |instance: &Instance| intent.at >= instance.started_nanos();
+            intent.until > now && runs.as_ref().is_some_and(|now| meant(now) || runs == run(&known, id))
         });
     }
+}
+
+fn nanos(at: Option<i64>) -> u64 {
+    at.and_then(|at| u64::try_from(at).ok()).unwrap_or_else(time::now_nanos)
 }
 
 #[cfg(test)]

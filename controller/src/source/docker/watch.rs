@@ -123,11 +123,16 @@ async fn session(
                         again.gone(&id);
                         publish(out, &tracker);
                     }
+                    Effect::Ended(id) => {
+                        publish(out, &tracker);
+                        if again.begin(&id) { inspections.push(inspect(&docker, id)) }
+                    }
                     Effect::Inspect(id) => if again.begin(&id) { inspections.push(inspect(&docker, id)) },
                 }
             }
             Some((id, container)) = inspections.next() => {
-                if tracker.inspected(&id, container?) {
+                let container = container?;
+                if !again.is_stale(&id) && tracker.inspected(&id, container) {
                     publish(out, &tracker);
                 }
                 if again.ended(&id) {
@@ -137,18 +142,20 @@ async fn session(
             }
             _ = reconcile.tick() => {
                 tracker.listed(list(&docker, scope).await?, now_nanos());
+                again.listed();
                 whole(out, &tracker, &about);
             }
         }
     }
 }
 
-/// Which containers are being inspected, and which of them changed meanwhile: the answer of an older inspection
-/// must never replace that of a newer one.
+/// Which containers are being inspected, and which of them changed meanwhile: an older answer must never replace a
+/// newer one.
 #[derive(Default)]
 struct Again {
     running: BTreeSet<String>,
     dirty: BTreeSet<String>,
+    stale: BTreeSet<String>,
 }
 
 impl Again {
@@ -161,16 +168,29 @@ impl Again {
         free
     }
 
-    /// What an inspection that runs will say is out of date: it is followed by another.
+    /// What an inspection that runs will say is out of date: another follows, and only that one counts.
     fn gone(&mut self, id: &str) {
         if self.running.contains(id) {
             self.dirty.insert(id.to_owned());
+            self.stale.insert(id.to_owned());
         }
+    }
+
+    /// Everything was listed after the inspections that run were begun.
+    fn listed(&mut self) {
+        self.dirty.clone_from(&self.running);
+        self.stale.clone_from(&self.running);
+    }
+
+    /// True: its answer is not to be used.
+    fn is_stale(&self, id: &str) -> bool {
+        self.stale.contains(id)
     }
 
     /// True: inspect again.
     fn ended(&mut self, id: &str) -> bool {
         self.running.remove(id);
+        self.stale.remove(id);
         self.dirty.remove(id)
     }
 }
@@ -252,4 +272,25 @@ fn keep_equal(seen: &mut Seen, tracker: &Tracker) -> bool {
         seen.containers = Arc::new(containers);
     }
     changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Again;
+
+    #[test]
+    fn an_answer_from_before_a_listing_is_not_used_and_another_is_asked_for() {
+        let mut again = Again::default();
+        assert!(again.begin("cart"));
+        again.listed();
+        assert!(again.is_stale("cart") && !again.is_stale("web"));
+        assert!(again.ended("cart"), "once more");
+        assert!(again.begin("cart"));
+        assert!(!again.begin("cart"), "one at a time");
+        assert!(!again.is_stale("cart"), "its answer is good, if not the last");
+        assert!(again.ended("cart"));
+        assert!(again.begin("cart"));
+        again.gone("cart");
+        assert!(again.is_stale("cart") && again.ended("cart"));
+    }
 }
