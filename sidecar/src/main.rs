@@ -11,7 +11,9 @@ use outrigger_settings::Refused;
 use outrigger_sidecar::control::{Control, Parts};
 use outrigger_sidecar::file::{FileError, Files};
 use outrigger_sidecar::handover::{HandOver, Place};
+use outrigger_sidecar::hosts::{Hosts, HostsError};
 use outrigger_sidecar::identity::Identity;
+use outrigger_sidecar::privilege::{self, PrivilegeError};
 use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
 use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, limits, netns};
@@ -50,6 +52,10 @@ enum Failure {
     File(#[from] FileError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("the task `{0}` ended, and a sidecar without it is none")]
@@ -88,7 +94,11 @@ fn main() -> ExitCode {
     for warning in layered.warnings {
         tracing::warn!("{warning}");
     }
-    match start(settings, files) {
+    let hosts = match open_hosts(&settings) {
+        Ok(hosts) => hosts,
+        Err(failure) => return failed(&failure),
+    };
+    match start(settings, files, hosts) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failed(&failure),
     }
@@ -98,15 +108,27 @@ fn failed(failure: &Failure) -> ExitCode {
     eprintln!("outrigger-sidecar: {failure}");
     match failure {
         Failure::Setting(_) | Failure::File(_) => ExitCode::from(USAGE),
-        Failure::Start(_) | Failure::Io(_) | Failure::Task(_) => ExitCode::FAILURE,
+        Failure::Start(_) | Failure::Hosts(_) | Failure::Privilege(_) | Failure::Io(_) | Failure::Task(_) => {
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn start(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(settings, files))
+/// Opens the hosts file, then gives up the rights that it took; before any other thread is there.
+fn open_hosts(settings: &Settings) -> Result<Option<Hosts>, Failure> {
+    let Some(path) = &settings.hosts else { return Ok(None) };
+    let hosts = Hosts::open(path)?;
+    if privilege::is_root() {
+        privilege::drop_for_good()?;
+    }
+    Ok(Some(hosts))
 }
 
-async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
+fn start(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(settings, files, hosts))
+}
+
+async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> Result<(), Failure> {
     let told = shutdown_signal()?;
     let (identity, identities) = watch::channel(None);
     let (listening, look) = netns::watch_listening()?;
@@ -120,6 +142,7 @@ async fn run(settings: Settings, files: Option<Files>) -> Result<(), Failure> {
         identity: identities,
         listening,
         hand_over: Some(hand_over),
+        hosts,
     })?;
     let mut tasks = Tasks::new();
     tasks.spawn("listening", look);

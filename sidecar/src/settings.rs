@@ -33,6 +33,9 @@ pub struct Settings {
     /// `OUTRIGGER_HANDOVER_DEADLINE`: seconds that a sidecar whose place is taken may take for what still runs there,
     /// 0 to 86400. Default 30.
     pub handover_deadline: u64,
+    /// `OUTRIGGER_HOSTS`: the hosts file in which the names of services are kept (`/etc/hosts`), for `names` capture.
+    /// The sidecar opens it as root and then gives up being root. Default: none.
+    pub hosts: Option<PathBuf>,
 }
 
 /// Form of the access log.
@@ -56,6 +59,7 @@ impl Default for Settings {
             admin: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port::ADMIN),
             access_log: AccessLog::Off,
             handover_deadline: 30,
+            hosts: None,
         }
     }
 }

@@ -12,12 +12,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin;
 use crate::handover::{HandOver, Inherited, Kept, Role, Succession, succeed, succeeded_by};
+use crate::hosts::Hosts;
 use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::report::Reporter;
 use crate::runtime::{Bound, Parts, Resolving, Runtime};
 use crate::settings::AccessLog;
 use crate::telemetry::Telemetry;
+
+/// Between two looks at the hosts file: other programs write it too, and a look is one short read.
+const MEND: Duration = Duration::from_secs(5);
 
 /// What a sidecar is made with.
 pub struct Options {
@@ -35,6 +39,8 @@ pub struct Options {
     pub listening: watch::Receiver<Listening>,
     /// How it takes another's place, and another takes its; none: it does neither.
     pub hand_over: Option<HandOver>,
+    /// The hosts file that it keeps; none: a configuration that wants one is refused.
+    pub hosts: Option<Hosts>,
 }
 
 /// Why a sidecar does not start.
@@ -89,8 +95,8 @@ impl Sidecar {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(options: Options) -> Result<Self, StartError> {
-        let Options { workers, connections, admin: address, access_log, identity, listening, hand_over } =
-            options;
+        let Options { workers, connections, admin: address, access_log, identity, .. } = options;
+        let Options { listening, hand_over, hosts, .. } = options;
         let inherited = hand_over.as_ref().map(|hand_over| hand_over.inherited.clone()).unwrap_or_default();
         let refused = |source| StartError::Admin { address, source };
         let (admin, kept) = bind_admin(address, &inherited).map_err(refused)?;
@@ -111,6 +117,7 @@ impl Sidecar {
             succession: succession.clone(),
             listening: listening.clone(),
             resolvers: to_resolvers,
+            hosts,
         });
         let readiness = Readiness::default();
         let configuration = readiness.pending("configuration");
@@ -161,6 +168,7 @@ impl Sidecar {
         tasks.spawn("identity", follow(runtime.clone(), identity, self.certificate));
         tasks.spawn("readiness", configured(runtime.clone(), self.configuration));
         tasks.spawn("resolvers", resolve_all(resolvers));
+        tasks.spawn("hosts", mend_hosts(runtime.clone()));
         let (tell, mut succeeded) = oneshot::channel();
         if let Some((hand_over, admin)) = hand_over {
             tasks.spawn(
@@ -175,6 +183,7 @@ impl Sidecar {
             Ok(left) = &mut succeeded => {
                 tracing::info!(deadline = ?left.deadline, "a successor serves: leaving");
                 relieve.send_replace(());
+                runtime.hand_over_hosts();
                 let deadline = left.deadline;
                 tasks.spawn("connections", left.forward(succession.begin()));
                 deadline
@@ -202,6 +211,13 @@ impl Sidecar {
             None if drained => Stopped::Drained,
             None => Stopped::Cut(open),
         }
+    }
+}
+
+async fn mend_hosts(runtime: Runtime) {
+    loop {
+        tokio::time::sleep(MEND).await;
+        runtime.mend_hosts();
     }
 }
 

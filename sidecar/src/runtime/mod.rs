@@ -3,6 +3,7 @@
 
 mod bind;
 mod generation;
+mod hosts;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::dns::{Names, Resolver};
 use crate::handover::{Inherited, Kept, Role, Succession};
+use crate::hosts::{Hosts, Names as HostNames, names_of};
 use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::telemetry::Telemetry;
@@ -61,6 +63,8 @@ pub(crate) struct Parts {
     pub succession: Succession,
     pub listening: watch::Receiver<Listening>,
     pub resolvers: mpsc::UnboundedSender<Resolving>,
+    /// Where names are kept for the application; none: nowhere.
+    pub hosts: Option<Hosts>,
 }
 
 /// Applies configurations and identities; clones are the same runtime.
@@ -81,6 +85,8 @@ struct State {
     next_id: u64,
     running: Option<Running>,
     listeners: BTreeMap<String, Open>,
+    /// What stands in the hosts file; none before the first configuration: it may be a predecessor's.
+    in_hosts: Option<HostNames>,
 }
 
 struct Running {
@@ -116,7 +122,8 @@ impl Runtime {
     pub(crate) fn new(parts: Parts) -> Self {
         let telemetry = parts.telemetry.clone();
         let names = watch::Sender::default();
-        let state = State { parts, names, next_id: 0, running: None, listeners: BTreeMap::new() };
+        let listeners = BTreeMap::new();
+        let state = State { parts, names, next_id: 0, running: None, listeners, in_hosts: None };
         Self(Arc::new(Inner {
             state: Mutex::new(state),
             tls: Arc::default(),
@@ -135,7 +142,9 @@ impl Runtime {
         let before = state.running.as_ref().map(|running| running.shared.generation.load_full());
         let mut next_id = state.next_id;
         let next = Arc::new(Generation::new(config, before.as_deref(), &mut next_id)?);
-        let (new, reasons) = state.bind(&next.config);
+        let (new, mut reasons) = state.bind(&next.config);
+        let hosts = names_of(&next.config);
+        reasons.extend(state.hosts_refusal(&next.config, &hosts));
         if !reasons.is_empty() {
             return Err(reasons);
         }
@@ -147,6 +156,8 @@ impl Runtime {
         }
         state.names.send_replace(Arc::new(Names::of(&next.config)));
         state.open(new, &next.config, self.0.tls.load().is_some());
+        // After the listeners: a name that resolves is one that can be called.
+        state.keep_hosts(hosts);
         drop(state);
         tracing::info!(version = %next.version, services = next.config.services.len(), "configured");
         self.0.configured.send_replace(Some(next));
@@ -229,6 +240,8 @@ impl Runtime {
     /// Closes listeners. Their connections run on, and the drain ends with the last of them.
     pub(crate) fn close(&self) {
         let mut state = self.state();
+        // Before the listeners: names would lead to where nobody listens any more.
+        state.empty_hosts();
         state.listeners.clear();
         state.parts.guard = None;
     }

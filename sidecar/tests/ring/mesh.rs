@@ -177,6 +177,7 @@ impl Node {
             identity: identities,
             listening: seen,
             hand_over,
+            hosts: None,
         };
         let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());

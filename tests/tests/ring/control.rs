@@ -149,6 +149,7 @@ impl World {
             identity: identity.clone(),
             listening,
             hand_over: None,
+            hosts: None,
         })
         .unwrap();
         let refuse = Arc::<Mutex<Vec<String>>>::default();
