@@ -24,7 +24,7 @@ pub fn check(admin: SocketAddr) -> ExitCode {
 }
 
 /// Ready or not, and the text of `/ready`.
-fn ask(admin: SocketAddr) -> io::Result<(bool, String)> {
+pub(crate) fn ask(admin: SocketAddr) -> io::Result<(bool, String)> {
     let mut tcp = TcpStream::connect_timeout(&local(admin), LIMIT)?;
     tcp.set_read_timeout(Some(LIMIT))?;
     tcp.set_write_timeout(Some(LIMIT))?;

@@ -14,6 +14,7 @@ pub mod file;
 pub mod handover;
 pub mod health;
 pub mod hosts;
+pub mod hold;
 pub mod http;
 pub mod identity;
 pub mod limits;
@@ -31,6 +32,7 @@ mod tcp;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+pub mod wait;
 pub mod worker;
 
 pub use sidecar::{Options, Sidecar, StartError, Stopped};

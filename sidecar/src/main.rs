@@ -16,7 +16,7 @@ use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::privilege::{self, PrivilegeError};
 use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
-use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, limits, netns};
+use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, hold, limits, netns, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -38,8 +38,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Step {
-    /// Redirect the traffic of this network namespace to the sidecar, then end (needs NET_ADMIN).
+    /// Wait until the sidecar is ready, redirect the traffic of this network namespace to it, then end (needs NET_ADMIN).
     Capture(capture::Args),
+    /// Wait until the sidecar of this network namespace is ready, then end.
+    Wait(wait::Limit),
+    /// Own this network namespace until told to stop.
+    Hold(hold::Args),
     /// Ask the running sidecar whether it is ready.
     Health,
 }
@@ -75,6 +79,10 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    // The holder needs no settings, and little memory.
+    if let Some(Step::Hold(args)) = &cli.step {
+        return hold::run(args);
+    }
     let layered = match Settings::load(&cli.flags) {
         Ok(layered) => layered,
         Err(error) => return failed(&error.into()),
@@ -85,9 +93,10 @@ fn main() -> ExitCode {
     }
     let settings = layered.settings;
     match &cli.step {
-        Some(Step::Capture(args)) => return capture::run(args),
+        Some(Step::Capture(args)) => return capture::run(settings.admin, args),
+        Some(Step::Wait(args)) => return wait::run(settings.admin, args),
         Some(Step::Health) => return health::check(settings.admin),
-        None => {}
+        Some(Step::Hold(_)) | None => {}
     }
     let files = cli.config.map(|config| Files { config, identity: cli.identity });
     log_to_stderr(&settings.log);

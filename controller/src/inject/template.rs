@@ -201,7 +201,7 @@ mod tests {
             Some(vec!["shop_control:/run/outrigger:ro".to_owned()])
         );
         assert_eq!(sidecar.labels.unwrap()["outrigger.managed"], "sidecar");
-        assert_eq!(capture.cmd, Some(vec!["capture".to_owned()]));
+        assert_eq!(capture.cmd.unwrap()[..2], ["capture", "--listening"]);
     }
 
     #[test]

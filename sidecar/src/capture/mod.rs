@@ -5,28 +5,32 @@
 //! atomic batch, and on standard output one line of JSON. Touches no other table. `docs/capture.md` shows the
 //! rules.
 
+mod accepting;
 mod expression;
 mod install;
 mod message;
 mod rules;
-mod wait;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 pub use install::InstallError;
 use outrigger_wire::port;
 
-use crate::netns;
+use crate::{netns, wait};
 
 /// Settings of the capture step.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// How long to wait for the sidecar's listeners, in milliseconds.
-    #[arg(long, env = "OUTRIGGER_CAPTURE_WAIT_MS", default_value_t = 10_000)]
-    pub wait_ms: u64,
+    /// Set the rules as soon as the sidecar listens, also before it is certified and configured: for an application
+    /// that runs already.
+    #[arg(long)]
+    pub listening: bool,
+    /// How long to wait for the sidecar.
+    #[command(flatten)]
+    pub wait: wait::Limit,
 }
 
 /// What the step has done, printed as JSON.
@@ -52,6 +56,9 @@ pub enum CaptureError {
         /// How long it was waited for.
         waited_ms: u64,
     },
+    /// The sidecar is not ready.
+    #[error("{0}. No rule was set")]
+    NotReady(wait::NotReady),
     /// The kernel refused.
     #[error("{0}")]
     Install(#[from] InstallError),
@@ -63,8 +70,11 @@ pub enum CaptureError {
 }
 
 /// Runs the step: the report goes to standard output, a failure to standard error with exit code 1.
-pub fn run(args: &Args) -> ExitCode {
-    match capture(Duration::from_millis(args.wait_ms)) {
+pub fn run(admin: SocketAddr, args: &Args) -> ExitCode {
+    let (begun, limit) = (Instant::now(), Duration::from_secs(args.wait.timeout));
+    let ready = if args.listening { Ok(()) } else { wait::until_ready(admin, limit, begun, "capture") };
+    let limit = limit.saturating_sub(begun.elapsed());
+    match ready.map_err(CaptureError::NotReady).and_then(|()| capture(limit)) {
         Ok(report) => {
             let line = serde_json::to_string(&report).expect("numbers are always JSON");
             println!("{line}");
@@ -77,6 +87,15 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// Replaces the rules of the current network namespace now, whether there is a sidecar or not: without one they refuse
+/// every connection that crosses its border.
+///
+/// # Errors
+/// See [`InstallError`]; the rules are then as they were.
+pub fn close() -> Result<(), InstallError> {
+    install::install(&resolvers())
+}
+
 /// Waits for the sidecar's listeners, at most `limit` for all of them, then replaces the rules of the
 /// current network namespace.
 ///
@@ -85,11 +104,11 @@ pub fn run(args: &Args) -> ExitCode {
 pub fn capture(limit: Duration) -> Result<Report, CaptureError> {
     let begun = Instant::now();
     for port in [port::OUTBOUND, port::INBOUND, port::DNS] {
-        wait::until_accepting(port, begun + limit)
-            .map_err(|wait::TimedOut| CaptureError::NoSidecar { port, waited_ms: millis(begun) })?;
+        accepting::until_accepting(port, begun + limit)
+            .map_err(|accepting::TimedOut| CaptureError::NoSidecar { port, waited_ms: millis(begun) })?;
     }
     let waited_ms = millis(begun);
-    install::install(&resolvers())?;
+    close()?;
     // Counted after the rules stand: whatever opens between the two would be missed the other way round.
     let established = netns::established().map_err(CaptureError::Count)?;
     Ok(Report { unmeshed: netns::unmeshed(&established), waited_ms })

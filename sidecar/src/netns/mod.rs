@@ -8,4 +8,4 @@ mod sockets;
 
 pub use links::{LinkError, dead};
 pub use listening::{Listening, listening, watch_listening};
-pub use sockets::{Socket, State, established, parse, unmeshed};
+pub use sockets::{Socket, State, established, parse, sockets, unmeshed};

@@ -65,6 +65,14 @@ pub(super) fn listeners(path: &str) -> io::Result<Vec<Socket>> {
 ///
 /// # Errors
 /// `/proc/net/tcp` cannot be read.
+pub fn sockets() -> io::Result<Vec<Socket>> {
+    Ok(rows()?.collect())
+}
+
+/// Every connection of this namespace that is open both ways now; at most 100,000 sockets of each family are looked at.
+///
+/// # Errors
+/// `/proc/net/tcp` cannot be read.
 pub fn established() -> io::Result<Vec<Socket>> {
     Ok(rows()?.filter(|socket| socket.state == State::Established).collect())
 }

@@ -4,6 +4,7 @@
 
 mod capture;
 mod carried;
+mod hold;
 mod links;
 mod namespace;
 mod resolver;

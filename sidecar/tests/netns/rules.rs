@@ -140,7 +140,7 @@ fn the_command_prints_one_line_of_json_and_a_failure_where_people_look() {
     inside("rules::the_command_prints_one_line_of_json_and_a_failure_where_people_look", || {
         let step = || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger-sidecar"));
-            command.args(["capture", "--wait-ms", "50"]).output().unwrap()
+            command.args(["capture", "--listening", "--timeout", "0"]).output().unwrap()
         };
         let failed = step();
         assert_eq!((failed.status.code(), failed.stdout.len()), (Some(1), 0));
