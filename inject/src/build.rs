@@ -64,13 +64,17 @@ fn replicated(
     [
         named(Part::Holder, holder(plan, checked, body, number)),
         named(Part::Sidecar, sidecar(plan, checked, body, replica)),
-        named(Part::Capture, capture(plan, checked, body, replica)),
+        named(Part::Capture, capture(checked, body, replica)),
         (replica.into(), Value::Mapping(application(checked, body, replica))),
     ]
 }
 
 fn holder(plan: &Plan, checked: &Checked, app: &Mapping, number: u32) -> Mapping {
-    let mut holder = with_image(&checked.templates.holder, checked);
+    let template = match plan.declared.capture {
+        Capture::Transparent | Capture::Platform => &checked.templates.holder_capture,
+        Capture::Names | Capture::Explicit => &checked.templates.holder,
+    };
+    let mut holder = with_image(template, checked);
     match field(app, "network_mode") {
         Some(mode) => holder.insert("network_mode".into(), mode.into()),
         None => holder.insert("networks".into(), networks(plan, app)),
@@ -110,12 +114,8 @@ fn sidecar(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> Mapp
     sidecar
 }
 
-fn capture(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> Mapping {
-    let template = match plan.declared.capture {
-        Capture::Transparent | Capture::Platform => &checked.templates.capture,
-        Capture::Names | Capture::Explicit => &checked.templates.wait,
-    };
-    let mut capture = beside(template, Part::Capture, checked, app, replica);
+fn capture(checked: &Checked, app: &Mapping, replica: &str) -> Mapping {
+    let mut capture = beside(&checked.templates.wait, Part::Capture, checked, app, replica);
     wait_for(&mut capture, &Part::Sidecar.beside(replica), started());
     restart(&mut capture, None, "no");
     capture

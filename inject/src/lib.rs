@@ -1,8 +1,8 @@
 //! Injection into a compose project: takes the project as compose renders it (`config`), gives the same project meshed.
 //!
-//! Each replica of a meshed service `cart` becomes four: `cart-holder` owns the network namespace and takes over all
-//! that has to do with networks, `cart-sidecar` runs in it, `cart-capture` ends once the sidecar is ready and the rules
-//! are set, and only then `cart` itself starts. What is not touched stays as it was, known or not, in the same order.
+//! Each replica of a meshed service `cart` becomes four: `cart-holder` owns the network namespace, closes it by
+//! the redirect rules and takes over all that has to do with networks, `cart-sidecar` runs in it, `cart-capture` ends
+//! once the sidecar is ready, and only then `cart` itself starts. What is not touched stays as it was, known or not, in the same order.
 //! Guarantees: no I/O, the same output for the same input, and injecting the result again changes nothing.
 
 mod build;

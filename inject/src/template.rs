@@ -8,13 +8,13 @@ use crate::tree::pairs;
 
 /// Files that a directory of templates may have.
 pub const FILES: [&str; 5] =
-    ["holder.yaml", "sidecar.yaml", "sidecar-names.yaml", "capture.yaml", "wait.yaml"];
+    ["holder.yaml", "holder-capture.yaml", "sidecar.yaml", "sidecar-names.yaml", "wait.yaml"];
 
 const BUILT_IN: [&str; 5] = [
     include_str!("../../templates/compose/holder.yaml"),
+    include_str!("../../templates/compose/holder-capture.yaml"),
     include_str!("../../templates/compose/sidecar.yaml"),
     include_str!("../../templates/compose/sidecar-names.yaml"),
-    include_str!("../../templates/compose/capture.yaml"),
     include_str!("../../templates/compose/wait.yaml"),
 ];
 
@@ -56,9 +56,9 @@ pub enum TemplateError {
 #[derive(Clone, Debug)]
 pub struct Templates {
     pub(crate) holder: Mapping,
+    pub(crate) holder_capture: Mapping,
     pub(crate) sidecar: Mapping,
     pub(crate) sidecar_names: Mapping,
-    pub(crate) capture: Mapping,
     pub(crate) wait: Mapping,
 }
 
@@ -74,14 +74,14 @@ impl Templates {
     /// # Errors
     /// The first file that cannot be used.
     pub fn read(texts: &[Option<&str>; 5]) -> Result<Self, TemplateError> {
-        let [holder, sidecar, sidecar_names, capture, wait] = texts;
+        let [holder, holder_capture, sidecar, sidecar_names, wait] = texts;
         let [a, b, c, d, e] = BUILT_IN;
         let [f, g, h, i, j] = FILES;
         Ok(Self {
             holder: parse(f, holder.unwrap_or(a))?,
-            sidecar: parse(g, sidecar.unwrap_or(b))?,
-            sidecar_names: parse(h, sidecar_names.unwrap_or(c))?,
-            capture: parse(i, capture.unwrap_or(d))?,
+            holder_capture: parse(g, holder_capture.unwrap_or(b))?,
+            sidecar: parse(h, sidecar.unwrap_or(c))?,
+            sidecar_names: parse(i, sidecar_names.unwrap_or(d))?,
             wait: parse(j, wait.unwrap_or(e))?,
         })
     }
@@ -115,13 +115,13 @@ mod tests {
     use crate::tree::{field, names};
 
     #[test]
-    fn only_the_capture_step_and_the_writer_of_names_have_a_capability() {
+    fn only_the_holder_that_captures_and_the_writer_of_names_have_a_capability() {
         let templates = Templates::default();
         let all = [
             (&templates.holder, "61337:61337", vec![]),
             (&templates.sidecar, "61337:61337", vec![]),
             (&templates.wait, "61337:61337", vec![]),
-            (&templates.capture, "0:0", vec!["NET_ADMIN"]),
+            (&templates.holder_capture, "0:0", vec!["NET_ADMIN"]),
             (&templates.sidecar_names, "0:0", vec!["SETGID", "SETUID"]),
         ];
         for (body, user, capabilities) in all {
