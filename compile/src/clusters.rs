@@ -9,7 +9,7 @@ use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
 use crate::identity;
 use crate::ports::ports_of;
 use crate::readiness::readiness;
-use crate::services::{Visible, milliseconds, shared_address};
+use crate::services::{Visible, milliseconds, shared_addresses};
 
 /// Milliseconds to connect to an endpoint, TLS included: long for one host, short for a person. Unless mesh.yaml says another.
 const CONNECT_TIMEOUT_MS: u64 = 2_000;
@@ -55,9 +55,11 @@ fn cluster(
 /// A replica without an address (not running) is no endpoint; one that is not ready is, so that it can be
 /// called by its own name.
 fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint> {
+    let mut addresses = shared_addresses(caller, replica);
     Some(Endpoint {
         workload: replica.name.clone(),
-        address: SocketAddr::new(shared_address(caller, replica)?, port::MESH),
+        address: SocketAddr::new(addresses.next()?, port::MESH),
+        also: addresses.collect(),
         transport: Transport::Mesh,
         instance: replica.instance.clone().unwrap_or_default(),
         ready: readiness(replica, port).is_ok(),

@@ -49,8 +49,13 @@ fn shares_network(a: &Workload, b: &Workload) -> bool {
 
 /// Where `caller` reaches `callee`: the first address on the first network both are on.
 pub(crate) fn shared_address(caller: &Workload, callee: &Workload) -> Option<IpAddr> {
+    shared_addresses(caller, callee).next()
+}
+
+/// All addresses of `callee` on networks that both are on.
+pub(crate) fn shared_addresses(caller: &Workload, callee: &Workload) -> impl Iterator<Item = IpAddr> {
     let shared = callee.networks.iter().filter(|(network, _)| caller.networks.contains_key(*network));
-    shared.flat_map(|(_, attachment)| &attachment.addresses).next().copied()
+    shared.flat_map(|(_, attachment)| &attachment.addresses).copied()
 }
 
 /// The `service` resources of one workload, by key (`cart.shop`).

@@ -246,6 +246,9 @@ pub struct Endpoint {
     /// lead nowhere, also where name and address stay. Empty: it has only one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instance: String,
+    /// Its other addresses: a call of the application to one of them, on the cluster's port, comes to this endpoint too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub also: BTreeSet<IpAddr>,
     /// False keeps it out of balancing; it can still be called by its own name or address.
     #[serde(default = "yes")]
     pub ready: bool,

@@ -19,6 +19,7 @@ fn cluster(ready: &[bool]) -> Cluster {
             address: "127.0.0.1:1".parse().unwrap(),
             transport: Transport::Mesh,
             instance: String::new(),
+            also: Default::default(),
             ready: *ready,
         };
         let endpoint = Arc::new(Endpoint::new(id as u64, &config, name.clone(), &described));

@@ -66,7 +66,7 @@ impl Generation {
         }
         let version = Held::of(&config).version();
         let (services, virtual_addresses) = services(&config);
-        let replicas = replicas(&config, &clusters);
+        let replicas = replicas(&config);
         Ok(Self { config, version, clusters, services, virtual_addresses, replicas })
     }
 
@@ -186,7 +186,8 @@ fn services(config: &ProxyConfig) -> Services {
     (ports, addresses)
 }
 
-fn replicas(config: &ProxyConfig, clusters: &HashMap<String, Arc<Cluster>>) -> HashMap<SocketAddr, Replica> {
+/// Every address of a replica leads to it through the mesh, whichever the application calls.
+fn replicas(config: &ProxyConfig) -> HashMap<SocketAddr, Replica> {
     let protocols: HashMap<&str, Protocol> = config
         .services
         .values()
@@ -194,12 +195,14 @@ fn replicas(config: &ProxyConfig, clusters: &HashMap<String, Arc<Cluster>>) -> H
         .map(|port| (port.cluster.as_str(), port.protocol))
         .collect();
     let mut replicas = HashMap::new();
-    for (key, cluster) in clusters {
+    for (key, cluster) in &config.clusters {
         let protocol = protocols.get(key.as_str()).copied().unwrap_or_default();
-        for member in &cluster.members {
-            let address = SocketAddr::new(member.endpoint.address.ip().to_canonical(), cluster.port);
-            let workload = member.endpoint.workload.clone();
-            replicas.insert(address, Replica { cluster: key.clone(), workload, protocol });
+        for endpoint in &cluster.endpoints {
+            for ip in [endpoint.address.ip()].iter().chain(&endpoint.also) {
+                let (cluster_key, workload) = (key.clone(), endpoint.workload.clone());
+                let address = SocketAddr::new(ip.to_canonical(), cluster.port);
+                replicas.insert(address, Replica { cluster: cluster_key, workload, protocol });
+            }
         }
     }
     replicas

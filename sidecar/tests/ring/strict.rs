@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use outrigger_sidecar::downstream::Destination;
+use outrigger_sidecar::runtime::Found;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -142,4 +144,22 @@ async fn a_request_under_way_is_answered_and_its_connection_closed() {
     within(busy.read_to_string(&mut rest)).await.unwrap();
     assert!(rest.starts_with("HTTP/1.1 200") && rest.ends_with("hi"), "{rest}");
     assert!(rest.contains("connection: close"), "{rest}");
+}
+
+#[tokio::test]
+async fn every_address_of_a_replica_leads_through_the_mesh() {
+    let ca = Ca::new();
+    let config = caller(&BTreeMap::from([("shop-echo-1", "192.0.2.1:15008".parse().unwrap())]));
+    let config = config.replace("'192.0.2.1:15008' }", "'192.0.2.1:15008', also: [ 192.0.2.9, 'fd00::9' ] }");
+    let here = Node::start(&ca, &config).await;
+    let generation = here.runtime.configured().borrow().clone().unwrap();
+    for address in ["192.0.2.1:7000", "192.0.2.9:7000", "[fd00::9]:7000"] {
+        let found = generation.outbound(address.parse().unwrap());
+        let Found::To(Destination::Endpoint { workload, .. }, _) = found else {
+            panic!("{address}: {found:?}")
+        };
+        assert_eq!(workload, "shop-echo-1");
+    }
+    let other_port = generation.outbound("192.0.2.9:7001".parse().unwrap());
+    assert!(matches!(other_port, Found::To(Destination::Passthrough(_), _)), "{other_port:?}");
 }
