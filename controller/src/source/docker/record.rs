@@ -88,6 +88,12 @@ impl Container {
         }
     }
 
+    /// Its run is over, and its addresses with it.
+    pub fn end(&mut self) {
+        self.run = Run::Stopped;
+        self.networks.values_mut().for_each(|attachment| attachment.addresses.clear());
+    }
+
     /// A label's value.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(String::as_str)

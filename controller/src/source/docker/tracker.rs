@@ -107,7 +107,7 @@ impl Tracker {
         let Some(instance) = container.instance().filter(|known| at >= known.started_nanos()).cloned() else {
             return Effect::Inspect(id);
         };
-        container.run = Run::Stopped;
+        container.end();
         self.dead.insert(id.clone(), instance);
         Effect::Ended(id)
     }
@@ -116,7 +116,7 @@ impl Tracker {
     fn bury(&mut self, container: &mut Container) {
         let Some(dead) = self.dead.get(&container.id) else { return };
         match container.instance() {
-            Some(instance) if instance == dead => container.run = Run::Stopped,
+            Some(instance) if instance == dead => container.end(),
             Some(_) => drop(self.dead.remove(&container.id)),
             None => {}
         }
