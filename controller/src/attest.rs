@@ -6,7 +6,7 @@ use std::time::Duration;
 use outrigger_model::WorkloadId;
 use tokio::sync::watch;
 
-use crate::mesh::sidecars_of;
+use crate::mesh::{is_next, standing};
 use crate::source::docker::record::Container;
 use crate::source::docker::watch::Seen;
 
@@ -20,6 +20,8 @@ pub struct Caller {
     pub workload: WorkloadId,
     /// The sidecar's own container id.
     pub sidecar: String,
+    /// It is to take the place of a sidecar that still runs.
+    pub next: bool,
 }
 
 /// Knows the sidecars of one mesh by their process.
@@ -49,11 +51,10 @@ impl Attestor {
 /// Only the sidecar of the workload's present run counts: one that is stranded in the namespace of an earlier run must
 /// not speak for this one.
 fn sidecar_of(seen: &Seen, mesh: &str, pid: u32) -> Option<Caller> {
-    let mut current = sidecars_of(&seen.containers, mesh).into_iter();
-    let has_pid = |sidecar: &String| {
-        let instance = seen.containers.get(sidecar).and_then(Container::instance);
-        instance.is_some_and(|instance| instance.pid == pid)
+    let has_pid = |sidecar: &&&Container| sidecar.instance().is_some_and(|instance| instance.pid == pid);
+    let caller = |(workload, standing): (WorkloadId, Vec<&Container>)| {
+        let sidecar = standing.iter().find(has_pid)?;
+        Some(Caller { workload, sidecar: sidecar.id.clone(), next: is_next(sidecar, &standing) })
     };
-    let (workload, sidecar) = current.find(|(_, sidecar)| has_pid(sidecar))?;
-    Some(Caller { workload, sidecar })
+    standing(&seen.containers, mesh).into_iter().find_map(caller)
 }

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::indices::Indices;
 use crate::problems::Problems;
 use crate::proxies::{Proxies, Proxy};
-use crate::scope::{INSTANCE, Scope, WORKLOAD};
+use crate::scope::{INSTANCE, REPLACES, Scope, WORKLOAD};
 use crate::source::docker::map::map;
-use crate::source::docker::record::Run;
+use crate::source::docker::record::{Container, Run};
 use crate::source::docker::tracker::Containers;
 use crate::source::docker::watch::Seen;
 use crate::status::Problem;
@@ -49,6 +49,7 @@ impl Mesh {
             let now = seen.borrow_and_update().clone();
             if now.listed.is_some() {
                 let sidecars = sidecars_of(&now.containers, &self.scope.mesh);
+                self.proxies.settle(&sidecars);
                 self.proxies.retain(|workload, proxy| proxy.connected || sidecars.contains_key(workload));
                 let reports = reports.borrow_and_update().clone();
                 let snapshot = self.snapshot(&now.containers, &sidecars, &reports);
@@ -103,8 +104,9 @@ fn replace(held: &mut Arc<Snapshot>, snapshot: Snapshot) -> bool {
     changed
 }
 
-/// The running sidecar container of each workload: of this mesh, and joined to the run the workload is in now.
-pub fn sidecars_of(containers: &Containers, mesh: &str) -> BTreeMap<WorkloadId, String> {
+/// The running sidecar containers of each workload: of this mesh, and joined to the run the workload is in now. There are
+/// two while one takes the other's place.
+pub fn standing<'a>(containers: &'a Containers, mesh: &str) -> BTreeMap<WorkloadId, Vec<&'a Container>> {
     let ours = containers.values().filter(|container| {
         container.label(MANAGED) == Some("sidecar")
             && container.label(MESH) == Some(mesh)
@@ -114,9 +116,29 @@ pub fn sidecars_of(containers: &Containers, mesh: &str) -> BTreeMap<WorkloadId, 
         let workload = sidecar.label(WORKLOAD)?;
         let instance = containers.get(workload)?.instance()?;
         let current = sidecar.label(INSTANCE) == Some(instance.started.as_str());
-        current.then(|| (WorkloadId(workload.to_owned()), sidecar.id.clone()))
+        current.then(|| (WorkloadId(workload.to_owned()), sidecar))
     });
-    joined.collect()
+    let mut standing: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (workload, sidecar) in joined {
+        standing.entry(workload).or_default().push(sidecar);
+    }
+    standing
+}
+
+/// True if `sidecar` is to take the place of one of `standing`.
+pub fn is_next(sidecar: &Container, standing: &[&Container]) -> bool {
+    let replaced = sidecar.label(REPLACES);
+    replaced.is_some_and(|replaced| standing.iter().any(|other| other.id == replaced))
+}
+
+/// The sidecar container of each workload that speaks for it: one that is to take another's place does once that one
+/// has ended.
+pub fn sidecars_of(containers: &Containers, mesh: &str) -> BTreeMap<WorkloadId, String> {
+    let present = |(workload, standing): (WorkloadId, Vec<&Container>)| {
+        let mut present = standing.iter().filter(|sidecar| !is_next(sidecar, &standing));
+        present.next_back().map(|sidecar| (workload, sidecar.id.clone()))
+    };
+    standing(containers, mesh).into_iter().filter_map(present).collect()
 }
 
 /// The time after the start in which sidecars that were there before come back.

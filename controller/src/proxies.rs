@@ -25,9 +25,16 @@ pub struct Proxy {
     pub nack: Option<String>,
     /// Its last report, and when it came.
     pub report: Option<(Report, Instant)>,
+    /// The sidecar that is to take its place.
+    pub next: Option<Box<Proxy>>,
 }
 
 impl Proxy {
+    /// What is known of this very sidecar, the present one or the next.
+    pub fn of(&self, sidecar: &str) -> Option<&Self> {
+        [Some(self), self.next.as_deref()].into_iter().flatten().find(|proxy| proxy.sidecar == sidecar)
+    }
+
     /// What the mesh needs of the last report; none before the first. A sidecar whose stream broke keeps what it
     /// said: it serves on without the controller, and its container's end is what ends it.
     pub fn observed(&self) -> Option<Observed> {
@@ -52,10 +59,60 @@ impl Proxies {
     pub fn hello(&self, workload: &WorkloadId, sidecar: &str, version: &str) {
         self.update(workload, |proxy| {
             if proxy.sidecar != sidecar {
-                *proxy = Proxy { sidecar: sidecar.to_owned(), ..Proxy::default() };
+                let next = proxy.next.take();
+                *proxy = Proxy { sidecar: sidecar.to_owned(), next, ..Proxy::default() };
             }
             proxy.connected = true;
             version.clone_into(&mut proxy.version);
+        });
+    }
+
+    /// A sidecar said hello that is to take the place of one that still runs.
+    pub fn hello_next(&self, workload: &WorkloadId, sidecar: &str, version: &str) {
+        let next = Proxy {
+            sidecar: sidecar.to_owned(),
+            version: version.to_owned(),
+            connected: true,
+            ..Proxy::default()
+        };
+        self.update(workload, |proxy| proxy.next = Some(Box::new(next)));
+    }
+
+    /// Changes what is known of this very sidecar; nothing, once another has its place.
+    pub fn note(&self, workload: &WorkloadId, sidecar: &str, change: impl FnOnce(&mut Proxy)) {
+        self.0.send_if_modified(|proxies| {
+            let Some(proxy) = proxies.get_mut(workload) else { return false };
+            let known = match proxy.next.as_deref_mut() {
+                Some(next) if next.sidecar == sidecar => Some(next),
+                _ => Some(proxy).filter(|proxy| proxy.sidecar == sidecar),
+            };
+            known.map(change).is_some()
+        });
+    }
+
+    /// The stream of this very sidecar has ended. One that had its place still to take says all anew when it is back.
+    pub fn gone(&self, workload: &WorkloadId, sidecar: &str) {
+        self.0.send_if_modified(|proxies| {
+            let Some(proxy) = proxies.get_mut(workload) else { return false };
+            let next = proxy.next.take_if(|next| next.sidecar == sidecar).is_some();
+            let own = proxy.sidecar == sidecar;
+            proxy.connected &= !own;
+            next || own
+        });
+    }
+
+    /// The next sidecar becomes the present one where `present` says so.
+    pub fn settle(&self, present: &BTreeMap<WorkloadId, String>) {
+        self.0.send_if_modified(|proxies| {
+            let mut settled = false;
+            for (workload, sidecar) in present {
+                let Some(proxy) = proxies.get_mut(workload) else { continue };
+                if let Some(next) = proxy.next.take_if(|next| next.sidecar == *sidecar) {
+                    *proxy = *next;
+                    settled = true;
+                }
+            }
+            settled
         });
     }
 
@@ -81,5 +138,44 @@ impl Proxies {
     /// Told of every change.
     pub fn subscribe(&self) -> watch::Receiver<BTreeMap<WorkloadId, Proxy>> {
         self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_sidecar_counts_once_the_present_one_is_gone() {
+        let (proxies, cart) = (Proxies::default(), WorkloadId("cart".into()));
+        let ready = |proxy: &mut Proxy| {
+            proxy.report = Some((Report { ready: true, ..Report::default() }, Instant::now()));
+        };
+        let present = || proxies.all()[&cart].clone();
+        proxies.hello(&cart, "old", "1");
+        proxies.note(&cart, "old", ready);
+        proxies.hello_next(&cart, "new", "2");
+        proxies.note(&cart, "new", |proxy| proxy.acked = "x".into());
+        proxies.hello(&cart, "old", "1");
+        proxies.note(&cart, "stranger", |proxy| proxy.acked = "y".into());
+        assert!(present().observed().unwrap().ready && present().acked.is_empty(), "{:?}", present());
+        assert!(present().of("new").unwrap().observed().is_none());
+        proxies.note(&cart, "new", ready);
+        proxies.settle(&BTreeMap::from([(cart.clone(), "old".to_owned())]));
+        assert_eq!(present().sidecar, "old");
+        proxies.settle(&BTreeMap::from([(cart.clone(), "new".to_owned())]));
+        assert_eq!((present().sidecar.as_str(), present().version.as_str()), ("new", "2"));
+        proxies.gone(&cart, "old");
+        assert!(present().connected && present().observed().unwrap().ready);
+    }
+
+    #[test]
+    fn a_next_one_that_failed_leaves_nothing() {
+        let (proxies, cart) = (Proxies::default(), WorkloadId("cart".into()));
+        proxies.hello(&cart, "old", "1");
+        proxies.hello_next(&cart, "new", "2");
+        proxies.gone(&cart, "new");
+        assert_eq!(proxies.all()[&cart].next, None);
+        assert!(proxies.all()[&cart].connected);
     }
 }

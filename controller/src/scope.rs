@@ -15,6 +15,9 @@ pub const WORKLOAD: &str = "outrigger.workload";
 /// Which run of that workload it joined.
 pub const INSTANCE: &str = "outrigger.instance";
 
+/// On a sidecar that was started to take another's place: the container id of that one.
+pub const REPLACES: &str = "outrigger.replaces";
+
 /// What one controller is responsible for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {

@@ -127,6 +127,7 @@ mod tests {
         Container {
             id: "own".into(),
             name: "shop-outrigger-1".into(),
+            image: String::new(),
             labels: pairs(labels),
             created: 0,
             run: Run::Created,

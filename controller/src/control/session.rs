@@ -82,7 +82,7 @@ impl Session {
             Ok(Ok(_)) => return Err(Status::invalid_argument("the first message must be a hello")),
             Err(_) => return Err(Status::deadline_exceeded("no hello")),
         };
-        let seat = self.hall.seats.take(&self.caller.workload);
+        let seat = self.hall.seats.take(&self.caller.sidecar);
         let mut present = Present { hall: self.hall.clone(), caller: self.caller.clone(), seat };
         self.greet(hello)?;
         loop {
@@ -106,9 +106,14 @@ impl Session {
     }
 
     fn greet(&mut self, hello: Hello) -> Result<(), Status> {
-        let Caller { workload, sidecar } = &self.caller;
+        let Caller { workload, sidecar, next } = &self.caller;
         tracing::info!(workload = %workload.0, version = hello.sidecar_version, held = hello.held.len(), "hello");
-        self.hall.desk.proxies.hello(workload, sidecar, &hello.sidecar_version);
+        let proxies = &self.hall.desk.proxies;
+        if *next {
+            proxies.hello_next(workload, sidecar, &hello.sidecar_version);
+        } else {
+            proxies.hello(workload, sidecar, &hello.sidecar_version);
+        }
         self.outbox = Outbox::new(hello.held);
         match &self.hall.desk.authority {
             Ok(authority) if !hello.roots.is_empty() && hello.roots != authority.roots_hash() => {
@@ -217,7 +222,7 @@ impl Session {
     }
 
     fn note(&self, change: impl FnOnce(&mut crate::proxies::Proxy)) {
-        self.hall.desk.proxies.update(&self.caller.workload, change);
+        self.hall.desk.proxies.note(&self.caller.workload, &self.caller.sidecar, change);
     }
 
     fn send(&self, kind: down::Kind) -> Result<(), Status> {
@@ -229,11 +234,7 @@ impl Session {
 impl Drop for Present {
     fn drop(&mut self) {
         if self.seat.leave() {
-            self.hall.desk.proxies.update(&self.caller.workload, |proxy| {
-                if proxy.sidecar == self.caller.sidecar {
-                    proxy.connected = false;
-                }
-            });
+            self.hall.desk.proxies.gone(&self.caller.workload, &self.caller.sidecar);
         }
     }
 }

@@ -54,6 +54,7 @@ fn container(id: &str, labels: &[(&str, &str)], started: &str, pid: u32) -> Cont
     Container {
         id: id.into(),
         name: id.into(),
+        image: String::new(),
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         created: 0,
         run: Run::Running(Instance { started: started.into(), pid }),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use outrigger_model::label::{MANAGED, MESH};
 use outrigger_model::{Lifecycle, View, WorkloadId};
 
-use crate::scope::{INSTANCE, WORKLOAD};
+use crate::scope::{INSTANCE, REPLACES, WORKLOAD};
 use crate::source::docker::record::{Container, Instance, Run};
 use crate::source::docker::tracker::Containers;
 
@@ -62,6 +62,11 @@ pub fn sidecar_name(app: &str) -> String {
     format!("{app}-outrigger")
 }
 
+/// Name of a sidecar that is to take another's place, until it has.
+pub fn next_name(app: &str) -> String {
+    format!("{}-next", sidecar_name(app))
+}
+
 /// Everything that can be done now.
 pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Vec<Action> {
     let mut actions = Vec::new();
@@ -79,7 +84,8 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
             }
             Fate::Joined if container.label(MANAGED) == Some("sidecar") => {
                 let first = *joined.entry(app).or_insert(container);
-                if first.id != container.id && !touched {
+                let pair = replaces(first, container) || replaces(container, first);
+                if first.id != container.id && !pair && !touched {
                     actions.push(removal(container, "a second sidecar of the same workload"));
                 }
             }
@@ -87,9 +93,12 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
         }
     }
     for (app, sidecar) in &joined {
-        let name = containers.get(*app).map(|app| sidecar_name(&app.name));
-        let given = busy.renamed.get(&sidecar.id);
-        let stale = name.filter(|name| !sidecar.name.starts_with(name.as_str()) && given != Some(name));
+        let app = containers.get(*app).map(|app| app.name.as_str()).unwrap_or_default();
+        let (name, given) = (sidecar_name(app), busy.renamed.get(&sidecar.id));
+        // The place is taken when the one before is gone, and with it the name.
+        let taken = sidecar.name == next_name(app) && containers.values().all(|other| other.name != name);
+        let stale = (taken || !sidecar.name.starts_with(&name)) && given != Some(&name);
+        let stale = Some(name).filter(|_| stale);
         actions.extend(stale.map(|name| Action::Rename { id: sidecar.id.clone(), name }));
     }
     let wanting =
@@ -100,6 +109,10 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
         actions.extend(instance.map(|instance| Action::Inject { app, instance }));
     }
     actions
+}
+
+fn replaces(one: &Container, other: &Container) -> bool {
+    one.label(REPLACES) == Some(other.id.as_str())
 }
 
 enum Fate {

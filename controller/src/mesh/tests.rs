@@ -110,3 +110,24 @@ async fn the_first_snapshot_waits_for_sidecars_that_were_there_before() {
     let snapshot = silent.until(|snapshot| !snapshot.workloads.is_empty()).await;
     assert!(begun.elapsed() >= ADOPTION && observed(&snapshot).is_none(), "not for ever");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_speaks_for_its_workload_until_it_has_ended() {
+    let app = cart();
+    let old = sidecar_of(&app);
+    let mut next = Container { id: "a-next".into(), ..sidecar_of(&app) };
+    next.labels.insert(crate::scope::REPLACES.into(), old.id.clone());
+    let mut mesh = running(vec![app.clone(), old.clone(), next.clone()]);
+    mesh.report(&old.id, 8080);
+    let id = WorkloadId(app.id.clone());
+    mesh.proxies.hello_next(&id, &next.id, "2");
+    let report = Report { ready: true, listening: vec![8080, 9090], ..Report::default() };
+    mesh.proxies.note(&id, &next.id, |proxy| proxy.report = Some((report, Instant::now())));
+    let snapshot = mesh.until(|snapshot| observed(snapshot).is_some()).await;
+    assert!(!observed(&snapshot).unwrap().listening.contains(&9090));
+    // It ends: the other one counts at once, with what it has said before.
+    mesh.see(vec![app, Container { run: Run::Stopped, ..old }, next]);
+    mesh.snapshot.changed().await.unwrap();
+    let observed = observed(&mesh.snapshot.borrow_and_update()).cloned().unwrap();
+    assert!(observed.ready && observed.listening.contains(&9090), "not a moment without");
+}

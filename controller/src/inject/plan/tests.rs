@@ -102,3 +102,19 @@ fn a_sidecar_stays_with_what_is_no_workload_any_more_and_other_meshes_are_not_to
     let ended = Container { run: Run::Stopped, ..app };
     assert_eq!(planned(&[ended, foreign], &Busy::default()), []);
 }
+
+#[test]
+fn a_sidecar_that_takes_anothers_place_stays_beside_it_and_gets_its_name_afterwards() {
+    let app = cart();
+    let old = sidecar_of(&app);
+    let mut next = Container { id: "a-next".into(), name: next_name(&app.name), ..sidecar_of(&app) };
+    next.labels.insert(REPLACES.into(), old.id.clone());
+    let idle = Busy::default();
+    assert_eq!(planned(&[app.clone(), old.clone(), next.clone()], &idle), []);
+    let ended = Container { run: Run::Stopped, ..old };
+    assert_eq!(planned(&[app.clone(), ended, next.clone()], &idle), [], "the name is still taken");
+    let to = Action::Rename { id: next.id.clone(), name: sidecar_name(&app.name) };
+    assert_eq!(planned(&[app.clone(), next.clone()], &idle), [to]);
+    let third = Container { id: "b-third".into(), ..sidecar_of(&app) };
+    assert_eq!(why(&planned(&[app, next, third], &idle)), ["a second sidecar of the same workload"]);
+}

@@ -18,6 +18,8 @@ pub struct Container {
     pub id: String,
     /// Its name, without the slash.
     pub name: String,
+    /// Id of its image (`sha256:…`).
+    pub image: String,
     /// All its labels.
     pub labels: BTreeMap<String, String>,
     /// Unix nanoseconds; 0 if unknown.
@@ -127,6 +129,7 @@ impl Container {
                     Some((mount.destination?, mount.name.filter(|name| !name.is_empty()).or(mount.source)?))
                 })
                 .collect(),
+            image: inspection.image.unwrap_or_default(),
             labels: config.labels.unwrap_or_default().into_iter().collect(),
             stopping: false,
             id,

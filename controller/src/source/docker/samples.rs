@@ -13,6 +13,7 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
     Container {
         id: format!("id-{name}"),
         name: name.to_owned(),
+        image: "sha256:1".to_owned(),
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         created: 1,
         run: Run::Running(instance("2026-11-23T10:00:00Z", 4711)),
