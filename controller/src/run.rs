@@ -11,6 +11,7 @@ use outrigger_model::Snapshot;
 use tokio::sync::watch;
 
 use crate::admin::Admin;
+use crate::admin::socket::{self, AdminSocket};
 use crate::attest::Attestor;
 use crate::board::Board;
 use crate::control::{Control, Desk, SocketError};
@@ -27,6 +28,7 @@ use crate::source::docker::neighbours;
 use crate::source::docker::watch::{Seen, watch};
 use crate::status::Problem;
 use crate::surroundings::{Surroundings, SurroundingsError, surroundings};
+use crate::upgrade::{Upgrader, upgrades};
 
 /// Why a controller could not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,15 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     parts.spawn("control", control.run(desk(&settings, &board, &scope)));
     let injector = injector(&settings, &board, found, templates);
     let launches = injector.launches.clone();
+    let (upgrades, orders) = upgrades();
+    parts.spawn("upgrade", upgrader(&injector, &seen).run(orders));
+    match AdminSocket::bind(&state).await {
+        Ok(socket) => parts.spawn("admin socket", socket.serve(board.clone(), upgrades)),
+        Err(error) => {
+            let (subject, what) = (state.join(socket::FILE).display().to_string(), error.to_string());
+            board.problems.set("admin socket", [Problem { kind: "state", subject, what }].into());
+        }
+    }
     parts.spawn("injection", injector.run(seen.clone()));
     let mut first = seen.clone();
     parts.spawn("first view", async move {
@@ -168,6 +179,20 @@ fn injector(settings: &Settings, board: &Board, found: Surroundings, templates: 
         problems: board.problems.clone(),
         proxies: board.proxies.clone(),
         launches: Launches::default(),
+    }
+}
+
+fn upgrader(injector: &Injector, seen: &watch::Receiver<Seen>) -> Upgrader {
+    Upgrader {
+        host: injector.host.clone(),
+        scope: injector.scope.clone(),
+        templates: injector.templates.clone(),
+        image: injector.image.clone(),
+        control: injector.control.clone(),
+        env: injector.env.clone(),
+        proxies: injector.proxies.clone(),
+        launches: injector.launches.clone(),
+        seen: seen.clone(),
     }
 }
 

@@ -114,6 +114,8 @@ pub struct Sidecar {
     pub connected: bool,
     /// It says that it is certified, configured and listening.
     pub ready: bool,
+    /// Another sidecar is taking its place.
+    pub upgrading: bool,
     /// Version of its binary; empty before its hello.
     pub version: String,
     /// Hash of the configuration that it acknowledged last; empty before the first.

@@ -8,7 +8,7 @@ use outrigger_wire::Protocol;
 
 use super::plaintext;
 use crate::board::Board;
-use crate::mesh::sidecars_of;
+use crate::mesh::{sidecars_of, standing};
 use crate::proxies::Proxy;
 use crate::scope::Scope;
 use crate::source::docker::watch::Seen;
@@ -115,13 +115,15 @@ fn sidecars(
     proxies: &BTreeMap<WorkloadId, Proxy>,
 ) -> Vec<Sidecar> {
     let containers = sidecars_of(&seen.containers, &scope.mesh);
+    let standing = standing(&seen.containers, &scope.mesh);
     let running = snapshot.workloads.values().filter(|w| w.lifecycle != Lifecycle::Stopped);
     let mut sidecars: Vec<_> = running
         .map(|workload| {
             let container = containers.get(&workload.id);
             let proxy = proxies.get(&workload.id).filter(|proxy| container == Some(&proxy.sidecar));
             let name = container.and_then(|id| seen.containers.get(id)).map(|found| found.name.clone());
-            sidecar(workload, name, proxy, board.gaps.of(&workload.id))
+            let upgrading = standing.get(&workload.id).is_some_and(|standing| standing.len() > 1);
+            Sidecar { upgrading, ..sidecar(workload, name, proxy, board.gaps.of(&workload.id)) }
         })
         .collect();
     sidecars.sort_by(|a, b| a.workload.cmp(&b.workload));
@@ -150,6 +152,7 @@ fn sidecar(
         container,
         connected: proxy.connected,
         ready: observed.ready,
+        upgrading: false,
         certificate_issued: report.and_then(|report| some(report.certificate_issued)),
         certificate_expires: report.and_then(|report| some(report.certificate_expires)),
         unmeshed_connections: report.map(|report| report.unmeshed).unwrap_or_default(),

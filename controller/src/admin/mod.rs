@@ -3,6 +3,7 @@
 pub mod assemble;
 mod metrics;
 mod plaintext;
+pub mod socket;
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};

@@ -31,7 +31,7 @@ use peer::{Peer, PeerError};
 use seats::Seats;
 use session::Session;
 
-pub use socket::SocketError;
+pub use socket::{EVERYBODY, OWNER, SocketError, listen};
 
 /// A peer that is gone without a word is noticed after this and the next together.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -89,7 +89,7 @@ impl Control {
     /// # Errors
     /// See [`SocketError`].
     pub async fn bind(path: &Path) -> Result<Self, SocketError> {
-        socket::listen(path).await.map(Self)
+        listen(path, EVERYBODY, "OUTRIGGER_CONTROL").await.map(Self)
     }
 
     /// Serves until it is dropped.

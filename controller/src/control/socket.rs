@@ -6,50 +6,59 @@ use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 
 /// Sidecars run as another user; who they are is asked of the kernel, not of the file mode.
-const MODE: u32 = 0o666;
+pub const EVERYBODY: u32 = 0o666;
+/// Whoever the controller runs as, alone.
+pub const OWNER: u32 = 0o600;
 
-/// Why the control socket cannot be opened.
+/// Why a socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// The system refused.
     #[error(
-        "the control socket {path} cannot be made ({source}): mount a volume at its directory, or set OUTRIGGER_CONTROL"
+        "the socket {path} cannot be made ({source}): mount a volume at its directory, or set {variable}"
     )]
     Io {
         /// The socket.
         path: PathBuf,
+        /// Sets another place.
+        variable: &'static str,
         /// What the system said.
         source: io::Error,
     },
     /// Somebody answers there.
-    #[error("another controller answers on {path}: stop it, or set OUTRIGGER_CONTROL to another place")]
+    #[error("another controller answers on {path}: stop it, or set {variable} to another place")]
     Taken {
         /// The socket.
         path: PathBuf,
+        /// Sets another place.
+        variable: &'static str,
     },
     /// It is not a socket.
-    #[error("{path} is there and is not a socket: move it away, or set OUTRIGGER_CONTROL to another place")]
+    #[error("{path} is there and is not a socket: move it away, or set {variable} to another place")]
     NotSocket {
         /// The file.
         path: PathBuf,
+        /// Sets another place.
+        variable: &'static str,
     },
 }
 
-/// Listens at `path`; makes the directory, and replaces a socket on which nobody answers.
+/// Listens at `path`, for those whom `mode` lets in; makes the directory, and replaces a socket on which nobody answers.
+/// `variable` sets another place.
 ///
 /// # Errors
 /// See [`SocketError`].
-pub async fn listen(path: &Path) -> Result<UnixListener, SocketError> {
-    let io = |source| SocketError::Io { path: path.to_owned(), source };
+pub async fn listen(path: &Path, mode: u32, variable: &'static str) -> Result<UnixListener, SocketError> {
+    let io = |source| SocketError::Io { path: path.to_owned(), variable, source };
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(io)?;
     }
     match fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {
-            return Err(SocketError::NotSocket { path: path.to_owned() });
+            return Err(SocketError::NotSocket { path: path.to_owned(), variable });
         }
         Ok(_) => match UnixStream::connect(path).await {
-            Ok(_) => return Err(SocketError::Taken { path: path.to_owned() }),
+            Ok(_) => return Err(SocketError::Taken { path: path.to_owned(), variable }),
             // Reset: its owner ended with us in its queue.
             Err(error)
                 if matches!(
@@ -64,8 +73,12 @@ pub async fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(io(source)),
     }
-    let listener = UnixListener::bind(path).map_err(io)?;
-    fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(io)?;
+    // Made under another name: nobody connects before the mode is set.
+    let hidden = path.with_extension(format!("{}.new", std::process::id()));
+    let _absent = fs::remove_file(&hidden);
+    let listener = UnixListener::bind(&hidden).map_err(io)?;
+    fs::set_permissions(&hidden, Permissions::from_mode(mode)).map_err(io)?;
+    fs::rename(&hidden, path).map_err(io)?;
     Ok(listener)
 }
 
@@ -82,13 +95,13 @@ mod tests {
     #[tokio::test]
     async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
         let path = fresh("live");
-        let listener = listen(&path).await.unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        let error = listen(&path).await.unwrap_err();
+        let listener = listen(&path, EVERYBODY, "X").await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, EVERYBODY);
+        let error = listen(&path, OWNER, "X").await.unwrap_err();
         assert!(matches!(error, SocketError::Taken { .. }), "{error}");
         drop(listener);
         assert!(path.exists(), "a killed controller leaves its socket");
-        listen(&path).await.unwrap();
+        listen(&path, OWNER, "X").await.unwrap();
     }
 
     #[tokio::test]
@@ -96,7 +109,7 @@ mod tests {
         let path = fresh("file");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "mine").unwrap();
-        let error = listen(&path).await.unwrap_err();
+        let error = listen(&path, OWNER, "X").await.unwrap_err();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     }

@@ -9,7 +9,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerWaitResponse};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, RemoveContainerOptions,
-    RenameContainerOptions, StartContainerOptions, WaitContainerOptions,
+    RenameContainerOptions, StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 use futures_util::future::{Either, join, select};
@@ -105,6 +105,54 @@ pub async fn launch_pair(
     }
 }
 
+/// A sidecar alone, beside the one whose place it takes.
+///
+/// # Errors
+/// It could not be started.
+pub async fn launch_next(
+    docker: &Docker,
+    app: &Container,
+    name: &str,
+    sidecar: ContainerCreateBody,
+) -> Result<Launched, LaunchError> {
+    launch(docker, app, name, sidecar).await
+}
+
+/// Follows a container that runs already to its end.
+///
+/// # Errors
+/// The engine refuses, or it runs no more.
+pub async fn follow(docker: &Docker, id: &str, name: &str) -> Result<Launched, LaunchError> {
+    let output =
+        attach(docker, id).await.map_err(|source| LaunchError::of("attach to a container", "", source))?;
+    let options = WaitContainerOptions { condition: "not-running".into() };
+    let end = docker.wait_container(id, Some(options)).boxed();
+    Ok(Launched { id: id.to_owned(), name: name.to_owned(), output, end })
+}
+
+async fn attach(docker: &Docker, id: &str) -> Result<AttachContainerResults, Error> {
+    let options = AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
+    docker.attach_container(id, Some(options)).await
+}
+
+/// Id of an image.
+///
+/// # Errors
+/// It is not there, or the engine refuses.
+pub async fn image_id(docker: &Docker, image: &str) -> Result<String, LaunchError> {
+    let found = docker.inspect_image(image).await;
+    let found = found.map_err(|source| LaunchError::of("look at an image", image, source))?;
+    found.id.ok_or_else(|| LaunchError::NoImage(image.to_owned()))
+}
+
+/// Asks a container to stop; the engine kills it after `seconds`.
+pub async fn stop(docker: &Docker, id: &str, seconds: i32) {
+    let options = StopContainerOptions { t: Some(seconds), ..Default::default() };
+    if let Err(error) = docker.stop_container(id, Some(options)).await {
+        tracing::debug!(container = id, %error, "not stopped");
+    }
+}
+
 /// A capture step alone: running it again is harmless.
 ///
 /// # Errors
@@ -137,9 +185,7 @@ async fn launch(
         return Err(LaunchError::Gone);
     }
     let started = async {
-        let options =
-            AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
-        let output = docker.attach_container(&id, Some(options)).await?;
+        let output = attach(docker, &id).await?;
         let options = WaitContainerOptions { condition: "next-exit".into() };
         let mut end = docker.wait_container(&id, Some(options)).boxed();
         // Polled first, so that the engine is asked about the end before the start is.

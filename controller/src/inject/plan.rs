@@ -132,6 +132,8 @@ fn fate(container: &Container, app: Option<&Container>, starting: bool) -> Fate 
     }
     match container.run {
         Run::Running(_) | Run::Paused(_) => Fate::Joined,
+        // An upgrade starts it; if the controller ended in between, the next upgrade clears it away.
+        Run::Created if container.label(REPLACES).is_some() => Fate::Wait,
         Run::Created if !starting => Fate::Remove("it was never started"),
         // The engine removes what has ended by itself.
         Run::Created | Run::Stopped => Fate::Wait,

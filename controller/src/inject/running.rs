@@ -15,7 +15,7 @@ use super::launch::{self, Ended, LaunchError, Launched};
 use super::launches::Launch;
 use super::plan::{self, Action, Busy};
 use super::retry::Retries;
-use crate::mesh::sidecars_of;
+use crate::mesh::{sidecars_of, standing};
 use crate::proxies::Proxy;
 use crate::source::docker::map::map;
 use crate::source::docker::record::{Container, Instance};
@@ -241,10 +241,13 @@ impl<'a> Running<'a> {
                 self.injected(app, instance, result, containers);
             }
             Done::Ended { app, instance, id, name, sidecar, ended, runs } => {
+                let standing = standing(containers, &self.injector.scope.mesh);
+                // Another sidecar has taken its place.
+                let replaced = standing.get(&app).is_some_and(|all| all.iter().any(|other| other.id != id));
                 self.started.insert(id, true);
                 let asked = containers.get(&app.0).is_some_and(|app| app.stopping);
                 let current = runs && !asked && is_current(containers, &app, &instance);
-                let failed = if sidecar { current } else { current && ended.code != Some(0) };
+                let failed = if sidecar { current && !replaced } else { current && ended.code != Some(0) };
                 if failed && !sidecar {
                     self.captures.missing(app.clone(), instance);
                 }

@@ -224,6 +224,7 @@ fn container(id: &str, labels: &[(&str, &str)], pid: u32) -> Container {
     Container {
         id: id.into(),
         name: id.into(),
+        image: String::new(),
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         created: 0,
         run: Run::Running(Instance { started: "first run".into(), pid }),
