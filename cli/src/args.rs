@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::{Deserialize, Serialize};
 
+use crate::inject::ComposeArguments;
+
 /// Exit codes, as every page of the manual ends with them.
 const EXIT: &str = "Exit codes: 0 good; 1 something is wrong, or failed; 64 bad usage or bad configuration.";
 
@@ -31,6 +33,14 @@ const STATUS_EXAMPLES: &str = "Examples:
   outrigger status --watch
   outrigger status --strict-check cart
   outrigger status --json | jq '.edges[] | select(.mtls | not)'";
+const INJECT_COMPOSE_EXAMPLES: &str = "Examples:
+  outrigger inject compose docker-compose.yaml outrigger.yaml --output meshed.yaml
+  docker compose -f meshed.yaml up -d
+
+  outrigger inject compose compose.yaml outrigger.yaml --overlay > mesh.yaml
+  docker compose -f compose.yaml -f outrigger.yaml -f mesh.yaml up -d
+
+  outrigger inject compose --diff | less          # what would change, in the project of this directory";
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   outrigger completions bash > ~/.local/share/bash-completion/completions/outrigger
   outrigger completions fish | source";
@@ -49,6 +59,12 @@ pub enum Command {
     /// Exits with 0 if nothing is wrong, 1 if something is or the controller cannot be reached, 64 for bad usage.
     #[command(after_long_help = STATUS_EXAMPLES)]
     Status(StatusArguments),
+    /// Mesh a definition before anything starts, so that no application ever runs a moment unmeshed
+    Inject {
+        /// What is meshed.
+        #[command(subcommand)]
+        what: Inject,
+    },
     /// Print the settings in force, each with where it came from
     #[command(after_long_help = SETTINGS_EXAMPLES)]
     Settings,
@@ -65,6 +81,21 @@ pub enum Command {
         #[arg(long, value_name = "DIRECTORY")]
         directory: Option<PathBuf>,
     },
+}
+
+/// What can be meshed before it starts.
+#[derive(Debug, Subcommand)]
+pub enum Inject {
+    /// Print a compose project with its mesh written in
+    ///
+    /// Compose itself reads the files, as `docker compose config`. For each replica of a labelled service the result has a
+    /// holder (owns the network: ports, aliases, host name are there), a sidecar, a step that waits for it, and only then the
+    /// service. Variables stay variables, values of environment files stay in their files (docker-compose 1.29 cannot keep
+    /// them out: then the file is made readable for you alone).
+    ///
+    /// Exits with 0 if it is done, 1 if compose fails, 64 if the project cannot be meshed; then every reason is listed.
+    #[command(after_long_help = INJECT_COMPOSE_EXAMPLES)]
+    Compose(ComposeArguments),
 }
 
 /// Arguments of `outrigger status`.

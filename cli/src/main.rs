@@ -2,6 +2,7 @@
 
 mod args;
 mod fetch;
+mod inject;
 mod man;
 mod settings;
 mod status;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use outrigger_settings::Layered;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, Inject};
 use settings::Settings;
 
 /// What the user wrote is not a command (EX_USAGE of sysexits.h).
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments, layered: &Layered<Settings>) -> io::Result<ExitCode> {
     match arguments.command {
         Command::Status(status) => status::run(&status, &layered.settings),
+        Command::Inject { what: Inject::Compose(arguments) } => inject::run(&arguments, &layered.settings),
         Command::Man { directory } => man::run(directory.as_deref()),
         Command::Settings => {
             io::stdout().lock().write_all(layered.print().as_bytes())?;

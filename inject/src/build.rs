@@ -65,7 +65,7 @@ fn replicated(
         named(Part::Holder, holder(plan, checked, body, number)),
         named(Part::Sidecar, sidecar(plan, checked, body, replica)),
         named(Part::Capture, capture(checked, body, replica)),
-        (replica.into(), Value::Mapping(application(checked, body, replica))),
+        (replica.into(), Value::Mapping(application(plan, checked, body, replica))),
     ]
 }
 
@@ -137,8 +137,11 @@ fn beside(template: &Mapping, part: Part, checked: &Checked, app: &Mapping, repl
     body
 }
 
-fn application(checked: &Checked, app: &Mapping, replica: &str) -> Mapping {
+fn application(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> Mapping {
     let mut body = app.clone();
+    if plan.declared.capture == Capture::Explicit {
+        environment(&mut body, plan);
+    }
     // A link is also an order of starting, which stays here.
     let linked: Vec<String> = names(app.get("links"));
     for link in linked.iter().filter_map(|link| link.split(':').next()) {
@@ -161,6 +164,21 @@ fn application(checked: &Checked, app: &Mapping, replica: &str) -> Mapping {
     body.insert("network_mode".into(), format!("service:{}", Part::Holder.beside(replica)).into());
     wait_for(&mut body, &Part::Capture.beside(replica), completed());
     body
+}
+
+/// Tells the application where its sidecar stands for each upstream; what it was told before stays.
+fn environment(body: &mut Mapping, plan: &Plan) {
+    let said = pairs(body.get("environment"));
+    let places = plan.declared.upstreams.iter();
+    let places = places.map(|(local, upstream)| (upstream.variable(), format!("127.0.0.1:{local}")));
+    let new: Vec<(String, String)> = places.filter(|(name, _)| !said.contains_key(name)).collect();
+    if let Some(Value::Sequence(all)) = body.get_mut("environment") {
+        all.extend(new.into_iter().map(|(name, place)| format!("{name}={place}").into()));
+    } else if !new.is_empty() {
+        let mut all = mapping(body.get("environment"), &Value::Null);
+        all.extend(new.into_iter().map(|(name, place)| (name.into(), place.into())));
+        body.insert("environment".into(), Value::Mapping(all));
+    }
 }
 
 /// The application's networks, on each of which the holder answers to the application's names.

@@ -101,7 +101,8 @@ fn injecting_the_result_again_changes_nothing() {
 /// What compose says of a service is in the result, field by field, at the service or at its holder.
 #[test]
 fn no_field_is_lost() {
-    let changed = ["scale", "depends_on", "network_mode", "networks", "links", "sysctls", "deploy"];
+    let changed =
+        ["scale", "depends_on", "network_mode", "networks", "links", "sysctls", "deploy", "environment"];
     for case in cases() {
         let input = file(&case, "input.yaml").unwrap();
         let Ok(Injected { project, .. }) = inject(&input, &options(&case)) else { continue };

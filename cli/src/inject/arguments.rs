@@ -1,0 +1,52 @@
+//! What can be written after `outrigger inject compose`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of `outrigger inject compose`.
+#[derive(Debug, Default, Args)]
+pub struct ComposeArguments {
+    /// Compose files, in the order in which they are merged; `-` is standard input. None: those that compose finds itself
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write there instead of to standard output; replaced at once and whole, or not at all
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Only what is to be merged over the files, as one more `-f` (compose 2.24.4 and later)
+    #[arg(long, conflicts_with = "diff")]
+    pub overlay: bool,
+    /// Only show what would change in the project as compose renders it
+    #[arg(long, conflicts_with = "output")]
+    pub diff: bool,
+    /// Print one JSON object: meshed services, warnings, refusals, and the text
+    #[arg(long)]
+    pub json: bool,
+    /// Volume, or host path, of the control socket, when the controller is not in this project
+    #[arg(long, value_name = "NAME|PATH")]
+    pub control_volume: Option<String>,
+    /// Image of sidecars [default: the controller's, with `sidecar` for `controller`]
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Directory with files that replace those of templates/compose
+    #[arg(long, value_name = "DIRECTORY")]
+    pub templates: Option<PathBuf>,
+    /// How compose is called [default: `docker compose`, else `docker-compose`]
+    #[arg(long, value_name = "COMMAND")]
+    pub compose: Option<String>,
+    /// Have compose put the values of variables in; the result may hold secrets then, and is of this environment only
+    #[arg(long)]
+    pub interpolate: bool,
+    /// Passed on to compose, which leaves services of other profiles out where it can [default: all profiles]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Passed on to compose
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Passed on to compose
+    #[arg(long, short, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// Passed on to compose
+    #[arg(long, value_name = "DIRECTORY")]
+    pub project_directory: Option<PathBuf>,
+}

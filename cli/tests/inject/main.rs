@@ -1,0 +1,7 @@
+//! `outrigger inject compose`, as a user calls it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "all of it is a test")]
+
+mod fake;
+mod place;
+mod real;
