@@ -1,6 +1,7 @@
 //! `cargo xtask demo`, `test`, `bench`, `images`: the project's chores, on a fresh machine too.
 
 mod bench;
+mod compose;
 mod demo;
 mod engine;
 mod images;

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use crate::compose::Programs;
 use crate::engine::Engine;
 use crate::run::{Fault, Run, root, which};
 use crate::sources::Sources;
@@ -125,12 +126,14 @@ fn docker() -> Result<Tally, Fault> {
     let engine = Engine::ensure()?;
     let tag = std::env::var(TAG).unwrap_or_else(|_unset| images::VERSION.to_owned());
     let outcome = prepare(&engine, &tag).and_then(|base| {
-        let environment = [
+        let programs = Programs::ensure()?;
+        let mut environment = vec![
             ("OUTRIGGER_TEST_BASE", base.debian()),
             ("OUTRIGGER_TEST_POSTGRES", base.postgres()),
             ("OUTRIGGER_TEST_APPS", images::TEST_APPS),
             (TAG, &tag),
         ];
+        environment.extend(programs.environment());
         tests(&["ignored"], &environment)
     });
     engine.stop()?;

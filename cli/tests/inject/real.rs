@@ -102,8 +102,14 @@ fn modern() -> Vec<PathBuf> {
         .into()
 }
 
-fn old() -> PathBuf {
-    env::var_os("OUTRIGGER_TEST_COMPOSE_V1").unwrap_or_else(|| "docker-compose".into()).into()
+/// 1.29 comes as a package of the system, or not at all: that is said, and no fault.
+fn old() -> Option<PathBuf> {
+    let name = "OUTRIGGER_TEST_COMPOSE_V1";
+    let found = env::var_os(name).unwrap_or_else(|| panic!("cargo xtask test docker sets {name}"));
+    if found.is_empty() {
+        eprintln!("no docker-compose 1.29 on this machine: nothing was tested with it");
+    }
+    (!found.is_empty()).then(|| found.into())
 }
 
 fn inject(place: &Place, compose: &Path, words: &[&str]) -> Ended {
@@ -246,13 +252,14 @@ fn what_stands_beside_a_service_has_its_profiles() {
 #[test]
 #[ignore = "needs docker-compose 1.29: cargo xtask test docker"]
 fn docker_compose_1_29_takes_what_it_gave() {
+    let Some(old) = old() else { return };
     let place = place(OLD_PROJECT);
-    let ended = inject(&place, &old(), &[&FILES[..], &["--output", "meshed.yaml"]].concat());
+    let ended = inject(&place, &old, &[&FILES[..], &["--output", "meshed.yaml"]].concat());
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(ended.err.contains("may hold secrets"), "{}", ended.err);
     assert_eq!(place.mode("meshed.yaml"), 0o600);
     assert!(place.read("meshed.yaml").contains(PLANTED), "1.29 puts it in; that is why");
-    let config = place.run(&old(), &["--file", "meshed.yaml", "config"]);
+    let config = place.run(&old, &["--file", "meshed.yaml", "config"]);
     assert_eq!(config.code, Some(0), "{}", config.err);
     for part in
         ["network_mode: service:cart-3-holder", "condition: service_completed_successfully", "PRICE: $$5"]
@@ -260,7 +267,7 @@ fn docker_compose_1_29_takes_what_it_gave() {
         assert!(config.out.contains(part), "{part}: {}", config.out);
     }
     assert!(config.out.contains("AGREE: \"yes\"") && config.out.contains("TIME: '22:22'"), "{}", config.out);
-    let again = inject(&place, &old(), &["meshed.yaml", "--diff"]);
+    let again = inject(&place, &old, &["meshed.yaml", "--diff"]);
     assert_eq!((again.code, again.out.as_str()), (Some(0), ""), "{}", again.err);
     // A later compose takes it as well.
     for compose in modern() {
