@@ -356,3 +356,6 @@ fn ended_problem(name: &str, sidecar: bool, ended: &Ended) -> Problem {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
