@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::compose::Programs;
-use crate::engine::Engine;
+use crate::engine::{Engine, apt};
 use crate::run::{Fault, Run, root, which};
 use crate::sources::Sources;
 use crate::{images, say};
@@ -140,7 +140,21 @@ fn docker() -> Result<Tally, Fault> {
     outcome
 }
 
+/// A browser for the tests that look with one; installed where there is none.
+fn browser() -> Result<(), Fault> {
+    let named = std::env::var_os("OUTRIGGER_TEST_BROWSER").is_some();
+    if named || ["chromium", "chromium-browser", "google-chrome"].iter().any(|name| which(name).is_some()) {
+        return Ok(());
+    }
+    if which("apt-get").is_none() {
+        return Err(Fault::new("no browser", "install chromium, or name one in OUTRIGGER_TEST_BROWSER"));
+    }
+    apt(say::step("browser", "installing chromium"), &["chromium"])?.done("chromium");
+    Ok(())
+}
+
 fn prepare(engine: &Engine, tag: &str) -> Result<Sources, Fault> {
+    browser()?;
     images::tagged(engine, false, tag)?;
     let base = Sources::ensure(engine)?;
     images::test_apps(engine, &base)?;

@@ -9,5 +9,6 @@ mod loss;
 mod networks;
 mod postgres;
 mod project;
+mod strict;
 mod templates;
 mod wire;
