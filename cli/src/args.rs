@@ -44,6 +44,13 @@ const INJECT_COMPOSE_EXAMPLES: &str = "Examples:
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   outrigger completions bash > ~/.local/share/bash-completion/completions/outrigger
   outrigger completions fish | source";
+const CHECK_EXAMPLES: &str = "Examples:
+  outrigger check
+  outrigger check mesh/mesh.yaml
+  outrigger check --json mesh.yaml | jq -r '.[] | \"\\(.line): \\(.what)\"'";
+const SCHEMA_EXAMPLES: &str = "Examples:
+  outrigger schema > mesh.schema.json
+  (and, as the first line of mesh.yaml: # yaml-language-server: $schema=mesh.schema.json)";
 const SETTINGS_EXAMPLES: &str = "Examples:
   outrigger settings
   outrigger settings --settings ./settings.yaml";
@@ -65,6 +72,14 @@ pub enum Command {
         #[command(subcommand)]
         what: Inject,
     },
+    /// Say everything that is wrong with mesh files, and what to write instead
+    ///
+    /// Reads the files as the controller does and changes nothing. Exits with 0 if all are good, 64 if any is not.
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(CheckArguments),
+    /// Print the JSON Schema of the mesh file, for editors
+    #[command(after_long_help = SCHEMA_EXAMPLES)]
+    Schema,
     /// Print the settings in force, each with where it came from
     #[command(after_long_help = SETTINGS_EXAMPLES)]
     Settings,
@@ -96,6 +111,17 @@ pub enum Inject {
     /// Exits with 0 if it is done, 1 if compose fails, 64 if the project cannot be meshed; then every reason is listed.
     #[command(after_long_help = INJECT_COMPOSE_EXAMPLES)]
     Compose(ComposeArguments),
+}
+
+/// Arguments of `outrigger check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The mesh files; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "./mesh.yaml")]
+    pub files: Vec<PathBuf>,
+    /// Print the faults as one JSON array: file, line, column, path, found, what, help, code, severity
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `outrigger status`.

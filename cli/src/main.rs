@@ -1,6 +1,7 @@
 //! The `outrigger` command.
 
 mod args;
+mod check;
 mod fetch;
 mod inject;
 mod man;
@@ -52,6 +53,12 @@ fn run(arguments: Arguments, layered: &Layered<Settings>) -> io::Result<ExitCode
     match arguments.command {
         Command::Status(status) => status::run(&status, &layered.settings),
         Command::Inject { what: Inject::Compose(arguments) } => inject::run(&arguments, &layered.settings),
+        Command::Check(check) => check::run(&check, &layered.settings),
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&outrigger_model::mesh::schema())? + "\n";
+            io::stdout().lock().write_all(schema.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Man { directory } => man::run(directory.as_deref()),
         Command::Settings => {
             io::stdout().lock().write_all(layered.print().as_bytes())?;

@@ -4,7 +4,7 @@ mod answer;
 mod draw;
 mod faults;
 mod outside;
-mod table;
+pub mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -49,6 +49,8 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
+    /// The file cannot be read at all.
+    Unreadable,
     /// It is not YAML, or uses what of YAML a mesh file does not.
     Syntax,
     /// A key stands twice in one mapping.
@@ -73,6 +75,7 @@ impl Code {
     /// As JSON and diagnostics have it (`unknown-key`).
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Unreadable => "unreadable",
             Self::Syntax => "syntax",
             Self::DuplicateKey => "duplicate-key",
             Self::UnknownKey => "unknown-key",
@@ -107,6 +110,22 @@ pub struct Fault {
     /// The other place, where two do not go together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other: Option<Origin>,
+}
+
+impl Fault {
+    /// A file that cannot be read at all, and why.
+    pub fn unreadable(path: &str, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            code: Code::Unreadable,
+            origin: Origin::File { file: Arc::from(path), line: 1, column: 1, length: 0 },
+            path: String::new(),
+            found: String::new(),
+            what: what.into(),
+            help: help.into(),
+            other: None,
+        }
+    }
 }
 
 impl fmt::Display for Fault {

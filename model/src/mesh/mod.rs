@@ -8,7 +8,10 @@ mod duration;
 mod fault;
 mod limits;
 mod node;
+mod print;
 mod reader;
+mod reference;
+mod schema;
 mod service;
 pub mod table;
 mod value;
@@ -19,6 +22,8 @@ use std::sync::Arc;
 
 pub use fault::{Code, Fault, Origin, Said, Severity};
 pub use limits::Limits;
+pub use reference::reference;
+pub use schema::schema;
 pub use service::{Service, ServiceName};
 pub use yaml::MAX_BYTES;
 
@@ -84,14 +89,8 @@ impl Mesh {
     /// YAML has one.
     pub fn read(text: &str, path: &str) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader::default();
-        let mut mesh = match yaml::read(text, &Arc::from(path), &mut reader.faults) {
-            Ok(Some(node)) => Self::check(&mut reader, &node),
-            Ok(None) => Self::default(),
-            Err(fault) => {
-                reader.faults.push(fault);
-                Self::default()
-            }
-        };
+        let node = yaml::read(text, &Arc::from(path), &mut reader.faults);
+        let mut mesh = node.map_or_else(Self::default, |node| Self::check(&mut reader, &node));
         let mut faults = reader.faults;
         faults.sort_by(|a, b| (&a.origin, &a.path).cmp(&(&b.origin, &b.path)));
         if faults.iter().any(|fault| fault.severity == Severity::Error) {
@@ -99,6 +98,17 @@ impl Mesh {
         }
         mesh.warnings = faults;
         Ok(mesh)
+    }
+
+    /// Reads and checks a mesh file as it lies on a disk: UTF-8.
+    ///
+    /// # Errors
+    /// As [`Mesh::read`]; what is no UTF-8 is one fault.
+    pub fn read_bytes(bytes: &[u8], path: &str) -> Result<Self, Vec<Fault>> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::read(text, path),
+            Err(error) => Err(vec![no_utf8(bytes, error.valid_up_to(), path)]),
+        }
     }
 
     fn check(reader: &mut Reader, node: &Node) -> Self {
@@ -142,6 +152,19 @@ impl Mesh {
     pub fn warnings(&self) -> &[Fault] {
         &self.warnings
     }
+}
+
+fn no_utf8(bytes: &[u8], at: usize, path: &str) -> Fault {
+    let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or_default());
+    let (line, column) = (
+        before.matches('\n').count() + 1,
+        before.rsplit('\n').next().unwrap_or_default().chars().count() + 1,
+    );
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut fault = Fault::unreadable(path, "this is not UTF-8", "save the file as UTF-8");
+    fault.origin =
+        Origin::File { file: Arc::from(path), line: number(line), column: number(column), length: 0 };
+    fault
 }
 
 fn services(reader: &mut Reader, node: &Node) -> Option<BTreeMap<ServiceName, Service>> {

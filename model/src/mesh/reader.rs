@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fault::{Code, Fault, Origin, Said, Severity};
 use super::node::{Node, Value, shown};
-use super::table::{Key, Section};
+use super::table::{Key, Kind, Section};
 
 /// Most faults that one reading reports: what comes after a thousand is read after the thousand are mended.
 const MAX_FAULTS: usize = 1_000;
@@ -56,7 +56,9 @@ impl Reader {
 
     /// Reads with one more key in the path.
     pub fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.push(if key.contains('.') { format!("{key:?}") } else { key.to_owned() });
+        let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let simple = !key.is_empty() && key.len() <= 63 && key.bytes().all(letter);
+        self.path.push(if simple { key.to_owned() } else { shown(key) });
         let value = read(self);
         self.path.pop();
         value
@@ -69,7 +71,10 @@ impl Reader {
             Value::Null => &[],
             Value::Scalar { .. } | Value::List(_) => {
                 let what = format!("{} stands where keys with values are wanted", node.found());
-                self.fault(Code::WrongType, node, what, format!("write {like}"));
+                let glued = node.text().is_some_and(|text| text.contains(':') && !text.contains(' '));
+                let help =
+                    if glued { "write a space after the colon".to_owned() } else { format!("write {like}") };
+                self.fault(Code::WrongType, node, what, help);
                 return None;
             }
         };
@@ -125,7 +130,15 @@ impl<'n> Fields<'n> {
     ) -> Option<Said<T>> {
         let key = self.section.key(name).expect("a section reads keys of its own table");
         let node = *self.values.get(key.name)?;
-        let value = reader.within(key.name, |reader| read(reader, node, key))?;
+        let value = reader.within(key.name, |reader| {
+            let mapping = matches!(key.kind, Kind::Section(_) | Kind::Services(_));
+            if matches!(node.value, Value::Null) && !mapping {
+                let help = format!("write {}: {}, say, or remove the key", key.name, key.example);
+                reader.fault(Code::WrongType, node, format!("nothing stands after {}:", key.name), help);
+                return None;
+            }
+            read(reader, node, key)
+        })?;
         Some(Said { value, origin: node.origin.clone() })
     }
 
@@ -139,6 +152,9 @@ fn unknown(name: &str, section: &Section) -> String {
     if name == "<<" {
         return "merge keys are not supported: write the keys out, or use an alias (*name) for a whole value"
             .to_owned();
+    }
+    if name == "trust-domain" {
+        return "it cannot change while the mesh runs, and is a setting of the controller: OUTRIGGER_TRUST_DOMAIN".to_owned();
     }
     let names = section.keys.iter().map(|key| key.name);
     match nearest(name, names.clone()) {
@@ -161,20 +177,25 @@ pub(crate) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> 
         .map(|(_, known)| known)
 }
 
-/// Levenshtein distance, over bytes: what users name is ASCII in practice.
+/// How many slips of the keyboard lie between two names: letters more, fewer, other, or two that changed places
+/// (Damerau's distance, no part edited twice), over bytes: what users name is ASCII in practice.
 pub fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let here = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
-            diagonal = std::mem::replace(cell, here);
-            left = here;
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX / 2);
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let other = cell(&last, j) + usize::from(x != y);
+            let mut least = other.min(cell(&last, j + 1) + 1).min(cell(&row, j) + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                least = least.min(cell(&before, j - 1) + 1);
+            }
+            row.push(least);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut last, row);
     }
-    row.last().copied().unwrap_or_default()
+    last.last().copied().unwrap_or_default()
 }

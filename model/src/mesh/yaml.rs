@@ -16,26 +16,34 @@ const MAX_NODES: usize = 500_000;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
 
-/// The one document of a text; `Ok(None)`: there is nothing in it. Faults that do not end the reading are added to
-/// `faults`; the one that does is the error.
-pub(crate) fn read(text: &str, file: &Arc<str>, faults: &mut Vec<Fault>) -> Result<Option<Node>, Fault> {
+/// The one document of a text; `None`: there is nothing in it, or nobody can tell: then `faults` say why.
+pub(crate) fn read(text: &str, file: &Arc<str>, faults: &mut Vec<Fault>) -> Option<Node> {
     let mut builder =
         Builder { file, faults, stack: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None };
-    let start = builder.at(1, 1, 0);
     if text.len() > MAX_BYTES {
         let what = format!("the file has {} bytes, the most is {MAX_BYTES}", text.len());
-        return Err(fault(Code::TooLarge, start, what, "is this the mesh file?"));
+        let _nothing_is_read =
+            builder.stop(Code::TooLarge, builder.at(1, 1, 0), what, "is this the mesh file?");
+        return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| builder.syntax(&error))?;
-        if !builder.take(event, span)? {
-            break;
+        let more = match event {
+            Ok((event, span)) => builder.take(event, span),
+            Err(error) => Err(builder.syntax(&error)),
+        };
+        match more {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(Stop) => return None,
         }
     }
-    Ok(builder.root)
+    builder.root
 }
+
+/// What ends the reading is among the faults.
+struct Stop;
 
 fn fault(code: Code, origin: Origin, what: impl Into<String>, help: &str) -> Fault {
     let (path, found) = (String::new(), String::new());
@@ -83,19 +91,15 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// Takes the next event; false once there is nothing more to read.
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<bool, Fault> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<bool, Stop> {
         let origin = self.span(span);
         match event {
             Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
             Event::StreamEnd => return Ok(false),
             Event::DocumentStart(_) if self.root.is_some() => {
                 let what = "a second document begins here";
-                return Err(fault(
-                    Code::Syntax,
-                    origin,
-                    what,
-                    "a mesh is one document: remove the --- line, or this part",
-                ));
+                let help = "a mesh is one document: remove the --- line, or this part";
+                return Err(self.stop(Code::Syntax, origin, what, help));
             }
             Event::DocumentStart(_) => {}
             Event::Alias(anchor) => self.alias(anchor, origin)?,
@@ -117,15 +121,15 @@ impl Builder<'_> {
         Ok(true)
     }
 
-    fn open(&mut self, origin: Origin, anchor: usize, content: Content) -> Result<(), Fault> {
+    fn open(&mut self, origin: Origin, anchor: usize, content: Content) -> Result<(), Stop> {
         if self.stack.len() >= MAX_DEPTH {
-            return Err(too_deep(origin));
+            return Err(self.too_deep(origin));
         }
         self.stack.push(Open { origin, anchor, content, size: 1, depth: 0 });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
+    fn close(&mut self) -> Result<(), Stop> {
         let Some(open) = self.stack.pop() else { return Ok(()) };
         let value = match open.content {
             Content::List(items) => Value::List(items),
@@ -135,7 +139,7 @@ impl Builder<'_> {
     }
 
     /// Puts a whole node where it belongs, and remembers it if it has an anchor.
-    fn put(&mut self, node: Node, anchor: usize, size: usize, depth: usize) -> Result<(), Fault> {
+    fn put(&mut self, node: Node, anchor: usize, size: usize, depth: usize) -> Result<(), Stop> {
         self.count(1, &node.origin)?;
         if anchor != 0 {
             self.count(size, &node.origin)?;
@@ -168,32 +172,42 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn alias(&mut self, anchor: usize, origin: Origin) -> Result<(), Fault> {
+    fn alias(&mut self, anchor: usize, origin: Origin) -> Result<(), Stop> {
         let Some(anchored) = self.anchors.get(&anchor) else {
             let what = "this alias is inside of what it stands for";
-            return Err(fault(Code::Syntax, origin, what, "write the value here, without an alias"));
+            return Err(self.stop(Code::Syntax, origin, what, "write the value here, without an alias"));
         };
         let (size, depth) = (anchored.size, anchored.depth);
         if self.stack.len() + depth > MAX_DEPTH {
-            return Err(too_deep(origin));
+            return Err(self.too_deep(origin));
         }
         let node = anchored.node.clone();
         self.count(size, &origin)?;
         self.put(node, 0, size, depth)
     }
 
-    fn count(&mut self, more: usize, origin: &Origin) -> Result<(), Fault> {
+    fn stop(&mut self, code: Code, origin: Origin, what: impl Into<String>, help: &str) -> Stop {
+        self.faults.push(fault(code, origin, what, help));
+        Stop
+    }
+
+    fn count(&mut self, more: usize, origin: &Origin) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes <= MAX_NODES {
             return Ok(());
         }
         let what = format!("more than {MAX_NODES} keys and values, aliases written out");
-        Err(fault(
+        Err(self.stop(
             Code::TooLarge,
             origin.clone(),
             what,
             "use fewer aliases of aliases; is this the mesh file?",
         ))
+    }
+
+    fn too_deep(&mut self, origin: Origin) -> Stop {
+        let what = format!("nested deeper than {MAX_DEPTH} levels");
+        self.stop(Code::TooLarge, origin, what, "nothing in a mesh file is that deep: is a bracket missing?")
     }
 
     fn refuse_tag(&mut self, tagged: bool, origin: &Origin) {
@@ -203,11 +217,21 @@ impl Builder<'_> {
         }
     }
 
-    fn syntax(&self, error: &ScanError) -> Fault {
+    fn syntax(&mut self, error: &ScanError) -> Stop {
         let mark = error.marker();
         let origin = self.at(mark.line(), mark.col() + 1, 0);
-        let help = "two spaces for each level, a space after each colon, quotes around text with : # { } [ ] , & * ! | > ' \" % @";
-        fault(Code::Syntax, origin, format!("this is not YAML: {}", error.info()), help)
+        let help = match error.info() {
+            info if info.contains("unknown anchor") => {
+                "write &name where the value stands first, before *name uses it"
+            }
+            info if info.contains("tab") => "indent with spaces: two for each level",
+            info if info.contains("flow") => "close every [ and {, with a comma between entries",
+            info if info.contains("block mapping") => {
+                "keys of one mapping begin in one column; two spaces more for each level"
+            }
+            _ => "put quotes around text that has : # { } [ ] , & * ! | > ' \" % @ in it",
+        };
+        self.stop(Code::Syntax, origin, format!("this is not YAML: {}", error.info()), help)
     }
 
     fn span(&self, span: Span) -> Origin {
@@ -225,11 +249,6 @@ impl Builder<'_> {
             length: number(length),
         }
     }
-}
-
-fn too_deep(origin: Origin) -> Fault {
-    let what = format!("nested deeper than {MAX_DEPTH} levels");
-    fault(Code::TooLarge, origin, what, "nothing in a mesh file is that deep: is a bracket missing?")
 }
 
 /// Null as in the core schema of YAML 1.2; other scalars are text until somebody wants a number.

@@ -1,0 +1,72 @@
+//! The reference of all keys and labels in docs/mesh-file.md, made from the table.
+
+use super::SECTION;
+use super::schema::{choices, range};
+use super::table::{Key, Kind, Section};
+use crate::label;
+
+/// Markdown: one section for each mapping of the file, and the labels.
+pub fn reference() -> String {
+    let mut text = String::new();
+    section(&mut text, "the file", &SECTION);
+    text += "### Labels\n\nThe label of a key above has the same meaning; its text is written shorter.\n\n";
+    text += "| label | what it says | default |\n|---|---|---|\n";
+    for key in label::SECTION.keys {
+        let words = choices(&key.kind).iter().map(|choice| format!(" `{}`: {}.", choice.word, choice.about));
+        let about = key.about.to_owned() + &words.collect::<String>();
+        text += &format!("| `{}{}` | {about} | {} |\n", label::PREFIX, key.name, key.default);
+    }
+    for key in super::SERVICE.keys {
+        if let (Some(label), Some(like)) = (key.label, label_example(&key.kind)) {
+            text += &format!(
+                "| `{}{label}` | `{}` of its service: {like} | {} |\n",
+                label::PREFIX,
+                key.name,
+                key.default
+            );
+        }
+    }
+    text
+}
+
+fn section(text: &mut String, name: &str, section_: &'static Section) {
+    *text += &format!("### Keys of {name}\n\n");
+    for key in section_.keys {
+        entry(text, key);
+    }
+    for key in section_.keys {
+        match key.kind {
+            Kind::Section(inner) => section(text, &format!("`{}`", key.name), inner),
+            Kind::Services(inner) => section(text, "a service", inner),
+            _ => {}
+        }
+    }
+}
+
+fn entry(text: &mut String, key: &Key) {
+    *text += &format!("**`{}`**: {}\n\n", key.name, key.about);
+    for choice in choices(&key.kind) {
+        *text += &format!("- `{}`: {}\n", choice.word, choice.about);
+    }
+    if !choices(&key.kind).is_empty() {
+        *text += "\n";
+    }
+    if let Some(range) = range(&key.kind) {
+        *text += &format!("Range: {range}. ");
+    }
+    *text += &format!("Default: {}. Example: `{}: {}`\n\n", key.default, key.name, key.example);
+}
+
+/// How the text of a label is written, where it differs from the file's.
+fn label_example(kind: &Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Choice(_) => Some("the same words"),
+        Kind::Ports => Some("`8080/http,6379/tcp`"),
+        Kind::PortList => Some("`80,443`, or `none`"),
+        Kind::Address => Some("an IP address"),
+        Kind::Upstreams => {
+            Some("`cart:8080=9001,redis:6379`: a service and its port, and the local port where that differs")
+        }
+        Kind::Duration { .. } | Kind::Name | Kind::Section(_) | Kind::Services(_) => None,
+    }
+}

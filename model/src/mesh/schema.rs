@@ -1,0 +1,115 @@
+//! The JSON Schema (draft 2020-12) of the mesh file, for editors; made from the table of keys.
+//!
+//! It says all that the reader says of one value, but for two things that a schema cannot: how long a time may be, and
+//! that a plain `80` is a number and `"80"` is text where a key is meant.
+
+use serde_json::{Map, Value, json};
+
+use super::SECTION;
+use super::duration;
+use super::table::{Choice, Key, Kind, Section};
+use super::value::{NONE, PROTOCOLS};
+
+/// 1 to 65535, decimal.
+const PORT: &str = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+/// One part of the name of a service.
+const NAME: &str = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?";
+/// A length of time: units from large to small, each at most once. It matches nothing at all, too.
+const TIME: &str = "([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?";
+
+/// The schema, as one JSON tree.
+pub fn schema() -> Value {
+    let mut schema = object(&SECTION);
+    schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    schema.insert("title".to_owned(), json!("Outrigger mesh file"));
+    Value::Object(schema)
+}
+
+fn object(section: &Section) -> Map<String, Value> {
+    let properties: Map<String, Value> =
+        section.keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
+    let mut object = Map::new();
+    object.insert("type".to_owned(), json!(["object", "null"]));
+    object.insert("additionalProperties".to_owned(), json!(false));
+    object.insert("properties".to_owned(), Value::Object(properties));
+    object
+}
+
+fn property(key: &Key) -> Value {
+    let mut property = kind(&key.kind);
+    property.insert("description".to_owned(), json!(description(key)));
+    Value::Object(property)
+}
+
+fn kind(kind: &Kind) -> Map<String, Value> {
+    let schema = match kind {
+        Kind::Choice(choices) => json!({ "enum": words(choices) }),
+        Kind::Duration { off: true, .. } => json!({
+            "type": ["string", "integer"], "minimum": 0, "maximum": 0, "minLength": 1, "pattern": format!("^(0|{TIME})$"),
+        }),
+        Kind::Duration { off: false, .. } => {
+            json!({ "type": "string", "minLength": 1, "pattern": format!("^{TIME}$") })
+        }
+        Kind::Ports => {
+            let mut protocols: Vec<Value> = words(PROTOCOLS).into_iter().map(Value::from).collect();
+            protocols.push(Value::Null);
+            json!({ "anyOf": [by_port(&json!({ "enum": protocols })), port_list()] })
+        }
+        Kind::PortList => json!({ "anyOf": [{ "const": NONE }, port_list()] }),
+        Kind::Address => json!({ "type": "string", "anyOf": [{ "format": "ipv4" }, { "format": "ipv6" }] }),
+        Kind::Upstreams => {
+            let upstream = json!({ "type": "string", "pattern": format!("^{NAME}(\\.{NAME})?:{PORT}$") });
+            json!({ "anyOf": [by_port(&upstream), { "type": "array", "items": upstream, "uniqueItems": true }] })
+        }
+        Kind::Name => json!({ "type": "string", "pattern": format!("^{NAME}$") }),
+        Kind::Section(section) => Value::Object(object(section)),
+        Kind::Services(section) => json!({
+            "type": ["object", "null"],
+            "propertyNames": { "pattern": format!("^{NAME}(\\.{NAME})?$") },
+            "additionalProperties": object(section),
+        }),
+    };
+    match schema {
+        Value::Object(schema) => schema,
+        _ => Map::new(),
+    }
+}
+
+fn by_port(value: &Value) -> Value {
+    json!({ "type": "object", "propertyNames": { "pattern": format!("^{PORT}$") }, "additionalProperties": value })
+}
+
+fn port_list() -> Value {
+    let port = json!({ "type": "integer", "minimum": 1, "maximum": 65535 });
+    json!({ "type": "array", "items": port, "uniqueItems": true })
+}
+
+fn words(choices: &[Choice]) -> Vec<&'static str> {
+    choices.iter().map(|choice| choice.word).collect()
+}
+
+/// What an editor shows beside a key.
+fn description(key: &Key) -> String {
+    let mut text = key.about.to_owned();
+    for choice in choices(&key.kind) {
+        text += &format!("\n- {}: {}", choice.word, choice.about);
+    }
+    if let Some(range) = range(&key.kind) {
+        text += &format!("\n{range}.");
+    }
+    text + &format!("\nDefault: {}.", key.default)
+}
+
+pub(super) fn choices(kind: &Kind) -> &'static [Choice] {
+    match kind {
+        Kind::Choice(choices) => choices,
+        Kind::Ports => PROTOCOLS,
+        _ => &[],
+    }
+}
+
+pub(super) fn range(kind: &Kind) -> Option<String> {
+    let Kind::Duration { least, most, off } = kind else { return None };
+    let range = format!("{} to {}", duration::print(*least), duration::print(*most));
+    Some(if *off { range + ", or 0 for none" } else { range })
+}
