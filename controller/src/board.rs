@@ -13,6 +13,7 @@ use crate::proxies::Proxies;
 use crate::scope::Scope;
 use crate::source::docker::neighbours::Neighbours;
 use crate::source::docker::watch::Seen;
+use crate::source::file::watch::MeshFile;
 
 /// Clones share.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Board {
     pub scope: Arc<OnceLock<Scope>>,
     /// What Docker shows.
     pub seen: watch::Receiver<Seen>,
+    /// The mesh file.
+    pub file: watch::Receiver<MeshFile>,
     /// What is published.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// What sidecars say.
@@ -44,6 +47,7 @@ impl Board {
     pub fn new(
         trust_domain: &str,
         seen: watch::Receiver<Seen>,
+        file: watch::Receiver<MeshFile>,
         snapshot: watch::Receiver<Arc<Snapshot>>,
     ) -> Self {
         Self {
@@ -51,6 +55,7 @@ impl Board {
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             scope: Arc::default(),
             seen,
+            file,
             snapshot,
             proxies: Proxies::default(),
             neighbours: Neighbours::default(),

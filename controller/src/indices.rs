@@ -2,13 +2,13 @@
 //! directory, so that an address a client remembers never belongs to another service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use outrigger_model::{ServiceKey, VirtualIndex};
 
+use crate::state::replace;
 use crate::status::Problem;
 
 /// File name in the state directory.
@@ -120,21 +120,12 @@ fn parse(bytes: &[u8]) -> Result<BTreeMap<ServiceKey, VirtualIndex>, String> {
     read.into_iter().map(entry).collect()
 }
 
-/// Whole or not at all: a new file of mode 0600, flushed, then renamed over the old one.
 fn write(file: &Path, given: &BTreeMap<ServiceKey, VirtualIndex>) -> io::Result<()> {
     let text: BTreeMap<String, u32> = given
         .iter()
         .map(|(key, index)| (format!("{}/{}", key.namespace, key.service), index.get()))
         .collect();
-    let bytes = serde_json::to_vec_pretty(&text)?;
-    let new = file.with_extension("json.new");
-    let mut options = OpenOptions::new();
-    let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    out.set_permissions(Permissions::from_mode(0o600))?;
-    out.write_all(&bytes)?;
-    out.sync_all()?;
-    fs::rename(&new, file)?;
-    file.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    replace(file, &serde_json::to_vec_pretty(&text)?)
 }
 
 #[cfg(test)]

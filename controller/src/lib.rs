@@ -15,6 +15,7 @@ pub mod run;
 pub mod scope;
 pub mod settings;
 pub mod source;
+pub mod state;
 pub mod status;
 pub mod surroundings;
 pub mod upgrade;

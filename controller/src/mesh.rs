@@ -17,6 +17,8 @@ use crate::source::docker::map::map;
 use crate::source::docker::record::{Container, Run};
 use crate::source::docker::tracker::Containers;
 use crate::source::docker::watch::Seen;
+use crate::source::file::map::strangers;
+use crate::source::file::watch::MeshFile;
 use crate::status::Problem;
 
 /// How long the first snapshot waits for sidecars that were there before the controller: published without
@@ -40,25 +42,33 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Runs until the source ends. `out` changes only when the snapshot does.
-    pub async fn run(mut self, mut seen: watch::Receiver<Seen>, out: watch::Sender<Arc<Snapshot>>) {
+    /// Runs until a source ends. `out` changes only when the snapshot does.
+    pub async fn run(
+        mut self,
+        mut seen: watch::Receiver<Seen>,
+        mut file: watch::Receiver<MeshFile>,
+        out: watch::Sender<Arc<Snapshot>>,
+    ) {
         let mut reports = self.proxies.subscribe();
         let mut adoption = Adoption::default();
         let mut retry = Instant::now() + RETRY;
         loop {
             let now = seen.borrow_and_update().clone();
-            if now.listed.is_some() {
+            let file_now = file.borrow_and_update().clone();
+            self.problems.set("mesh file", file_now.problems.clone());
+            if let (Some(_), Some(mesh)) = (now.listed, &file_now.mesh) {
                 let sidecars = sidecars_of(&now.containers, &self.scope.mesh);
                 self.proxies.settle(&sidecars);
                 self.proxies.retain(|workload, proxy| proxy.connected || sidecars.contains_key(workload));
                 let reports = reports.borrow_and_update().clone();
-                let snapshot = self.snapshot(&now.containers, &sidecars, &reports);
+                let snapshot = self.snapshot(&now.containers, (mesh, &file_now.path), &sidecars, &reports);
                 if adoption.is_over(&sidecars, &reports) {
                     out.send_if_modified(|held| replace(held, snapshot));
                 }
             }
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return },
+                changed = file.changed() => if changed.is_err() { return },
                 _ = reports.changed() => {}
                 () = adoption.deadline() => {}
                 () = sleep_until(retry), if self.indices.unwritten() => {}
@@ -72,10 +82,11 @@ impl Mesh {
     fn snapshot(
         &mut self,
         containers: &Containers,
+        (mesh, path): (&outrigger_model::Mesh, &str),
         sidecars: &BTreeMap<WorkloadId, String>,
         reports: &BTreeMap<WorkloadId, Proxy>,
     ) -> Snapshot {
-        let mapped = map(containers, &self.scope);
+        let mapped = map(containers, &self.scope, mesh);
         self.problems.set("docker", mapped.problems);
         let (mut workloads, conflicts) = merge(&[("docker", mapped.view)]);
         let conflicts = conflicts.into_iter().map(|conflict| Problem {
@@ -92,6 +103,7 @@ impl Mesh {
         let services: BTreeSet<_> = workloads.values().map(outrigger_compile::service_key).collect();
         self.indices.assign(&services);
         self.problems.set("indices", self.indices.problems().clone());
+        self.problems.set("services of the mesh file", strangers(mesh, self.indices.given().keys(), path));
         Snapshot { trust_domain: self.trust_domain.clone(), workloads, indices: self.indices.given().clone() }
     }
 }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_lifecycle::{Ended, Tasks};
+use outrigger_lifecycle::{Ended, Pending, Tasks};
 use outrigger_model::Snapshot;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ use crate::scope::Scope;
 use crate::settings::Settings;
 use crate::source::docker::neighbours;
 use crate::source::docker::watch::{Seen, watch};
+use crate::source::file;
+use crate::source::file::watch::MeshFile;
 use crate::status::Problem;
 use crate::surroundings::{Surroundings, SurroundingsError, surroundings};
 use crate::upgrade::{Upgrader, upgrades};
@@ -92,10 +94,13 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 
     let (tell_seen, seen) = watch::channel(Seen::default());
     let (publish, snapshot) = watch::channel(Arc::new(Snapshot::default()));
-    let board = Board::new(&settings.trust_domain, seen.clone(), snapshot);
+    let (tell_file, file) = watch::channel(MeshFile::default());
+    let board = Board::new(&settings.trust_domain, seen.clone(), file.clone(), snapshot);
+    let readable = board.readiness.pending("a mesh file that can be read, or none");
     let whole = board.readiness.pending("a whole view of Docker");
     let mut parts = Tasks::new();
     parts.spawn("admin", admin.serve(board.clone()));
+    parts.spawn("mesh file", file::watch::watch(mesh_file(&settings), tell_file));
 
     let found = tokio::select! {
         found = surroundings(&settings, &tell_seen) => found?,
@@ -112,7 +117,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         problems: board.problems.clone(),
         proxies: board.proxies.clone(),
     };
-    parts.spawn("mesh", mesh.run(seen.clone(), publish));
+    parts.spawn("mesh", mesh.run(seen.clone(), file.clone(), publish));
     let names =
         neighbours::follow(settings.docker_host.clone(), board.proxies.clone(), board.neighbours.clone());
     parts.spawn("neighbours", names);
@@ -129,13 +134,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         }
     }
     parts.spawn("injection", injector.run(seen.clone()));
-    let mut first = seen.clone();
-    parts.spawn("first view", async move {
-        if first.wait_for(|seen| seen.current).await.is_ok() {
-            whole.done();
-        }
-        std::future::pending().await
-    });
+    parts.spawn("first view", first_view(seen.clone(), whole));
+    parts.spawn("first mesh file", first_file(file, readable));
 
     tokio::select! {
         () = shutdown => {}
@@ -143,6 +143,29 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     }
     farewell(seen, &scope, &launches).await;
     Ok(())
+}
+
+fn mesh_file(settings: &Settings) -> file::watch::Place {
+    let path = settings.mesh_file.clone();
+    file::watch::Place {
+        asked: path.is_some(),
+        path: path.unwrap_or_else(|| file::watch::DEFAULT.into()),
+        state: settings.state.clone(),
+    }
+}
+
+async fn first_view(mut seen: watch::Receiver<Seen>, whole: Pending) {
+    if seen.wait_for(|seen| seen.current).await.is_ok() {
+        whole.done();
+    }
+    std::future::pending().await
+}
+
+async fn first_file(mut file: watch::Receiver<MeshFile>, readable: Pending) {
+    if file.wait_for(|file| file.mesh.is_some()).await.is_ok() {
+        readable.done();
+    }
+    std::future::pending().await
 }
 
 /// What the control socket serves from. A root that cannot be used stops signing and nothing else.
@@ -171,6 +194,7 @@ fn injector(settings: &Settings, board: &Board, found: Surroundings, templates: 
     Injector {
         host: settings.docker_host.clone(),
         scope: found.scope,
+        mesh_file: board.file.clone(),
         templates,
         image: settings.sidecar_image.clone(),
         control: (found.control_source, directory),
@@ -193,6 +217,7 @@ fn upgrader(injector: &Injector, seen: &watch::Receiver<Seen>) -> Upgrader {
         proxies: injector.proxies.clone(),
         launches: injector.launches.clone(),
         seen: seen.clone(),
+        mesh_file: injector.mesh_file.clone(),
     }
 }
 

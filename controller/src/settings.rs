@@ -21,6 +21,8 @@ pub struct Settings {
     pub scope: ScopeSetting,
     /// Trust domain of every identity; default `outrigger.internal`.
     pub trust_domain: String,
+    /// The mesh file; default `/etc/outrigger/mesh.yaml`, if there.
+    pub mesh_file: Option<PathBuf>,
     /// Where state is kept; default `/var/lib/outrigger`.
     pub state: PathBuf,
     /// The control socket; default `/run/outrigger/control.sock`.
@@ -67,6 +69,9 @@ pub struct Flags {
     /// What is looked at [OUTRIGGER_SCOPE]
     #[arg(long)]
     scope: Option<ScopeSetting>,
+    /// The mesh file [OUTRIGGER_MESH_FILE] [default: /etc/outrigger/mesh.yaml, if there]
+    #[arg(long)]
+    mesh_file: Option<PathBuf>,
     /// Where state is kept [OUTRIGGER_STATE]
     #[arg(long)]
     state: Option<PathBuf>,
@@ -90,6 +95,7 @@ impl Default for Settings {
             mesh: None,
             scope: ScopeSetting::Project,
             trust_domain: "outrigger.internal".into(),
+            mesh_file: None,
             state: "/var/lib/outrigger".into(),
             control: outrigger_wire::control::SOCKET.into(),
             admin: SocketAddr::from(([0, 0, 0, 0], ADMIN_PORT)),

@@ -40,7 +40,7 @@ pub struct Status {
 /// One source of workloads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
-    /// `docker`.
+    /// `docker`, or `file`: the mesh file.
     pub name: String,
     /// Its view is whole and current; false: what is shown is the last good view.
     pub current: bool,
@@ -184,7 +184,7 @@ pub struct Outsider {
 /// Something that is wrong, or (kind `strict`) something to know that is not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// `label`, `conflict`, `refused`, `injection`, `source`, `state`, `bypassable`, or `strict`: a warning, what
+    /// `label`, `conflict`, `refused`, `injection`, `mesh-file`, `source`, `state`, `bypassable`, or `strict`: a warning, what
     /// strict does not cover.
     pub kind: &'static str,
     /// The container, service or file it is about.

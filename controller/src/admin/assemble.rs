@@ -12,6 +12,7 @@ use crate::mesh::{sidecars_of, standing};
 use crate::proxies::Proxy;
 use crate::scope::Scope;
 use crate::source::docker::watch::Seen;
+use crate::source::file::watch::MeshFile;
 use crate::status::{Edge, Endpoint, Port, Problem, Service, Sidecar, Source, Status};
 
 /// The whole status.
@@ -26,7 +27,7 @@ pub fn status(board: &Board) -> Status {
         trust_domain: board.trust_domain.clone(),
         started: board.started,
         ready: board.readiness.is_ready(),
-        sources: vec![source(&seen)],
+        sources: vec![source(&seen), mesh_file(&board.file.borrow())],
         services: services(&snapshot),
         sidecars: sidecars(board, &scope, &seen, &snapshot, &proxies),
         edges: edges(&snapshot, &proxies),
@@ -47,6 +48,16 @@ fn source(seen: &Seen) -> Source {
         age_s: seen.listed.map(|listed| listed.elapsed().as_secs()),
         about: seen.about.clone(),
         last_error: seen.error.clone(),
+    }
+}
+
+fn mesh_file(file: &MeshFile) -> Source {
+    Source {
+        name: "file".into(),
+        current: file.current,
+        age_s: file.read.map(|read| read.elapsed().as_secs()),
+        about: file.about.clone(),
+        last_error: file.error.clone(),
     }
 }
 

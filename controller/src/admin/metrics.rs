@@ -29,6 +29,13 @@ pub(super) fn text(board: &Board) -> String {
     );
     gauge("outrigger_sidecars_ready", "Of these, serving.", sidecars(|s| s.ready));
     gauge("outrigger_sources_current", "Sources whose view is whole and current.", current);
+    let file = board.file.borrow();
+    gauge(
+        "outrigger_mesh_file_current",
+        "1: the mesh file holds, or there is none; 0: an older one does, or nothing.",
+        usize::from(file.current),
+    );
+    gauge("outrigger_mesh_file_faults", "What is wrong with the mesh file.", file.problems.len());
     gauge("outrigger_problems", "What is wrong now; /status says what.", status.problems.len());
     gap(board, &mut out);
     out

@@ -11,6 +11,7 @@ use crate::scope::Scope;
 use crate::source::docker::map::map;
 use crate::source::docker::samples::{composed, containers, sidecar_of};
 use crate::source::docker::watch::Seen;
+use crate::source::file::watch::MeshFile;
 
 /// One workload with a sidecar that has reported traffic.
 fn board() -> Board {
@@ -18,7 +19,7 @@ fn board() -> Board {
     let app = composed("shop", "cart", &[("outrigger.enable", "true"), ("outrigger.port", "8080/http,9000")]);
     let sidecar = sidecar_of(&app);
     let all = containers([app.clone(), sidecar.clone()]);
-    let mut workloads = map(&all, &scope).view;
+    let mut workloads = map(&all, &scope, &outrigger_model::Mesh::default()).view;
     let edge = |inbound, peer: &str, requests| Edge {
         inbound,
         peer: peer.into(),
@@ -35,8 +36,9 @@ fn board() -> Board {
         Seen { containers: Arc::new(all), current: true, listed: Some(Instant::now()), ..Seen::default() };
     let (_, seen) = watch::channel(seen);
     let id = WorkloadId(app.id);
+    let (_, file) = watch::channel(MeshFile { current: true, ..MeshFile::default() });
     let (_, snapshot) = watch::channel(Arc::default());
-    let mut board = Board::new("shop.internal", seen, snapshot);
+    let mut board = Board::new("shop.internal", seen, file, snapshot);
     board.proxies.hello(&id, &sidecar.id, "0.1.0");
     board.proxies.update(&id, |proxy| proxy.report = Some((report, Instant::now())));
     for workload in workloads.values_mut() {

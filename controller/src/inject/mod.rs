@@ -26,6 +26,7 @@ use crate::scope::Scope;
 use crate::source::docker::connect::connect;
 use crate::source::docker::record::Instance;
 use crate::source::docker::watch::Seen;
+use crate::source::file::watch::MeshFile;
 
 use gaps::Gaps;
 use launches::Launches;
@@ -38,6 +39,8 @@ pub struct Injector {
     pub host: String,
     /// What is looked at.
     pub scope: Scope,
+    /// The mesh file; nothing is injected before there is one that can be read, or none.
+    pub mesh_file: watch::Receiver<MeshFile>,
     /// What injected containers look like.
     pub templates: Templates,
     /// Image of sidecar and capture step.
@@ -69,6 +72,7 @@ impl Injector {
             }
         };
         let mut reports = self.proxies.subscribe();
+        let mut file = self.mesh_file.clone();
         let mut running = Running::new(&self, docker);
         loop {
             let now = seen.borrow_and_update().clone();
@@ -80,6 +84,7 @@ impl Injector {
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() { return },
                 _ = reports.changed() => {}
+                Ok(()) = file.changed() => {}
                 Some(done) = running.jobs.next() => running.done(done, &now.containers),
                 () = sleep_until(next_retry) => {}
             }

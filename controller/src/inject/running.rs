@@ -97,8 +97,9 @@ impl<'a> Running<'a> {
     /// Begins what can be done now.
     pub(super) fn step(&mut self, seen: &Seen) {
         self.tidy(&seen.containers);
-        if seen.current {
-            let view = map(&seen.containers, &self.injector.scope).view;
+        let mesh = self.injector.mesh_file.borrow().mesh.clone();
+        if let Some(mesh) = mesh.filter(|_| seen.current) {
+            let view = map(&seen.containers, &self.injector.scope, &mesh).view;
             let (touched, renamed) = (self.touched.clone(), self.renamed.clone());
             let started = self.started.keys().cloned().collect();
             let busy = Busy { injecting: self.injecting(), touched, renamed, started };

@@ -11,26 +11,38 @@ fn cart() -> Container {
 
 struct Loop {
     seen: watch::Sender<Seen>,
+    file: watch::Sender<MeshFile>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     proxies: Proxies,
+    problems: Problems,
     _task: outrigger_lifecycle::Tasks,
 }
 
-fn running(all: Vec<Container>) -> Loop {
+/// The mesh file was not read yet, or is bad and never was good.
+fn waiting(all: Vec<Container>) -> Loop {
     let (seen, seen_rx) = watch::channel(Seen::default());
+    let (file, file_rx) = watch::channel(MeshFile::default());
     let (out, snapshot) = watch::channel(Arc::new(Snapshot::default()));
     let proxies = Proxies::default();
+    let problems = Problems::default();
     let mesh = Mesh {
         scope: Scope { mesh: "shop".into(), ..Scope::default() },
         trust_domain: "shop.internal".into(),
         indices: Indices::load(std::path::Path::new("/nowhere")),
-        problems: Problems::default(),
+        problems: problems.clone(),
         proxies: proxies.clone(),
     };
     let mut task = outrigger_lifecycle::Tasks::new();
-    task.spawn("mesh", mesh.run(seen_rx, out));
-    let running = Loop { seen, snapshot, proxies, _task: task };
+    task.spawn("mesh", mesh.run(seen_rx, file_rx, out));
+    let running = Loop { seen, file, snapshot, proxies, problems, _task: task };
     running.see(all);
+    running
+}
+
+/// Without a mesh file.
+fn running(all: Vec<Container>) -> Loop {
+    let running = waiting(all);
+    running.mesh_file("");
     running
 }
 
@@ -40,6 +52,11 @@ impl Loop {
             seen.containers = Arc::new(containers(all));
             (seen.current, seen.listed) = (true, Some(Instant::now()));
         });
+    }
+
+    fn mesh_file(&self, text: &str) {
+        let mesh = outrigger_model::Mesh::read(text, "mesh.yaml").unwrap();
+        self.file.send_modify(|file| file.mesh = Some(Arc::new(mesh)));
     }
 
     fn report(&self, sidecar: &str, listening: u32) {
@@ -130,4 +147,29 @@ async fn one_of_two_speaks_for_its_workload_until_it_has_ended() {
     mesh.snapshot.changed().await.unwrap();
     let observed = observed(&mesh.snapshot.borrow_and_update()).cloned().unwrap();
     assert!(observed.ready && observed.listening.contains(&9090), "not a moment without");
+}
+
+#[tokio::test]
+async fn nothing_is_published_before_there_is_a_mesh_file_that_holds() {
+    let running = waiting(vec![cart()]);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.snapshot.has_changed().unwrap());
+    assert_eq!(running.snapshot.borrow().workloads.len(), 0);
+}
+
+#[tokio::test]
+async fn a_changed_mesh_file_changes_the_snapshot() {
+    let mut running = running(vec![cart()]);
+    let mode =
+        |snapshot: &Snapshot| snapshot.workloads.values().next().map(|workload| workload.declared.mode);
+    running.until(|snapshot| mode(snapshot) == Some(outrigger_model::Mode::Permissive)).await;
+    running.mesh_file("services: { cart: { mode: strict } }");
+    running.until(|snapshot| mode(snapshot) == Some(outrigger_model::Mode::Strict)).await;
+
+    running.mesh_file("services: { carrt: { mode: strict } }");
+    running.until(|snapshot| mode(snapshot) == Some(outrigger_model::Mode::Permissive)).await;
+    let told = running.problems.all();
+    assert!(told.iter().any(|problem| problem.what.ends_with("did you mean cart?")), "{told:?}");
 }

@@ -103,7 +103,9 @@ mod tests {
 
     fn chosen(all: &[Container], names: &[&str], image: &str) -> Choice {
         let all = containers(all.iter().cloned());
-        let view = map(&all, &Scope { mesh: "shop".into(), ..Scope::default() }).view;
+        let view =
+            map(&all, &Scope { mesh: "shop".into(), ..Scope::default() }, &outrigger_model::Mesh::default())
+                .view;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         choose(&all, &view, "shop", &names, image)
     }

@@ -22,6 +22,7 @@ use crate::scope::Scope;
 use crate::source::docker::connect::connect;
 use crate::source::docker::map::map;
 use crate::source::docker::watch::Seen;
+use crate::source::file::watch::MeshFile;
 
 use choose::{Choice, Refused, Subject, choose};
 
@@ -157,6 +158,8 @@ pub struct Upgrader {
     pub launches: Launches,
     /// What Docker shows.
     pub seen: watch::Receiver<Seen>,
+    /// The mesh file.
+    pub mesh_file: watch::Receiver<MeshFile>,
 }
 
 /// Orders on their way to the upgrader.
@@ -227,7 +230,9 @@ impl Upgrader {
     async fn choose(&self, docker: &Docker, image: &str, names: &[String]) -> Result<Choice, LaunchError> {
         let id = launch::image_id(docker, image).await?;
         let seen = self.seen.borrow().clone();
-        let view = map(&seen.containers, &self.scope).view;
+        // Which workloads there are does not depend on the mesh file.
+        let mesh = self.mesh_file.borrow().mesh.clone().unwrap_or_default();
+        let view = map(&seen.containers, &self.scope, &mesh).view;
         Ok(choose(&seen.containers, &view, &self.scope.mesh, names, &id))
     }
 

@@ -19,9 +19,10 @@ use outrigger_controller::scope::Scope;
 use outrigger_controller::source::docker::connect::DEFAULT_HOST;
 use outrigger_controller::source::docker::record::Container;
 use outrigger_controller::source::docker::watch::{Seen, watch};
+use outrigger_controller::source::file::watch::MeshFile;
 use outrigger_lifecycle::Tasks;
 use outrigger_model::Snapshot;
-use tokio::sync::watch::{Receiver, channel};
+use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 /// Long enough for an engine on a busy machine; a pass never takes it.
@@ -118,6 +119,8 @@ impl Place {
     pub fn watching(&self, host: &str) -> Controller {
         let (tell, seen) = channel(Seen::default());
         let (publish, snapshot) = channel(Arc::new(Snapshot::default()));
+        let none = MeshFile { mesh: Some(Arc::default()), current: true, ..MeshFile::default() };
+        let (mesh_file, file) = channel(none);
         let mut parts = Tasks::new();
         let (problems, proxies) = (Problems::default(), Proxies::default());
         parts.spawn("docker", watch(host.to_owned(), self.scope(), tell));
@@ -128,9 +131,10 @@ impl Place {
             problems: problems.clone(),
             proxies: proxies.clone(),
         };
-        parts.spawn("mesh", mesh.run(seen.clone(), publish));
+        parts.spawn("mesh", mesh.run(seen.clone(), file, publish));
         Controller {
             seen,
+            mesh_file,
             snapshot,
             problems,
             proxies,
@@ -146,6 +150,7 @@ impl Place {
         let injector = Injector {
             host: DEFAULT_HOST.into(),
             scope: self.scope(),
+            mesh_file: controller.mesh_file.subscribe(),
             templates,
             image: image.to_owned(),
             control: (self.folder.display().to_string(), "/run/outrigger".into()),
@@ -182,6 +187,8 @@ impl Drop for Place {
 
 /// Parts of a controller; dropping it is its sudden death.
 pub struct Controller {
+    /// There is no mesh file.
+    mesh_file: Sender<MeshFile>,
     /// What the source shows.
     pub seen: Receiver<Seen>,
     /// What the mesh publishes.

@@ -16,7 +16,7 @@ fn mesh(
 ) -> (Arc<Snapshot>, BTreeMap<WorkloadId, Proxy>, Containers) {
     let containers = containers(all.iter().cloned());
     let scope = Scope { mesh: "shop".into(), ..Scope::default() };
-    let mut workloads = map(&containers, &scope).view;
+    let mut workloads = map(&containers, &scope, &outrigger_model::Mesh::default()).view;
     let outsider = |(address, port, refused): &(&str, u16, u64)| control::Outsider {
         address: (*address).to_owned(),
         port: (*port).into(),

@@ -10,7 +10,7 @@ fn cart() -> Container {
 fn planned(all: &[Container], busy: &Busy) -> Vec<Action> {
     let all = containers(all.iter().cloned());
     let scope = Scope { mesh: "shop".into(), ..Scope::default() };
-    plan(&all, &map(&all, &scope).view, "shop", busy)
+    plan(&all, &map(&all, &scope, &outrigger_model::Mesh::default()).view, "shop", busy)
 }
 
 fn inject(app: &Container) -> Action {

@@ -8,6 +8,7 @@ fn injector() -> Injector {
     Injector {
         host: String::new(),
         scope: crate::scope::Scope { mesh: "shop".into(), ..Default::default() },
+        mesh_file: tokio::sync::watch::channel(Default::default()).1,
         templates: Templates::load(None).unwrap(),
         image: "sidecar".into(),
         control: ("run".into(), "/run/outrigger".into()),

@@ -20,12 +20,12 @@ pub struct Mapped {
     pub problems: BTreeSet<Problem>,
 }
 
-/// Turns containers into workloads. What cannot be one is left out and named in `problems`.
-pub fn map(containers: &Containers, scope: &Scope) -> Mapped {
+/// Turns containers into workloads, as their labels and the mesh file have it. What cannot be one is left out and named in `problems`.
+pub fn map(containers: &Containers, scope: &Scope, mesh: &Mesh) -> Mapped {
     let mut mapped = Mapped::default();
     let foreign = foreign_sidecars(containers, scope);
     for container in containers.values() {
-        match workload(container, scope, &foreign, &mut mapped.problems) {
+        match workload(container, (scope, mesh), &foreign, &mut mapped.problems) {
             Ok(None) => {}
             Ok(Some(workload)) => {
                 mapped.view.insert(workload.id.clone(), workload);
@@ -46,7 +46,7 @@ fn foreign_sidecars<'a>(containers: &'a Containers, scope: &Scope) -> BTreeMap<&
 
 fn workload(
     container: &Container,
-    scope: &Scope,
+    (scope, mesh): (&Scope, &Mesh),
     foreign: &BTreeMap<&str, &str>,
     problems: &mut BTreeSet<Problem>,
 ) -> Result<Option<Workload>, Vec<Problem>> {
@@ -57,7 +57,7 @@ fn workload(
         return Ok(None);
     }
     let namespace = container.label(COMPOSE_PROJECT).unwrap_or(&scope.mesh).to_owned();
-    let Some((declared, said)) = declared(container, scope, &namespace)? else { return Ok(None) };
+    let Some((declared, said)) = declared(container, (scope, mesh), &namespace)? else { return Ok(None) };
     problems.extend(said);
     if let Some(mesh) = foreign.get(container.id.as_str()) {
         let what = format!(
@@ -99,7 +99,7 @@ fn lifecycle(container: &Container) -> Lifecycle {
 /// with any other fault it is meshed without that label.
 fn declared(
     container: &Container,
-    scope: &Scope,
+    (scope, mesh): (&Scope, &Mesh),
     namespace: &str,
 ) -> Result<Option<(Declared, Vec<Problem>)>, Vec<Problem>> {
     let mut labels = container.labels.clone();
@@ -124,7 +124,7 @@ fn declared(
         return Err([told(&labels.faults), vec![problem("label", container, what)]].concat());
     }
     let key = ServiceKey { namespace: namespace.to_owned(), service };
-    let (declared, faults) = Mesh::default().declare(&key, &labels, &container.published);
+    let (declared, faults) = mesh.declare(&key, &labels, &container.published);
     Ok(Some((declared, told(&faults))))
 }
 

@@ -16,6 +16,11 @@ fn project(name: &str) -> Scope {
     Scope { mesh: name.into(), project: Some(name.into()), own: None }
 }
 
+/// Without a mesh file.
+fn map(containers: &Containers, scope: &Scope) -> Mapped {
+    super::map(containers, scope, &Mesh::default())
+}
+
 fn names(mapped: &Mapped) -> Vec<String> {
     mapped
         .view
