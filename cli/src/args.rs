@@ -41,6 +41,11 @@ const INJECT_COMPOSE_EXAMPLES: &str = "Examples:
   docker compose -f compose.yaml -f outrigger.yaml -f mesh.yaml up -d
 
   outrigger inject compose --diff | less          # what would change, in the project of this directory";
+const UPGRADE_EXAMPLES: &str = "Examples:
+  docker compose exec outrigger /outrigger upgrade
+  outrigger upgrade --dry-run
+  outrigger upgrade cart --deadline 5m
+  outrigger upgrade --image outrigger-sidecar:0.1.0";
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   outrigger completions bash > ~/.local/share/bash-completion/completions/outrigger
   outrigger completions fish | source";
@@ -80,6 +85,11 @@ pub enum Command {
     /// Print the JSON Schema of the mesh file, for editors
     #[command(after_long_help = SCHEMA_EXAMPLES)]
     Schema,
+    /// Replace running sidecars by those of another image, one by one, with no request lost
+    ///
+    /// Exits with 0 when every sidecar has the image, 1 if one was not replaced, 64 for bad usage.
+    #[command(after_long_help = UPGRADE_EXAMPLES)]
+    Upgrade(UpgradeArguments),
     /// Print the settings in force, each with where it came from
     #[command(after_long_help = SETTINGS_EXAMPLES)]
     Settings,
@@ -148,6 +158,29 @@ impl StatusArguments {
     pub fn interval(&self) -> Option<Duration> {
         self.watch.map(Duration::from_secs)
     }
+}
+
+/// Arguments of `outrigger upgrade`.
+#[derive(Debug, Args)]
+pub struct UpgradeArguments {
+    /// Only these workloads or services (`shop-cart-1`, `cart`, `cart.shop`) [default: all]
+    #[arg(value_name = "WORKLOAD|SERVICE")]
+    pub names: Vec<String>,
+    /// Another image than the controller gives to new sidecars
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print what happens as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// How long an old sidecar may take for what still runs in it: 30s, 5m, 1h. Then it cuts what is left
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::upgrade::deadline)]
+    pub deadline: Duration,
+    /// The controller's socket, in its state directory
+    #[arg(long, value_name = "PATH", default_value = "/var/lib/outrigger/admin.sock")]
+    pub socket: PathBuf,
 }
 
 /// When to colour.

@@ -7,6 +7,7 @@ mod inject;
 mod man;
 mod settings;
 mod status;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ fn run(arguments: Arguments, layered: &Layered<Settings>) -> io::Result<ExitCode
             io::stdout().lock().write_all(schema.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Upgrade(upgrade) => upgrade::run(&upgrade),
         Command::Man { directory } => man::run(directory.as_deref()),
         Command::Settings => {
             io::stdout().lock().write_all(layered.print().as_bytes())?;

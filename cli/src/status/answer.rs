@@ -79,6 +79,8 @@ pub struct Sidecar {
     pub container: Option<String>,
     pub connected: bool,
     pub ready: bool,
+    #[serde(default)]
+    pub upgrading: bool,
     pub version: String,
     pub config_version: String,
     pub sent_version: String,

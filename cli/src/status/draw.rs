@@ -158,7 +158,7 @@ fn sidecars(status: &Status, now: u64) -> Table {
         let state = sidecar_state(sidecar, now);
         let paint = match state {
             "ready" => Paint::Good,
-            "starting" | "updating" => Paint::Warn,
+            "starting" | "updating" | "upgrading" => Paint::Warn,
             _ => Paint::Bad,
         };
         let gap = sidecar.injection_gap_ms.map_or(NONE.into(), |ms| format!("{ms} ms"));

@@ -84,6 +84,7 @@ pub fn sidecar_state(sidecar: &Sidecar, now: u64) -> &'static str {
         Sidecar { certificate_expires: Some(end), .. } if *end <= now => "expired",
         Sidecar { last_nack: Some(_), .. } => "refused config",
         Sidecar { connected: false, .. } => "disconnected",
+        Sidecar { upgrading: true, .. } => "upgrading",
         Sidecar { ready: false, .. } => "starting",
         Sidecar { config_version, sent_version, .. } if config_version != sent_version => "updating",
         _ => "ready",
@@ -98,8 +99,8 @@ fn sidecar_fault(sidecar: &Sidecar, now: u64) -> Option<String> {
             controller's log if that does not help"
             .into(),
         "refused config" => format!(
-            "it refused a configuration and runs the one before: {}. A sidecar older than the controller does that; \
-             recreate the application's container to get a new one",
+            "it refused a configuration and runs the one before: {}. A sidecar older than the controller does that \
+             where a new feature is used: upgrade it: outrigger upgrade",
             sidecar.last_nack.as_deref().unwrap_or_default()
         ),
         "disconnected" => format!(
