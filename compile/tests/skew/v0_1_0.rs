@@ -1,0 +1,244 @@
+//! The configuration as sidecar 0.1.0 knows it: a frozen copy of `wire/src/config.rs`. It never changes; when a version
+//! is released, its copy is put beside this one, and the oldest goes when its sidecars are not served any more.
+
+#![allow(dead_code, reason = "only parsed")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+use outrigger_wire::SpiffeId;
+
+/// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// Who this sidecar stands for and where it listens.
+    pub proxy: Proxy,
+    /// What the application can call, by key (`cart.shop`).
+    #[serde(default)]
+    pub services: BTreeMap<String, Service>,
+    /// Where calls go, by key (`cart.shop:8080`).
+    #[serde(default)]
+    pub clusters: BTreeMap<String, Cluster>,
+}
+
+/// The sidecar's own side: identity, listeners, the application behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// The identity its certificate must carry.
+    pub identity: SpiffeId,
+    /// The replica's name, for logs and metrics (`shop-cart-1`).
+    pub workload: String,
+    /// What happens to plaintext from outside the mesh.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Where the sidecar listens, by name.
+    pub listeners: BTreeMap<String, Listener>,
+    /// Ports of the application that traffic may reach, beyond those seen listening.
+    #[serde(default)]
+    pub ports: BTreeMap<u16, InboundPort>,
+    /// Also hand over to ports that are not in `ports` but where the application is seen listening.
+    #[serde(default = "yes")]
+    pub seen_ports: bool,
+}
+
+/// Permissive accepts plaintext from outside the mesh and counts it; strict refuses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Plaintext from outside is accepted and counted.
+    #[default]
+    Permissive,
+    /// Plaintext from outside is refused.
+    Strict,
+}
+
+/// One listening socket. Unknown keys are refused by the kind: serde cannot refuse them on both sides of a
+/// flattened field.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Listener {
+    /// Where to bind; `[::]` binds both families, and port 0 takes any.
+    pub address: SocketAddr,
+    /// What arrives there.
+    #[serde(flatten)]
+    pub kind: ListenerKind,
+}
+
+/// What arrives at a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ListenerKind {
+    /// Connections the application opens.
+    Outbound {
+        /// How the destination is found.
+        target: Target,
+    },
+    /// Plaintext connections from outside to the application.
+    Inbound {
+        /// How the application's port is found.
+        target: Target,
+    },
+    /// Mutual TLS from other sidecars; the server name says which port (`8080.cart.shop`).
+    Mesh,
+    /// DNS over UDP and TCP; `forward` are the servers for names that are not the mesh's
+    /// (none: those of /etc/resolv.conf).
+    Dns {
+        /// Upstream resolvers.
+        #[serde(default)]
+        forward: Vec<SocketAddr>,
+    },
+}
+
+/// How a listener learns where a connection is meant to go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Ask the kernel for the address before the redirect.
+    OriginalDestination,
+    /// A service of this configuration and a port of it.
+    Service {
+        /// Key in `services`.
+        name: String,
+        /// Port of that service.
+        port: u16,
+    },
+    /// A port of the own application (inbound only).
+    Port(u16),
+}
+
+/// A port of the application behind the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InboundPort {
+    /// What is spoken there.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Where the application listens; none: at the address the connection was meant for, or on
+    /// 127.0.0.1 when it listens nowhere else.
+    #[serde(default)]
+    pub app_address: Option<SocketAddr>,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Look at the first bytes: HTTP/1.x, HTTP/2 with prior knowledge, otherwise bytes.
+    #[default]
+    Detect,
+    /// HTTP/1.x or HTTP/2 by its first bytes, nothing else.
+    Http,
+    /// HTTP/2 with prior knowledge (gRPC).
+    Http2,
+    /// Bytes; the only right choice where the server speaks first.
+    Tcp,
+}
+
+/// A service that the application can call.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Names the resolver answers with the virtual addresses (`cart`, `cart.shop`), lower case.
+    pub names: Vec<String>,
+    /// Addresses that stand for the whole service.
+    #[serde(default)]
+    pub virtual_addresses: Vec<IpAddr>,
+    /// Its ports.
+    pub ports: BTreeMap<u16, ServicePort>,
+    /// Names of single replicas and the address of each (`shop-cart-1`).
+    #[serde(default)]
+    pub replicas: BTreeMap<String, IpAddr>,
+}
+
+/// One port of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicePort {
+    /// What is spoken there.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Key in `clusters`.
+    pub cluster: String,
+    /// Limits in time.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// Limits in time, in milliseconds; 0 switches one off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From the request's head sent to the response's head received. Default 15,000; upgrades are exempt
+    /// once switched.
+    pub request_ms: u64,
+    /// No byte in either direction on a byte stream or an upgraded connection. Default 3,600,000.
+    pub idle_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { request_ms: 15_000, idle_ms: 3_600_000 }
+    }
+}
+
+/// A set of endpoints that serve the same thing.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// The service it belongs to (`cart.shop`), for metrics.
+    pub service: String,
+    /// The application's port at the endpoints.
+    pub port: u16,
+    /// Identity every endpoint must prove (mesh transport).
+    pub identity: SpiffeId,
+    /// Milliseconds to connect, TLS included. Default 2,000.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout_ms: u64,
+    /// Where it is served.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One replica of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// The replica's name (`shop-cart-1`).
+    pub workload: String,
+    /// Where to connect: the sidecar's mesh port, or the application where transport is plaintext.
+    pub address: SocketAddr,
+    /// How.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Names the run of its network namespace.
+    #[serde(default)]
+    pub instance: String,
+    /// Its other addresses.
+    #[serde(default)]
+    pub also: BTreeSet<IpAddr>,
+    /// False keeps it out of balancing; it can still be called by its own name or address.
+    #[serde(default = "yes")]
+    pub ready: bool,
+}
+
+/// How an endpoint is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Mutual TLS 1.3 to its sidecar.
+    #[default]
+    Mesh,
+    /// The application itself, unencrypted (only from a configuration file, for benchmarks and debugging).
+    Plaintext,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn connect_timeout() -> u64 {
+    2_000
+}

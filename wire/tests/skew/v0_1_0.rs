@@ -1,0 +1,220 @@
+//! The control protocol as version 0.1.0 speaks it: a frozen copy of `wire/src/control.rs`. It never changes.
+
+use std::collections::BTreeMap;
+
+/// Sidecar to controller.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Up {
+    /// One of these.
+    #[prost(oneof = "up::Kind", tags = "1, 2, 3, 4, 5")]
+    pub kind: Option<up::Kind>,
+}
+
+/// Kinds of [`Up`].
+pub mod up {
+    /// One message of a sidecar.
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub enum Kind {
+        /// The first message, once.
+        #[prost(message, tag = "1")]
+        Hello(super::Hello),
+        /// A delta was applied.
+        #[prost(message, tag = "2")]
+        Ack(super::Ack),
+        /// A delta was refused whole; what ran before still runs.
+        #[prost(message, tag = "3")]
+        Nack(super::Nack),
+        /// Please sign.
+        #[prost(message, tag = "4")]
+        Sign(super::SigningRequest),
+        /// What the sidecar sees.
+        #[prost(message, tag = "5")]
+        Report(super::Report),
+    }
+}
+
+/// Controller to sidecar.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Down {
+    /// One of these.
+    #[prost(oneof = "down::Kind", tags = "1, 2, 3, 4")]
+    pub kind: Option<down::Kind>,
+}
+
+/// Kinds of [`Down`].
+pub mod down {
+    /// One message of the controller.
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub enum Kind {
+        /// A change of configuration.
+        #[prost(message, tag = "1")]
+        Delta(super::Delta),
+        /// The answer to a signing request.
+        #[prost(message, tag = "2")]
+        Certificate(super::Certificate),
+        /// Stop accepting, finish what runs, exit within the deadline.
+        #[prost(message, tag = "3")]
+        Drain(super::Drain),
+        /// Ask for a certificate now: the one held comes from an authority that is no more.
+        #[prost(message, tag = "4")]
+        Renew(super::Renew),
+    }
+}
+
+/// Who connects (version) and what it holds already.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Hello {
+    /// Version of the sidecar binary.
+    #[prost(string, tag = "1")]
+    pub sidecar_version: String,
+    /// Hash by resource name.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub held: BTreeMap<String, String>,
+    /// Hash of the roots it trusts; empty if it has none.
+    #[prost(string, tag = "3")]
+    pub roots: String,
+}
+
+/// A delta was applied.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Ack {
+    /// Nonce of the delta.
+    #[prost(uint64, tag = "1")]
+    pub nonce: u64,
+    /// Version now running.
+    #[prost(string, tag = "2")]
+    pub version: String,
+}
+
+/// A delta was refused.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Nack {
+    /// Nonce of the delta.
+    #[prost(uint64, tag = "1")]
+    pub nonce: u64,
+    /// Version still running; empty if none.
+    #[prost(string, tag = "2")]
+    pub version: String,
+    /// Why, for a person.
+    #[prost(string, repeated, tag = "3")]
+    pub reasons: Vec<String>,
+}
+
+/// A request for a certificate; the key stays in the sidecar.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SigningRequest {
+    /// PKCS #10, DER. Its names are ignored: identity comes from attestation.
+    #[prost(bytes = "vec", tag = "1")]
+    pub csr: Vec<u8>,
+}
+
+/// A signed chain and what to trust.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Certificate {
+    /// Leaf first, DER.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub chain: Vec<Vec<u8>>,
+    /// Roots, DER.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub roots: Vec<Vec<u8>>,
+    /// Why nothing was signed, for a person; then chain and roots are empty.
+    #[prost(string, tag = "3")]
+    pub refused: String,
+}
+
+/// A change of configuration: applied whole or not at all.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Delta {
+    /// To be named in the answer.
+    #[prost(uint64, tag = "1")]
+    pub nonce: u64,
+    /// Version of the whole after the change.
+    #[prost(string, tag = "2")]
+    pub version: String,
+    /// New or changed.
+    #[prost(message, repeated, tag = "3")]
+    pub upserts: Vec<Resource>,
+    /// Gone.
+    #[prost(string, repeated, tag = "4")]
+    pub removals: Vec<String>,
+}
+
+/// Stop well.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Drain {
+    /// Milliseconds until what still runs is cut.
+    #[prost(uint64, tag = "1")]
+    pub deadline_ms: u64,
+}
+
+/// Ask for a certificate now.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Renew {
+    /// Why, for a person.
+    #[prost(string, tag = "1")]
+    pub reason: String,
+}
+
+/// What a sidecar sees; sent whole, on change and every 5 s at most.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Report {
+    /// Certified, configured, listening.
+    #[prost(bool, tag = "1")]
+    pub ready: bool,
+    /// Ports where the application listens.
+    #[prost(uint32, repeated, tag = "2")]
+    pub listening: Vec<u32>,
+    /// Traffic by edge since the sidecar started.
+    #[prost(message, repeated, tag = "3")]
+    pub edges: Vec<Edge>,
+    /// Unix seconds at which the certificate ends; 0 if none.
+    #[prost(uint64, tag = "4")]
+    pub certificate_expires: u64,
+    /// Application connections older than the capture, still open.
+    #[prost(uint32, tag = "5")]
+    pub unmeshed: u32,
+    /// Unix seconds from which the certificate is good; 0 if none.
+    #[prost(uint64, tag = "6")]
+    pub certificate_issued: u64,
+}
+
+/// Traffic from one peer to another, as one sidecar saw it.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Edge {
+    /// True: this workload was called; false: it called.
+    #[prost(bool, tag = "1")]
+    pub inbound: bool,
+    /// The other side: `<service>.<namespace>`, or `unknown` for plaintext from outside, or
+    /// `passthrough` for destinations that are not the mesh's.
+    #[prost(string, tag = "2")]
+    pub peer: String,
+    /// The called port.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// Mutual TLS carried it.
+    #[prost(bool, tag = "4")]
+    pub mtls: bool,
+    /// `http`, `grpc` or `tcp`.
+    #[prost(string, tag = "5")]
+    pub protocol: String,
+    /// Requests (HTTP) or connections (TCP).
+    #[prost(uint64, tag = "6")]
+    pub requests: u64,
+    /// Of these, answered 5xx or failed.
+    #[prost(uint64, tag = "7")]
+    pub errors: u64,
+}
+
+/// One named piece of a configuration.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Resource {
+    /// `proxy`, `service/<key>` or `cluster/<key>`.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// First 16 hex digits of the SHA-256 of `body`.
+    #[prost(string, tag = "2")]
+    pub hash: String,
+    /// The piece as JSON.
+    #[prost(bytes = "vec", tag = "3")]
+    pub body: Vec<u8>,
+}
