@@ -32,7 +32,7 @@ pub const PREFIX: &str = "OUTRIGGER_";
 /// The variable that names the file.
 pub const FILE: &str = "OUTRIGGER_SETTINGS";
 /// Variables of the same prefix that are no setting: read at other places, or set in our images.
-const OTHER: [&str; 2] = [FILE, "OUTRIGGER_WAIT_TIMEOUT"];
+const OTHER: [&str; 4] = [FILE, "OUTRIGGER_WAIT_TIMEOUT", "OUTRIGGER_VERSION", "OUTRIGGER_PORT"];
 /// Beginning of variables that only tests and benchmarks read.
 const FOR_TESTS: [&str; 5] =
     ["OUTRIGGER_TEST_", "OUTRIGGER_BENCH_", "OUTRIGGER_BLESS", "OUTRIGGER_IMAGES", "OUTRIGGER_MIRROR"];

@@ -73,8 +73,10 @@ impl Place {
     /// Runs a program there, with nothing of this process' environment that compose would read.
     pub fn run(&self, program: &Path, words: &[&str]) -> Ended {
         let mut command = Command::new(program);
-        for variable in ["COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "OUTRIGGER_SETTINGS"] {
-            command.env_remove(variable);
+        for (name, _) in std::env::vars_os() {
+            if ["COMPOSE_", "OUTRIGGER_"].iter().any(|of| name.to_string_lossy().starts_with(of)) {
+                command.env_remove(name);
+            }
         }
         let output = command.args(words).current_dir(&self.path).stdin(Stdio::null()).output();
         let Output { status, stdout, stderr } =
