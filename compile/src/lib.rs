@@ -69,7 +69,8 @@ pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, Comp
 /// What a workload cannot call through its sidecar although it is there or is asked for; empty for a workload that is
 /// not in the snapshot, and wherever the platform redirects.
 pub fn unreachable(snapshot: &Snapshot, id: &WorkloadId) -> Vec<Unreachable> {
-    snapshot.workloads.get(id).map_or_else(Vec::new, |workload| Reach::of(workload, snapshot).unreachable)
+    let workload = snapshot.workloads.get(id).filter(|workload| !workload.declared.capture.takes_inbound());
+    workload.map_or_else(Vec::new, |workload| Reach::of(workload, snapshot).unreachable)
 }
 
 /// The service a workload belongs to.

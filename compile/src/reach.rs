@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use outrigger_model::{Capture, ServiceKey, Snapshot, Upstream, Workload, label};
+use outrigger_model::{Capture, Observed, ServiceKey, Snapshot, Upstream, Workload, label};
 use outrigger_wire::{Listener, ListenerKind, Target, port};
 
 use crate::ports::ports_of;
@@ -43,6 +43,13 @@ pub enum Unreachable {
         /// How it is known: `declared or exposed`, `seen listening`.
         found: &'static str,
     },
+    /// Which ports the application wants is not known yet.
+    #[error(
+        "which ports its own application will use is not known yet, so it calls other services directly and unencrypted \
+         until it listens somewhere, or for 10 s. Ways out: declare its ports (outrigger.port), or write \
+         outrigger.app-address=127.0.0.1 where it listens nowhere else"
+    )]
+    Unsettled,
     /// An upstream's local port is the application's own, or the sidecar's.
     #[error(
         "its upstream {upstream} cannot be given to it on 127.0.0.1:{local}: {owner} uses that port. Write another one, \
@@ -115,6 +122,10 @@ impl<'a> Reach<'a> {
     fn by_names(caller: &Workload, snapshot: &Snapshot, visible: Visible<'a>) -> Self {
         let (own, taken) = (service_key(caller), Taken::by(caller));
         let (mut listeners, mut left_out) = (BTreeMap::new(), BTreeSet::new());
+        if !taken.are_known() {
+            let left_out = visible.iter().map(|(key, _)| key.clone()).collect();
+            return Self { visible, listeners, left_out, unreachable: vec![Unreachable::Unsettled] };
+        }
         let mut missed: BTreeMap<_, Vec<String>> = BTreeMap::new();
         for (key, replicas) in visible.iter() {
             let ports = ports_of(replicas);
@@ -224,8 +235,14 @@ impl<'a> Taken<'a> {
         Self { caller, said: said.copied().collect(), at }
     }
 
-    /// How it is known that the application uses the port on every address. What is said counts before it is seen: were
-    /// the sidecar to bind such a port first, the application could not start.
+    /// Whether enough is known for the sidecar to take ports: were it to bind one that the application wants before the
+    /// application does, the application could not start.
+    fn are_known(&self) -> bool {
+        let seen = |observed: &Observed| observed.settled || !observed.listening.is_empty();
+        !self.at.is_unspecified() || !self.said.is_empty() || self.caller.observed.as_ref().is_some_and(seen)
+    }
+
+    /// How it is known that the application uses the port on every address. What is said counts before it is seen.
     fn on_every_address(&self, port: u16) -> Option<&'static str> {
         let seen = self.caller.observed.as_ref().is_some_and(|observed| observed.wildcard.contains(&port));
         match (self.at.is_unspecified() && self.said.contains(&port), seen) {

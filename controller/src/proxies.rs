@@ -45,6 +45,7 @@ impl Proxy {
             listening: ports(&report.listening),
             wildcard: ports(&report.wildcard),
             loopback: ports(&report.loopback),
+            settled: report.settled,
         })
     }
 }

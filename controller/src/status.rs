@@ -184,8 +184,8 @@ pub struct Outsider {
 /// Something that is wrong, or (kind `strict`) something to know that is not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// `label`, `conflict`, `refused`, `injection`, `mesh-file`, `source`, `state`, `bypassable`, or `strict`: a warning, what
-    /// strict does not cover.
+    /// `label`, `conflict`, `refused`, `injection`, `mesh-file`, `capture`, `source`, `state`, `bypassable`,
+    /// or `strict`: a warning, what strict does not cover.
     pub kind: &'static str,
     /// The container, service or file it is about.
     pub subject: String,

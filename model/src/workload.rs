@@ -241,10 +241,13 @@ pub struct Observed {
     pub ready: bool,
     /// Ports where the application listens.
     pub listening: BTreeSet<u16>,
-    /// Of these, the ports where it listens on every address (0.0.0.0 or ::): nobody else can bind them.
+    /// Ports where it listens on every address (0.0.0.0 or ::), or did when it was last seen there: nobody else should
+    /// bind them.
     pub wildcard: BTreeSet<u16>,
     /// Of these, the ports where it listens on loopback only: nobody outside reaches them.
     pub loopback: BTreeSet<u16>,
+    /// It was looked at for long enough: what listens nowhere by now has no port.
+    pub settled: bool,
 }
 
 #[cfg(test)]

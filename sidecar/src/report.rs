@@ -2,12 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use outrigger_wire::control::Report;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::netns::{self, Listening};
 use crate::telemetry::Telemetry;
+
+/// An application that opened no port by then has none, most likely.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Makes reports; clones are the same.
 #[derive(Clone)]
@@ -15,6 +21,10 @@ pub struct Reporter {
     pub(crate) telemetry: Telemetry,
     pub(crate) ready: watch::Receiver<bool>,
     pub(crate) listening: watch::Receiver<Listening>,
+    /// Since when the application's ports are looked at; none: since a predecessor's time.
+    pub(crate) since: Option<Instant>,
+    /// Ports that the application took on every address, also while it restarts: it will want them again.
+    pub(crate) wildcard: Arc<Mutex<BTreeSet<u16>>>,
 }
 
 impl Reporter {
@@ -30,14 +40,27 @@ impl Reporter {
         Report {
             ready: *self.ready.borrow(),
             listening: ports(|_| true),
-            wildcard: ports(|at| at.iter().any(IpAddr::is_unspecified)),
+            wildcard: self.wildcard(&listening),
             loopback: ports(|at| at.iter().all(IpAddr::is_loopback)),
             edges: self.telemetry.edges(),
             certificate_expires,
             unmeshed: u32::try_from(unmeshed).unwrap_or(u32::MAX),
             certificate_issued,
             outsiders: self.telemetry.outsiders(),
+            settled: self.since.is_none_or(|since| since.elapsed() >= SETTLED),
         }
+    }
+
+    fn wildcard(&self, listening: &Listening) -> Vec<u32> {
+        let mut wildcard = self.wildcard.lock().unwrap_or_else(PoisonError::into_inner);
+        for (port, at) in listening {
+            if at.iter().any(IpAddr::is_unspecified) {
+                wildcard.insert(*port);
+            } else {
+                wildcard.remove(port);
+            }
+        }
+        wildcard.iter().map(|port| u32::from(*port)).collect()
     }
 
     /// Resolves when something changed that the controller should know at once: readiness, or where the application
@@ -51,5 +74,36 @@ impl Reporter {
             // The sidecar has ended; there is nothing to tell any more.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sidecar that took the port of a restarting application would keep it from starting.
+    #[tokio::test(start_paused = true)]
+    async fn a_port_stays_the_applications_while_it_restarts_until_it_is_seen_elsewhere() {
+        let (listening, seen) = watch::channel(Listening::new());
+        let (_ready, ready) = watch::channel(true);
+        let reporter = Reporter {
+            telemetry: Telemetry::default(),
+            ready,
+            listening: seen,
+            since: Some(Instant::now()),
+            wildcard: Arc::default(),
+        };
+        let at = |address: &str| Listening::from([(8080, [address.parse().unwrap()].into())]);
+        assert!(!reporter.report().settled);
+        listening.send_replace(at("0.0.0.0"));
+        assert_eq!(reporter.report().wildcard, [8080]);
+        listening.send_replace(Listening::new());
+        let report = reporter.report();
+        assert_eq!((report.wildcard, report.listening), (vec![8080], vec![]));
+        listening.send_replace(at("127.0.0.1"));
+        let report = reporter.report();
+        assert_eq!((report.wildcard, report.loopback), (vec![], vec![8080]));
+        tokio::time::advance(SETTLED).await;
+        assert!(reporter.report().settled);
     }
 }

@@ -150,7 +150,9 @@ impl Sidecar {
     /// Makes reports for the controller.
     pub fn reporter(&self) -> Reporter {
         let (telemetry, listening) = (self.runtime.telemetry().clone(), self.listening.clone());
-        Reporter { telemetry, ready: self.readiness.watch(), listening }
+        let succeeds = self.hand_over.as_ref().is_some_and(|(hand_over, _)| hand_over.predecessor.is_some());
+        let since = (!succeeds).then(tokio::time::Instant::now);
+        Reporter { telemetry, ready: self.readiness.watch(), listening, since, wildcard: Arc::default() }
     }
 
     /// Where the admin port is.

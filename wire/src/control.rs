@@ -192,7 +192,7 @@ pub struct Report {
     /// Unix seconds from which the certificate is good; 0 if none.
     #[prost(uint64, tag = "6")]
     pub certificate_issued: u64,
-    /// Of `listening`, ports where the application listens on every address.
+    /// Ports where the application listens on every address, or did when it was last seen there.
     #[prost(uint32, repeated, tag = "7")]
     pub wildcard: Vec<u32>,
     /// Of `listening`, ports where it listens on loopback only.
@@ -202,6 +202,9 @@ pub struct Report {
     /// called ports that are no edge before all others.
     #[prost(message, repeated, tag = "9")]
     pub outsiders: Vec<Outsider>,
+    /// It has looked for long enough to know where the application listens: 10 s, its predecessor's time included.
+    #[prost(bool, tag = "10")]
+    pub settled: bool,
 }
 
 /// An address outside the mesh that called one port in plaintext.

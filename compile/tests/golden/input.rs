@@ -39,6 +39,8 @@ struct Replica {
     /// Of these, on 127.0.0.1 only; the others on every address.
     #[serde(default)]
     loopback: BTreeSet<u16>,
+    #[serde(default)]
+    settled: bool,
     #[serde(default = "yes")]
     sidecar_ready: bool,
     #[serde(default)]
@@ -132,6 +134,7 @@ impl Replica {
                 wildcard: listening.difference(&self.loopback).copied().collect(),
                 listening,
                 loopback: self.loopback,
+                settled: self.settled,
             }),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use outrigger_compile::{identity, ports_of, readiness, service_key};
+use outrigger_compile::{identity, ports_of, readiness, service_key, unreachable};
 use outrigger_model::{Health, Lifecycle, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::Protocol;
 
@@ -166,7 +166,11 @@ fn sidecar(
         upgrading: false,
         certificate_issued: report.and_then(|report| some(report.certificate_issued)),
         certificate_expires: report.and_then(|report| some(report.certificate_expires)),
-        unmeshed_connections: report.map(|report| report.unmeshed).unwrap_or_default(),
+        // Without rules every connection to and from elsewhere is one.
+        unmeshed_connections: report
+            .filter(|_| workload.declared.capture.takes_inbound())
+            .map(|report| report.unmeshed)
+            .unwrap_or_default(),
         report_age_s: proxy.report.as_ref().map(|(_, at)| at.elapsed().as_secs()),
         listening: observed.listening.into_iter().collect(),
         injection_gap_ms: gap,
@@ -215,6 +219,11 @@ fn problems(board: &Board, snapshot: &Snapshot) -> Vec<Problem> {
             let (kind, subject) = ("label", format!("container {}", workload.name));
             problems.push(Problem { kind, subject, what: error.to_string() });
         }
+        let running = workload.lifecycle == Lifecycle::Running;
+        problems.extend(unreachable(snapshot, &workload.id).into_iter().filter(|_| running).map(|reason| {
+            let subject = format!("container {}", workload.name);
+            Problem { kind: "capture", subject, what: reason.to_string() }
+        }));
         let Some(observed) = workload.observed.as_ref().filter(|observed| observed.ready) else { continue };
         if workload.lifecycle != Lifecycle::Running || matches!(workload.health, Health::Starting) {
             continue;

@@ -72,6 +72,9 @@ pub struct Launched {
     end: BoxStream<'static, Result<ContainerWaitResponse, Error>>,
 }
 
+/// A sidecar and its capture step; none where no rules are to be set.
+pub type Pair = (Launched, Option<Launched>);
+
 /// How a container of ours ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -81,7 +84,8 @@ pub struct Ended {
     pub lines: Vec<String>,
 }
 
-/// Sidecar and capture step of one application, started at once: the capture step waits for the sidecar by itself.
+/// Sidecar and capture step (where there is one) of one application, started at once: the capture step waits for the
+/// sidecar by itself.
 ///
 /// # Errors
 /// Either could not be started; then none of the two is left behind.
@@ -89,14 +93,17 @@ pub async fn launch_pair(
     docker: &Docker,
     app: &Container,
     sidecar: ContainerCreateBody,
-    capture: ContainerCreateBody,
-) -> Result<(Launched, Launched), LaunchError> {
+    capture: Option<ContainerCreateBody>,
+) -> Result<Pair, LaunchError> {
     let sidecar_name = super::plan::sidecar_name(&app.name);
+    let Some(capture) = capture else {
+        return Ok((launch(docker, app, &sidecar_name, sidecar).await?, None));
+    };
     let capture_name = capture_name(&app.name);
     let both =
         join(launch(docker, app, &sidecar_name, sidecar), launch(docker, app, &capture_name, capture)).await;
     match both {
-        (Ok(sidecar), Ok(capture)) => Ok((sidecar, capture)),
+        (Ok(sidecar), Ok(capture)) => Ok((sidecar, Some(capture))),
         (Ok(launched), Err(error)) | (Err(error), Ok(launched)) => {
             remove(docker, &launched.id).await;
             Err(error)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use futures_util::StreamExt;
-use outrigger_model::WorkloadId;
+use outrigger_model::{Capture, WorkloadId};
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
@@ -93,17 +93,26 @@ impl Injector {
 }
 
 impl Injector {
-    /// What sidecar and capture step of one run look like.
-    fn bodies(&self, app: &WorkloadId, instance: &Instance) -> (ContainerCreateBody, ContainerCreateBody) {
-        let target = self.control.1.display().to_string();
-        let filling = Filling {
+    /// What the sidecar of one run looks like.
+    fn sidecar(&self, app: &WorkloadId, instance: &Instance, capture: Capture) -> ContainerCreateBody {
+        let target = self.control.1.to_string_lossy();
+        self.templates.sidecar(capture, &self.filling(app, instance, &target))
+    }
+
+    /// What its capture step looks like.
+    fn capture(&self, app: &WorkloadId, instance: &Instance) -> ContainerCreateBody {
+        let target = self.control.1.to_string_lossy();
+        self.templates.capture(&self.filling(app, instance, &target))
+    }
+
+    fn filling<'a>(&'a self, app: &'a WorkloadId, instance: &'a Instance, target: &'a str) -> Filling<'a> {
+        Filling {
             mesh: &self.scope.mesh,
             workload: &app.0,
             instance: &instance.started,
             image: &self.image,
-            control: (&self.control.0, &target),
+            control: (&self.control.0, target),
             env: &self.env,
-        };
-        (self.templates.sidecar(&filling), self.templates.capture(&filling))
+        }
     }
 }

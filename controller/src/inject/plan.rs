@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_model::label::{MANAGED, MESH};
-use outrigger_model::{Lifecycle, View, WorkloadId};
+use outrigger_model::{Capture, Lifecycle, View, WorkloadId};
 
 use crate::scope::{INSTANCE, REPLACES, WORKLOAD};
 use crate::source::docker::record::{Container, Instance, Run};
@@ -18,6 +18,8 @@ pub enum Action {
         app: WorkloadId,
         /// The run to join.
         instance: Instance,
+        /// How its traffic is captured.
+        capture: Capture,
     },
     /// Take this container of ours away.
     Remove {
@@ -106,7 +108,8 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
     for workload in wanting.filter(|w| !joined.contains_key(w.id.0.as_str())) {
         let instance = containers.get(&workload.id.0).and_then(Container::instance).cloned();
         let app = workload.id.clone();
-        actions.extend(instance.map(|instance| Action::Inject { app, instance }));
+        let capture = workload.declared.capture;
+        actions.extend(instance.map(|instance| Action::Inject { app, instance, capture }));
     }
     actions
 }

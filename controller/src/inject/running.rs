@@ -6,12 +6,12 @@ use std::time::Duration;
 use bollard::Docker;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
-use outrigger_model::WorkloadId;
+use outrigger_model::{Capture, WorkloadId};
 use tokio::time::Instant;
 
 use super::Injector;
 use super::captures::Captures;
-use super::launch::{self, Ended, LaunchError, Launched};
+use super::launch::{self, Ended, LaunchError, Launched, Pair};
 use super::launches::Launch;
 use super::plan::{self, Action, Busy};
 use super::retry::Retries;
@@ -37,7 +37,7 @@ pub(super) enum Done {
     Injected {
         app: WorkloadId,
         instance: Instance,
-        result: Result<Box<(Launched, Launched)>, LaunchError>,
+        result: Result<Box<Pair>, LaunchError>,
     },
     Ended {
         app: WorkloadId,
@@ -76,6 +76,8 @@ pub(super) struct Running<'a> {
     started: BTreeMap<String, bool>,
     retries: Retries,
     captures: Captures,
+    /// Workloads without rules by their capture.
+    ruleless: BTreeSet<WorkloadId>,
 }
 
 impl<'a> Running<'a> {
@@ -91,6 +93,7 @@ impl<'a> Running<'a> {
             started: BTreeMap::new(),
             retries: Retries::default(),
             captures: Captures::default(),
+            ruleless: BTreeSet::new(),
         }
     }
 
@@ -100,6 +103,8 @@ impl<'a> Running<'a> {
         let mesh = self.injector.mesh_file.borrow().mesh.clone();
         if let Some(mesh) = mesh.filter(|_| seen.current) {
             let view = map(&seen.containers, &self.injector.scope, &mesh).view;
+            let ruleless = view.values().filter(|workload| workload.declared.capture != Capture::Transparent);
+            self.ruleless = ruleless.map(|workload| workload.id.clone()).collect();
             let (touched, renamed) = (self.touched.clone(), self.renamed.clone());
             let started = self.started.keys().cloned().collect();
             let busy = Busy { injecting: self.injecting(), touched, renamed, started };
@@ -135,11 +140,11 @@ impl<'a> Running<'a> {
     fn begin(&mut self, action: Action, containers: &Containers) {
         let docker = self.docker.clone();
         let job = match action {
-            Action::Inject { app, instance } => {
+            Action::Inject { app, instance, capture } => {
                 let Some(container) = containers.get(&app.0).cloned() else { return };
                 let Some(launch) = self.injector.launches.begin() else { return };
                 self.launching.insert(app.clone());
-                self.inject(app, instance, container, launch)
+                self.inject(app, instance, capture, container, launch)
             }
             Action::Remove { id, name, why } => {
                 tracing::info!(container = name, why, "removing");
@@ -182,14 +187,17 @@ impl<'a> Running<'a> {
         &self,
         app: WorkloadId,
         instance: Instance,
+        capture: Capture,
         container: Container,
         launch: Launch,
     ) -> BoxFuture<'a, Done> {
         let (injector, docker) = (self.injector, self.docker.clone());
         async move {
             let _until_it_is_whole = launch;
-            let (sidecar, capture) = injector.bodies(&app, &instance);
-            let result = launch::launch_pair(&docker, &container, sidecar, capture).await;
+            let sidecar = injector.sidecar(&app, &instance, capture);
+            // Nothing is redirected otherwise.
+            let step = (capture == Capture::Transparent).then(|| injector.capture(&app, &instance));
+            let result = launch::launch_pair(&docker, &container, sidecar, step).await;
             Done::Injected { app, instance, result: result.map(Box::new) }
         }
         .boxed()
@@ -197,7 +205,8 @@ impl<'a> Running<'a> {
 
     /// Sets the rules of workloads that lack them, once their sidecar serves: before, they would only refuse.
     pub(super) fn capture(&mut self, seen: &Seen, proxies: &BTreeMap<WorkloadId, Proxy>) {
-        let sidecars = sidecars_of(&seen.containers, &self.injector.scope.mesh);
+        let mut sidecars = sidecars_of(&seen.containers, &self.injector.scope.mesh);
+        sidecars.retain(|app, _| !self.ruleless.contains(app));
         let made_here = |sidecar: &str| self.started.contains_key(sidecar);
         self.captures.look(&sidecars, proxies, &seen.containers, made_here);
         let mut busy: BTreeSet<WorkloadId> = self.retries.waiting(Instant::now()).into_iter().collect();
@@ -211,7 +220,7 @@ impl<'a> Running<'a> {
             let (injector, docker) = (self.injector, self.docker.clone());
             let job = async move {
                 let _until_it_is_whole = launch;
-                let body = injector.bodies(&app, &instance).1;
+                let body = injector.capture(&app, &instance);
                 let result = launch::launch_capture(&docker, &container, body).await;
                 Done::Captured { app, instance, result: result.map(Box::new) }
             };
@@ -266,7 +275,7 @@ impl<'a> Running<'a> {
         &mut self,
         app: WorkloadId,
         instance: Instance,
-        result: Result<Box<(Launched, Launched)>, LaunchError>,
+        result: Result<Box<Pair>, LaunchError>,
         containers: &Containers,
     ) {
         let name = containers.get(&app.0).map_or_else(|| app.0.clone(), |app| app.name.clone());
@@ -279,7 +288,9 @@ impl<'a> Running<'a> {
                 let fresh = Fresh { sidecar: sidecar.id.clone(), instance: instance.clone(), since, seen };
                 self.fresh.insert(app.clone(), fresh);
                 self.follow(app.clone(), instance.clone(), true, sidecar);
-                self.follow(app, instance, false, capture);
+                if let Some(capture) = capture {
+                    self.follow(app, instance, false, capture);
+                }
             }
             // The next run waits for nothing.
             Err(LaunchError::Gone) if !is_current(containers, &app, &instance) => {}

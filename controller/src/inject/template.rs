@@ -5,12 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use bollard::models::ContainerCreateBody;
+use outrigger_model::Capture;
 use outrigger_model::label::{MANAGED, MESH};
 use serde_json::Value;
 
 use crate::scope::{INSTANCE, WORKLOAD};
 
 const SIDECAR: (&str, &str) = ("sidecar.yaml", include_str!("../../../templates/docker/sidecar.yaml"));
+const NAMES: (&str, &str) =
+    ("sidecar-names.yaml", include_str!("../../../templates/docker/sidecar-names.yaml"));
 const CAPTURE: (&str, &str) = ("capture.yaml", include_str!("../../../templates/docker/capture.yaml"));
 
 /// Why a template cannot be used.
@@ -52,10 +55,11 @@ pub enum TemplateError {
     },
 }
 
-/// Both templates.
+/// All templates.
 #[derive(Clone, Debug)]
 pub struct Templates {
     sidecar: ContainerCreateBody,
+    names: ContainerCreateBody,
     capture: ContainerCreateBody,
 }
 
@@ -82,12 +86,17 @@ impl Templates {
     /// # Errors
     /// A file that cannot be read or understood.
     pub fn load(directory: Option<&Path>) -> Result<Self, TemplateError> {
-        Ok(Self { sidecar: load(directory, SIDECAR)?, capture: load(directory, CAPTURE)? })
+        Ok(Self {
+            sidecar: load(directory, SIDECAR)?,
+            names: load(directory, NAMES)?,
+            capture: load(directory, CAPTURE)?,
+        })
     }
 
     /// The body of a sidecar.
-    pub fn sidecar(&self, with: &Filling<'_>) -> ContainerCreateBody {
-        let mut body = filled(&self.sidecar, "sidecar", with);
+    pub fn sidecar(&self, capture: Capture, with: &Filling<'_>) -> ContainerCreateBody {
+        let template = if capture == Capture::Names { &self.names } else { &self.sidecar };
+        let mut body = filled(template, "sidecar", with);
         let (source, target) = with.control;
         let bind = format!("{source}:{target}:ro");
         body.host_config.get_or_insert_default().binds.get_or_insert_default().push(bind);
@@ -184,7 +193,8 @@ mod tests {
     #[test]
     fn the_running_sidecar_has_no_privilege_and_the_capture_step_only_one() {
         let templates = Templates::load(None).unwrap();
-        let (sidecar, capture) = (templates.sidecar(&with()), templates.capture(&with()));
+        let (sidecar, capture) =
+            (templates.sidecar(Capture::Transparent, &with()), templates.capture(&with()));
         assert_eq!(sidecar.user.as_deref(), Some("61337:61337"));
         for (body, add) in [(&sidecar, None), (&capture, Some(vec!["NET_ADMIN".to_owned()]))] {
             let host = body.host_config.as_ref().unwrap();
@@ -202,6 +212,20 @@ mod tests {
         );
         assert_eq!(sidecar.labels.unwrap()["outrigger.managed"], "sidecar");
         assert_eq!(capture.cmd.unwrap()[..2], ["capture", "--listening"]);
+    }
+
+    #[test]
+    fn the_sidecar_of_names_differs_only_by_what_the_hosts_file_needs() {
+        let templates = Templates::load(None).unwrap();
+        let plain = templates.sidecar(Capture::Transparent, &with());
+        assert_eq!(templates.sidecar(Capture::Explicit, &with()), plain);
+        let mut names = templates.sidecar(Capture::Names, &with());
+        assert_eq!(names.user.replace("61337:61337".into()).as_deref(), Some("0:0"));
+        assert_eq!(names.env.replace(Vec::new()), Some(vec!["OUTRIGGER_HOSTS=/etc/hosts".to_owned()]));
+        let host = names.host_config.as_mut().unwrap();
+        assert_eq!(host.cap_add.take(), Some(vec!["SETUID".to_owned(), "SETGID".to_owned()]));
+        assert_eq!(host.readonly_rootfs.replace(true), Some(false));
+        assert_eq!(names, plain);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use outrigger_model::{View, WorkloadId};
+use outrigger_model::{Capture, View, WorkloadId};
 use serde::Serialize;
 
 use crate::mesh::{is_next, standing};
@@ -19,6 +19,8 @@ pub struct Subject {
     pub name: String,
     /// Its sidecar's container.
     pub sidecar: Container,
+    /// How its traffic is captured.
+    pub capture: Capture,
 }
 
 /// One that is left alone, and why.
@@ -62,7 +64,8 @@ pub fn choose(containers: &Containers, view: &View, mesh: &str, names: &[String]
         } else if standing.len() > 1 {
             choice.refused.push(Refused { workload: name, why: UNDER_WAY.into() });
         } else {
-            choice.subjects.push(Subject { id, name, sidecar: (*sidecar).clone() });
+            let capture = view.get(&id).map(|workload| workload.declared.capture).unwrap_or_default();
+            choice.subjects.push(Subject { id, name, sidecar: (*sidecar).clone(), capture });
         }
     }
     for name in names.iter().filter(|name| !found.contains(name)) {

@@ -99,14 +99,15 @@ impl Upgrader {
         let target = self.control.1.display().to_string();
         let mut env = self.env.clone();
         env.push(format!("OUTRIGGER_HANDOVER_DEADLINE={deadline_s}"));
-        let mut body = self.templates.sidecar(&Filling {
+        let filling = Filling {
             mesh: &self.scope.mesh,
             workload: &subject.id.0,
             instance: &instance.started,
             image,
             control: (&self.control.0, &target),
             env: &env,
-        });
+        };
+        let mut body = self.templates.sidecar(subject.capture, &filling);
         body.labels.get_or_insert_default().insert(REPLACES.to_owned(), subject.sidecar.id.clone());
         // A name that is free: the present one may still have that of a next one.
         let next = next_name(&app.name);

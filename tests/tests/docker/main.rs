@@ -6,6 +6,7 @@ mod capture;
 mod down;
 mod impostor;
 mod loss;
+mod names;
 mod networks;
 mod postgres;
 mod project;

@@ -14,7 +14,8 @@ fn planned(all: &[Container], busy: &Busy) -> Vec<Action> {
 }
 
 fn inject(app: &Container) -> Action {
-    Action::Inject { app: WorkloadId(app.id.clone()), instance: app.instance().unwrap().clone() }
+    let (app, instance) = (WorkloadId(app.id.clone()), app.instance().unwrap().clone());
+    Action::Inject { app, instance, capture: Capture::Transparent }
 }
 
 fn why(actions: &[Action]) -> Vec<&str> {

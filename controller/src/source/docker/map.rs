@@ -148,11 +148,12 @@ fn refusal(container: &Container, declared: &Declared) -> Option<String> {
             mode.split(':').next().unwrap_or(mode)
         ));
     }
-    if declared.capture != Capture::Transparent {
-        let capture = declared.capture.as_str();
-        return Some(format!(
-            "capture {capture} is not in this version: write outrigger.capture=transparent"
-        ));
+    if declared.capture == Capture::Platform {
+        return Some(
+            "capture platform is what ECS does by itself, and Docker does not: write outrigger.capture=transparent, names \
+             or explicit"
+                .into(),
+        );
     }
     let user = container.user.split(':').next().unwrap_or_default();
     if user == port::UID.to_string() {

@@ -182,3 +182,14 @@ fn a_one_off_is_known_as_one() {
     let run = composed("shop", "cart", &[ON, ("com.docker.compose.oneoff", "True")]);
     assert!(map(&containers([run]), &engine()).view.values().all(|workload| workload.one_off));
 }
+
+#[test]
+fn names_and_explicit_are_workloads_and_platform_is_for_another_platform() {
+    let with = |capture| containers([composed("shop", "cart", &[ON, ("outrigger.capture", capture)])]);
+    for (label, capture) in [("names", Capture::Names), ("explicit", Capture::Explicit)] {
+        let mapped = map(&with(label), &engine());
+        assert_eq!(mapped.view.values().next().unwrap().declared.capture, capture);
+    }
+    let refused = only_problem(&map(&with("platform"), &engine()));
+    assert!(refused.contains("write outrigger.capture=transparent"), "{refused}");
+}
