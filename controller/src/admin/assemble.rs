@@ -1,6 +1,7 @@
 //! From what the controller knows to what people read.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use outrigger_compile::{identity, ports_of, readiness, service_key, unreachable};
 use outrigger_model::{Health, Lifecycle, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
@@ -31,7 +32,7 @@ pub fn status(board: &Board) -> Status {
         services: services(&snapshot),
         sidecars: sidecars(board, &scope, &seen, &snapshot, &proxies),
         edges: edges(&snapshot, &proxies),
-        outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours),
+        outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours, &seen.containers, unix_now()),
         problems: problems(board, &snapshot)
             .into_iter()
             .chain(plaintext::problems(&snapshot, &proxies, &seen.containers))
@@ -39,6 +40,10 @@ pub fn status(board: &Board) -> Status {
         injection_gap: board.gaps.summary(),
         mesh: scope.mesh,
     }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn source(seen: &Seen) -> Source {

@@ -4,19 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use outrigger_compile::{CompileError, service_key};
-use outrigger_model::label::{HOLDER, MANAGED};
+use outrigger_model::label::{APP, HOLDER, MANAGED};
 use outrigger_model::{Lifecycle, Mode, Snapshot, Workload, WorkloadId};
 
 use crate::proxies::Proxy;
+use crate::scope::{COMPOSE_PROJECT, COMPOSE_SERVICE};
 use crate::source::docker::neighbours::{Neighbour, Neighbours};
 use crate::source::docker::tracker::Containers;
 use crate::status::{Outsider, Problem};
+
+/// What a container of the mesh called in plaintext, before its sidecar served or before it was meshed, is past after so
+/// many seconds: it would not break.
+const PAST: u64 = 60;
 
 /// Outsiders by service, port and who they are; one that calls several replicas is one.
 pub fn outsiders(
     snapshot: &Snapshot,
     proxies: &BTreeMap<WorkloadId, Proxy>,
     neighbours: &Neighbours,
+    containers: &Containers,
+    now: u64,
 ) -> Vec<Outsider> {
     let mut found: BTreeMap<(String, u16, String), Outsider> = BTreeMap::new();
     for (id, proxy) in proxies {
@@ -25,7 +32,10 @@ pub fn outsiders(
             let Ok(address) = seen.address.parse::<IpAddr>() else { continue };
             let Ok(port) = u16::try_from(seen.port) else { continue };
             let service = service_key(workload).to_string();
-            let from = who(address, neighbours, snapshot);
+            let neighbour = neighbours.of(address);
+            let meshed = neighbour.as_ref().is_some_and(|n| is_meshed(n, snapshot, containers));
+            let past = meshed && seen.last_seen.saturating_add(PAST) < now;
+            let from = who(address, neighbour, meshed);
             let outsider = found.entry((service.clone(), port, from.clone())).or_insert(Outsider {
                 service,
                 port,
@@ -43,28 +53,34 @@ pub fn outsiders(
             outsider.refused = outsider.refused.saturating_add(seen.refused);
             outsider.last_seen = outsider.last_seen.max(seen.last_seen);
             outsider.edge &= edge;
-            outsider.would_break |= !edge;
+            outsider.would_break |= !edge && !past;
         }
     }
     found.into_values().collect()
 }
 
+/// A container of the mesh, or one of a compose service that is meshed by now.
+fn is_meshed(neighbour: &Neighbour, snapshot: &Snapshot, containers: &Containers) -> bool {
+    let Neighbour::Container { id, compose, .. } = neighbour else { return false };
+    let has = |id: &str| snapshot.workloads.contains_key(&WorkloadId(id.to_owned()));
+    let of_that_service = |project: &String, service: &String| {
+        containers.values().filter(|container| has(&container.id)).any(|container| {
+            let named = container.label(APP).or(container.label(COMPOSE_SERVICE));
+            container.label(COMPOSE_PROJECT) == Some(project) && named == Some(service)
+        })
+    };
+    has(id) || compose.as_ref().is_some_and(|(project, service)| of_that_service(project, service))
+}
+
 /// The words for an address: a container and its service, the host, or the address itself.
-fn who(address: IpAddr, neighbours: &Neighbours, snapshot: &Snapshot) -> String {
-    match neighbours.of(address) {
-        Some(Neighbour::Container { id, name, compose }) => {
-            let meshed = if snapshot.workloads.contains_key(&WorkloadId(id)) { ", meshed" } else { "" };
-            match compose {
-                Some((project, service)) => {
-                    format!("container {name} ({service} of {project}{meshed})")
-                }
-                None if meshed.is_empty() => format!("container {name}"),
-                None => format!("container {name} (meshed)"),
-            }
+fn who(address: IpAddr, neighbour: Option<Neighbour>, meshed: bool) -> String {
+    let meshed = if meshed { ", meshed" } else { "" };
+    match neighbour {
+        Some(Neighbour::Container { name, compose: Some((project, service)), .. }) => {
+            format!("container {name} ({service} of {project}{meshed})")
         }
-        Some(Neighbour::Gateway { network }) => {
-            format!("the host or a published port ({network})")
-        }
+        Some(Neighbour::Container { name, compose: None, .. }) => format!("container {name}{meshed}"),
+        Some(Neighbour::Gateway { network }) => format!("the host or a published port ({network})"),
         None => address.to_string(),
     }
 }

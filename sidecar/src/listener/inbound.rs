@@ -32,6 +32,7 @@ pub(super) async fn serve(
     // Boxed: rarely more than waited for.
     let cut = Box::pin(ending.cut());
     tokio::select! {
+        biased;
         served = speech::serve(worker, Stream::Plain(tcp), downstream, protocol) => served,
         () = cut => Err(Refused::NoLonger),
     }

@@ -31,6 +31,7 @@ impl Ending {
     pub async fn begun(&mut self) {
         let Self { draining, plaintext } = self;
         tokio::select! {
+            biased;
             () = draining.begun() => {}
             () = forbidden(plaintext.as_ref()) => {}
         }

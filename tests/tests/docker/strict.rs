@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use crate::project::{Project, Setup, docker};
 const PAGE: &str = "
 import http.server, socket
 class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
     def do_GET(self):
         told = [str(self.headers.get(name)) for name in ('x-forwarded-for', 'x-forwarded-proto')]
         text = ('<html><body>client ' + ' over '.join(told) + '</body></html>').encode()
@@ -28,7 +30,9 @@ Server(('::', 8080), Page).serve_forever()
 /// `web` is meant for outsiders, `db` is not although it is published; `legacy` is not meshed.
 fn services(labels: &str) -> String {
     let page = serde_json::json!(["python3", "-uc", PAGE]).to_string();
-    let subnet = format!("fd00:5717:{:x}::/64", std::process::id() & 0xffff);
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let subnet = format!("fd00:5717:{:x}:{number:x}::/64", std::process::id() & 0xffff);
     format!(
         "services:
   web: {{ image: APPS, command: {page}, init: true, ports: [ '127.0.0.1::8080' ], labels: {{ x: y{labels} }} }}
@@ -124,6 +128,44 @@ fn strict_refuses_outsiders_and_serves_the_edge_and_status_says_beforehand_who_w
     refused(&project);
     edge(&project, &browser);
     inside(&project);
+}
+
+/// Asks once over a connection, and keeps it until the other side ends it.
+const KEEPER: &str = "
+import http.client, pathlib
+client = http.client.HTTPConnection('db', 8080)
+client.request('GET', '/kept')
+client.getresponse().read()
+pathlib.Path('/tmp/kept').touch()
+try:
+    client.sock.recv(1)
+except ConnectionError:
+    pass
+pathlib.Path('/tmp/ended').touch()
+";
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_mesh_file_that_says_strict_closes_what_is_open_and_restarts_nothing() {
+    let mounted = Some(("/etc/outrigger".into(), vec![("mesh.yaml".into(), "mode: permissive\n".into())]));
+    let project = Setup { mounted, ..Setup::new("strict-file", &services("")) }.up();
+    project.until_meshed(&["db", "inside"]);
+    let legacy = project.container("legacy");
+    docker(&["exec", "-d", &legacy, "python3", "-c", KEEPER]);
+    let is_there = |file: &str| project.try_exec("legacy", &["test", "-e", file]).0.then_some(());
+    project.until("an open connection from outside", || is_there("/tmp/kept"));
+    assert!(is_there("/tmp/ended").is_none());
+    let before = project.sidecars();
+    project.write("mounted/mesh.yaml", "mode: strict\n");
+    project.until("it is ended", || is_there("/tmp/ended"));
+    let (served, text) = asked(&project, "legacy", "http://db:8080/refused");
+    assert!(!served && text.contains("reset"), "{text}");
+    let (served, text) = asked(&project, "inside", "http://db:8080/inside");
+    assert!(served, "{text}");
+    project.write("mounted/mesh.yaml", "mode: permissive\n");
+    project.until("served again", || asked(&project, "legacy", "http://db:8080/").0.then_some(()));
+    assert_eq!(project.sidecars(), before, "the same sidecars all the time");
+    assert!(!project.log(&project.container("db")).contains("/refused"));
 }
 
 /// Permissive: everybody is served, and status names them.

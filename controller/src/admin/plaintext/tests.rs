@@ -42,8 +42,8 @@ async fn who_would_break_is_said_by_service_port_and_caller() {
     let mut web = composed("shop", "web", &[ON]);
     web.published = [8080].into();
     let outsiders = [("192.0.2.1", 8080, 0), ("192.0.2.1", 9000, 0), ("192.0.2.2", 9000, 3)];
-    let (snapshot, proxies, _) = mesh(&[web], &outsiders);
-    let found = super::outsiders(&snapshot, &proxies, &Neighbours::default());
+    let (snapshot, proxies, containers) = mesh(&[web], &outsiders);
+    let found = super::outsiders(&snapshot, &proxies, &Neighbours::default(), &containers, 1000);
     let short: Vec<_> = found
         .iter()
         .map(|o| (o.service.as_str(), o.port, o.from.as_str(), o.connections, o.refused, o.would_break))
@@ -63,10 +63,30 @@ async fn who_would_break_is_said_by_service_port_and_caller() {
 async fn replicas_of_one_service_count_together() {
     let mut second = composed("shop", "web", &[ON]);
     (second.id, second.name) = ("id-second".into(), "shop-web-2".into());
-    let (snapshot, proxies, _) = mesh(&[composed("shop", "web", &[ON]), second], &[("192.0.2.1", 9000, 1)]);
-    let found = super::outsiders(&snapshot, &proxies, &Neighbours::default());
+    let (snapshot, proxies, containers) =
+        mesh(&[composed("shop", "web", &[ON]), second], &[("192.0.2.1", 9000, 1)]);
+    let found = super::outsiders(&snapshot, &proxies, &Neighbours::default(), &containers, 1000);
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].connections, found[0].refused), (10, 2));
+}
+
+#[tokio::test]
+async fn a_caller_that_is_meshed_by_now_does_not_break_any_more() {
+    let outsiders = [("192.0.2.9", 9000, 0)];
+    let (snapshot, proxies, containers) = mesh(&[composed("shop", "web", &[ON])], &outsiders);
+    let neighbours = Neighbours::default();
+    let called_by = |service: &str, last: u64| {
+        let compose = Some(("shop".to_owned(), service.to_owned()));
+        let before = Neighbour::Container { id: "gone".into(), name: format!("shop-{service}-1"), compose };
+        let address: IpAddr = "192.0.2.9".parse().unwrap();
+        neighbours.learn(&[(address, last)].into(), &[(address, before)].into());
+        let breaks =
+            |now| super::outsiders(&snapshot, &proxies, &neighbours, &containers, now)[0].would_break;
+        // It called at 100.
+        (breaks(101), breaks(1000))
+    };
+    assert_eq!(called_by("legacy", 1), (true, true));
+    assert_eq!(called_by("web", 2), (true, false), "a container of web before web was meshed");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl Neighbours {
     }
 
     /// Takes what the engine shows now. A container that has called and is gone keeps its name.
-    fn learn(&self, calls: &BTreeMap<IpAddr, u64>, engine: &BTreeMap<IpAddr, Neighbour>) {
+    pub(crate) fn learn(&self, calls: &BTreeMap<IpAddr, u64>, engine: &BTreeMap<IpAddr, Neighbour>) {
         let mut known = self.lock();
         for (address, last_seen) in calls {
             let before = known.remove(address);
