@@ -7,6 +7,7 @@ use outrigger_model::WorkloadId;
 use tokio::sync::watch;
 
 use crate::mesh::{is_next, standing};
+use crate::scope::Scope;
 use crate::source::docker::record::Container;
 use crate::source::docker::watch::Seen;
 
@@ -28,13 +29,13 @@ pub struct Caller {
 #[derive(Clone)]
 pub struct Attestor {
     seen: watch::Receiver<Seen>,
-    mesh: String,
+    scope: Scope,
 }
 
 impl Attestor {
     /// Looks into what the Docker source sees.
-    pub fn new(seen: watch::Receiver<Seen>, mesh: String) -> Self {
-        Self { seen, mesh }
+    pub fn new(seen: watch::Receiver<Seen>, scope: Scope) -> Self {
+        Self { seen, scope }
     }
 
     /// The sidecar that has this first process, in the host's numbering; waits at most 5 s for it to be
@@ -42,19 +43,19 @@ impl Attestor {
     /// still names the same process afterwards.
     pub async fn caller(&self, pid: u32) -> Option<Caller> {
         let mut seen = self.seen.clone();
-        let found = seen.wait_for(|seen| sidecar_of(seen, &self.mesh, pid).is_some());
+        let found = seen.wait_for(|seen| sidecar_of(seen, &self.scope, pid).is_some());
         let seen = tokio::time::timeout(AHEAD, found).await.ok()?.ok()?;
-        sidecar_of(&seen, &self.mesh, pid)
+        sidecar_of(&seen, &self.scope, pid)
     }
 }
 
 /// Only the sidecar of the workload's present run counts: one that is stranded in the namespace of an earlier run must
 /// not speak for this one.
-fn sidecar_of(seen: &Seen, mesh: &str, pid: u32) -> Option<Caller> {
+fn sidecar_of(seen: &Seen, scope: &Scope, pid: u32) -> Option<Caller> {
     let has_pid = |sidecar: &&&Container| sidecar.instance().is_some_and(|instance| instance.pid == pid);
     let caller = |(workload, standing): (WorkloadId, Vec<&Container>)| {
         let sidecar = standing.iter().find(has_pid)?;
         Some(Caller { workload, sidecar: sidecar.id.clone(), next: is_next(sidecar, &standing) })
     };
-    standing(&seen.containers, mesh).into_iter().find_map(caller)
+    standing(&seen.containers, scope).into_iter().find_map(caller)
 }

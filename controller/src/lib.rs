@@ -4,6 +4,7 @@ pub mod admin;
 pub mod attest;
 pub mod board;
 pub mod control;
+pub mod heal;
 pub mod identity;
 pub mod indices;
 pub mod inject;

@@ -13,6 +13,7 @@ use crate::indices::Indices;
 use crate::problems::Problems;
 use crate::proxies::{Proxies, Proxy};
 use crate::scope::{INSTANCE, REPLACES, Scope, WORKLOAD};
+use crate::source::docker::holder::holders;
 use crate::source::docker::map::map;
 use crate::source::docker::record::{Container, Run};
 use crate::source::docker::tracker::Containers;
@@ -57,7 +58,7 @@ impl Mesh {
             let file_now = file.borrow_and_update().clone();
             self.problems.set("mesh file", file_now.problems.clone());
             if let (Some(_), Some(mesh)) = (now.listed, &file_now.mesh) {
-                let sidecars = sidecars_of(&now.containers, &self.scope.mesh);
+                let sidecars = sidecars_of(&now.containers, &self.scope);
                 self.proxies.settle(&sidecars);
                 self.proxies.retain(|workload, proxy| proxy.connected || sidecars.contains_key(workload));
                 let reports = reports.borrow_and_update().clone();
@@ -116,9 +117,17 @@ fn replace(held: &mut Arc<Snapshot>, snapshot: Snapshot) -> bool {
     changed
 }
 
-/// The running sidecar containers of each workload: of this mesh, and joined to the run the workload is in now. There are
-/// two while one takes the other's place.
-pub fn standing<'a>(containers: &'a Containers, mesh: &str) -> BTreeMap<WorkloadId, Vec<&'a Container>> {
+/// The running sidecar containers of each workload, injected live or statically: joined to the network namespace that the
+/// workload has now. There are two while one takes the other's place.
+pub fn standing<'a>(containers: &'a Containers, scope: &Scope) -> BTreeMap<WorkloadId, Vec<&'a Container>> {
+    let held = holders(containers, scope).into_values();
+    let held =
+        held.filter_map(|held| Some((WorkloadId(held.holder.id.clone()), vec![held.current_sidecar()?])));
+    injected(containers, &scope.mesh).into_iter().chain(held).collect()
+}
+
+/// Those injected live: of this mesh, and joined to the run the workload is in now.
+pub fn injected<'a>(containers: &'a Containers, mesh: &str) -> BTreeMap<WorkloadId, Vec<&'a Container>> {
     let ours = containers.values().filter(|container| {
         container.label(MANAGED) == Some("sidecar")
             && container.label(MESH) == Some(mesh)
@@ -145,12 +154,21 @@ pub fn is_next(sidecar: &Container, standing: &[&Container]) -> bool {
 
 /// The sidecar container of each workload that speaks for it: one that is to take another's place does once that one
 /// has ended.
-pub fn sidecars_of(containers: &Containers, mesh: &str) -> BTreeMap<WorkloadId, String> {
+pub fn sidecars_of(containers: &Containers, scope: &Scope) -> BTreeMap<WorkloadId, String> {
+    present(standing(containers, scope))
+}
+
+/// The same of those injected live.
+pub fn injected_of(containers: &Containers, mesh: &str) -> BTreeMap<WorkloadId, String> {
+    present(injected(containers, mesh))
+}
+
+fn present(standing: BTreeMap<WorkloadId, Vec<&Container>>) -> BTreeMap<WorkloadId, String> {
     let present = |(workload, standing): (WorkloadId, Vec<&Container>)| {
         let mut present = standing.iter().filter(|sidecar| !is_next(sidecar, &standing));
         present.next_back().map(|sidecar| (workload, sidecar.id.clone()))
     };
-    standing(containers, mesh).into_iter().filter_map(present).collect()
+    standing.into_iter().filter_map(present).collect()
 }
 
 /// The time after the start in which sidecars that were there before come back.

@@ -15,6 +15,7 @@ use crate::admin::socket::{self, AdminSocket};
 use crate::attest::Attestor;
 use crate::board::Board;
 use crate::control::{Control, Desk, SocketError};
+use crate::heal::Healer;
 use crate::identity::{self, Authority};
 use crate::indices::Indices;
 use crate::inject::Injector;
@@ -134,6 +135,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         }
     }
     parts.spawn("injection", injector.run(seen.clone()));
+    parts.spawn("healing", healer(&settings, &board, &scope).run(seen.clone()));
     parts.spawn("first view", first_view(seen.clone(), whole));
     parts.spawn("first mesh file", first_file(file, readable));
 
@@ -178,10 +180,19 @@ fn desk(settings: &Settings, board: &Board, scope: &Scope) -> Desk {
     });
     Desk {
         snapshot: board.snapshot.clone(),
-        attestor: Attestor::new(board.seen.clone(), scope.mesh.clone()),
+        attestor: Attestor::new(board.seen.clone(), scope.clone()),
         authority,
         proxies: board.proxies.clone(),
         problems: board.problems.clone(),
+    }
+}
+
+fn healer(settings: &Settings, board: &Board, scope: &Scope) -> Healer {
+    Healer {
+        host: settings.docker_host.clone(),
+        scope: scope.clone(),
+        problems: board.problems.clone(),
+        proxies: board.proxies.clone(),
     }
 }
 

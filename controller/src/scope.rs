@@ -55,7 +55,8 @@ impl Scope {
         }
         let labelled = labels.range(label::PREFIX.to_owned()..).next();
         let labelled = labelled.is_some_and(|(key, _)| key.starts_with(label::PREFIX));
-        self.holds(labels) && (labelled || self.enabled_by_project(labels))
+        // One of compose may be joined to a holder, which no label of its own says.
+        self.holds(labels) && (labelled || labels.contains_key(COMPOSE_PROJECT))
     }
 
     /// Whether a container with these labels is in scope.

@@ -142,6 +142,7 @@ mod tests {
             stop_timeout: 10,
             platform: "linux".into(),
             mounts: pairs(mounts),
+            start_error: String::new(),
             stopping: false,
         }
     }

@@ -130,9 +130,11 @@ fn sidecars(
     snapshot: &Snapshot,
     proxies: &BTreeMap<WorkloadId, Proxy>,
 ) -> Vec<Sidecar> {
-    let containers = sidecars_of(&seen.containers, &scope.mesh);
-    let standing = standing(&seen.containers, &scope.mesh);
-    let running = snapshot.workloads.values().filter(|w| w.lifecycle != Lifecycle::Stopped);
+    let containers = sidecars_of(&seen.containers, scope);
+    let standing = standing(&seen.containers, scope);
+    // A sidecar beside a holder is there before its application.
+    let shown = |w: &&Workload| w.lifecycle != Lifecycle::Stopped || containers.contains_key(&w.id);
+    let running = snapshot.workloads.values().filter(shown);
     let mut sidecars: Vec<_> = running
         .map(|workload| {
             let container = containers.get(&workload.id);

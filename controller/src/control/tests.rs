@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Streaming};
 
 use super::*;
-use crate::scope::{INSTANCE, WORKLOAD};
+use crate::scope::{INSTANCE, Scope, WORKLOAD};
 use crate::source::docker::record::{Container, Instance, Run};
 use crate::source::docker::watch::Seen;
 use outrigger_model::label::{MANAGED, MESH};
@@ -40,7 +40,7 @@ async fn world(pid: u32, joined: &str, now: &str) -> World {
     let proxies = Proxies::default();
     let desk = Desk {
         snapshot: snapshot.subscribe(),
-        attestor: Attestor::new(seen.subscribe(), "m".into()),
+        attestor: Attestor::new(seen.subscribe(), Scope { mesh: "m".into(), ..Scope::default() }),
         authority: Err("there is no root".into()),
         proxies: proxies.clone(),
         problems: Problems::default(),
@@ -69,6 +69,7 @@ fn container(id: &str, labels: &[(&str, &str)], started: &str, pid: u32) -> Cont
         stop_timeout: 10,
         platform: "linux".into(),
         mounts: BTreeMap::new(),
+        start_error: String::new(),
         stopping: false,
     }
 }

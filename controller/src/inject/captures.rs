@@ -74,7 +74,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::mesh::sidecars_of;
+    use crate::mesh::injected_of;
     use crate::source::docker::samples::{composed, containers, sidecar_of};
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
         let (sidecar, id) = (sidecar_of(&app), WorkloadId(app.id.clone()));
         let instance = app.instance().unwrap().clone();
         let all = containers([app, sidecar.clone()]);
-        let sidecars = sidecars_of(&all, "shop");
+        let sidecars = injected_of(&all, "shop");
         let proxies = |ready| {
             let report = Some((Report { ready, ..Report::default() }, Instant::now()));
             BTreeMap::from([(id.clone(), Proxy { sidecar: sidecar.id.clone(), report, ..Proxy::default() })])

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_model::label::{MANAGED, MESH};
-use outrigger_model::{Capture, Lifecycle, View, WorkloadId};
+use outrigger_model::{Capture, Lifecycle, View, Workload, WorkloadId};
 
 use crate::scope::{INSTANCE, REPLACES, WORKLOAD};
+use crate::source::docker::holder::is_holder;
 use crate::source::docker::record::{Container, Instance, Run};
 use crate::source::docker::tracker::Containers;
 
@@ -103,8 +104,12 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
         let stale = Some(name).filter(|_| stale);
         actions.extend(stale.map(|name| Action::Rename { id: sidecar.id.clone(), name }));
     }
-    let wanting =
-        view.values().filter(|w| w.lifecycle == Lifecycle::Running && !busy.injecting.contains(&w.id));
+    // Beside a holder compose starts the sidecar.
+    let live = |w: &&Workload| !containers.get(&w.id.0).is_some_and(is_holder);
+    let wanting = view
+        .values()
+        .filter(|w| w.lifecycle == Lifecycle::Running && !busy.injecting.contains(&w.id))
+        .filter(live);
     for workload in wanting.filter(|w| !joined.contains_key(w.id.0.as_str())) {
         let instance = containers.get(&workload.id.0).and_then(Container::instance).cloned();
         let app = workload.id.clone();

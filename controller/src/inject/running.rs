@@ -15,7 +15,7 @@ use super::launch::{self, Ended, LaunchError, Launched, Pair};
 use super::launches::Launch;
 use super::plan::{self, Action, Busy};
 use super::retry::Retries;
-use crate::mesh::{sidecars_of, standing};
+use crate::mesh::{injected, injected_of};
 use crate::proxies::Proxy;
 use crate::source::docker::map::map;
 use crate::source::docker::record::{Container, Instance};
@@ -205,7 +205,7 @@ impl<'a> Running<'a> {
 
     /// Sets the rules of workloads that lack them, once their sidecar serves: before, they would only refuse.
     pub(super) fn capture(&mut self, seen: &Seen, proxies: &BTreeMap<WorkloadId, Proxy>) {
-        let mut sidecars = sidecars_of(&seen.containers, &self.injector.scope.mesh);
+        let mut sidecars = injected_of(&seen.containers, &self.injector.scope.mesh);
         sidecars.retain(|app, _| !self.ruleless.contains(app));
         let made_here = |sidecar: &str| self.started.contains_key(sidecar);
         self.captures.look(&sidecars, proxies, &seen.containers, made_here);
@@ -251,7 +251,7 @@ impl<'a> Running<'a> {
                 self.injected(app, instance, result, containers);
             }
             Done::Ended { app, instance, id, name, sidecar, ended, runs } => {
-                let standing = standing(containers, &self.injector.scope.mesh);
+                let standing = injected(containers, &self.injector.scope.mesh);
                 // Another sidecar has taken its place.
                 let replaced = standing.get(&app).is_some_and(|all| all.iter().any(|other| other.id != id));
                 self.started.insert(id, true);

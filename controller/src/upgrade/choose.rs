@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use outrigger_model::{Capture, View, WorkloadId};
 use serde::Serialize;
 
-use crate::mesh::{is_next, standing};
+use crate::mesh::{injected, is_next};
 use crate::scope::{COMPOSE_SERVICE, WORKLOAD};
 use crate::source::docker::record::Container;
 use crate::source::docker::tracker::Containers;
@@ -47,7 +47,7 @@ pub struct Choice {
 pub fn choose(containers: &Containers, view: &View, mesh: &str, names: &[String], image: &str) -> Choice {
     let mut choice = Choice::default();
     let mut found = BTreeSet::new();
-    for (id, standing) in standing(containers, mesh) {
+    for (id, standing) in injected(containers, mesh) {
         let present = standing.iter().find(|sidecar| !is_next(sidecar, &standing));
         let (Some(app), Some(sidecar)) = (containers.get(&id.0), present) else { continue };
         let called = called(&id, app, view);

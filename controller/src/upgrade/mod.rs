@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::inject::launch::{self, LaunchError};
 use crate::inject::launches::Launches;
 use crate::inject::template::Templates;
-use crate::mesh::{is_next, standing};
+use crate::mesh::{injected, is_next};
 use crate::proxies::Proxies;
 use crate::scope::Scope;
 use crate::source::docker::connect::connect;
@@ -272,7 +272,7 @@ impl Upgrader {
     /// A controller that ended in the middle left two sidecars: the newer stays if it becomes ready, else the older.
     async fn adopt(&self, docker: &Docker) {
         let seen = self.seen.borrow().clone();
-        for (app, standing) in standing(&seen.containers, &self.scope.mesh) {
+        for (app, standing) in injected(&seen.containers, &self.scope.mesh) {
             let Some(next) = standing.iter().find(|sidecar| is_next(sidecar, &standing)) else { continue };
             let Some(old) = standing.iter().find(|sidecar| sidecar.id != next.id) else { continue };
             tracing::info!(workload = app.0, "an upgrade was under way: it is brought to its end");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use outrigger_controller::attest::Attestor;
 use outrigger_controller::inject::template::Templates;
+use outrigger_controller::scope::Scope;
 use outrigger_controller::source::docker::watch::Seen;
 use outrigger_model::WorkloadId;
 use outrigger_wire::control::Report;
@@ -150,11 +151,11 @@ async fn only_the_first_process_of_a_sidecar_is_one() {
     let mut controller = place.injecting(image(), templates());
     let app = place.start("cart", &[], &[]).await;
     let sidecar = controller.sidecar(&app, "").await;
-    let attestor = Attestor::new(controller.seen.clone(), place.name.clone());
+    let attestor = Attestor::new(controller.seen.clone(), place.scope());
     let caller = attestor.caller(sidecar.instance().unwrap().pid).await.unwrap();
     assert_eq!((caller.workload, caller.sidecar), (WorkloadId(app.clone()), sidecar.id.clone()));
     let pid = place.docker(&["inspect", "-f", "{{.State.Pid}}", &app]).await.parse().unwrap();
-    let foreign = Attestor::new(controller.seen.clone(), "other".into());
+    let foreign = Attestor::new(controller.seen.clone(), Scope { mesh: "other".into(), ..place.scope() });
     let (application, stranger, other_mesh) = tokio::join!(
         attestor.caller(pid),
         attestor.caller(std::process::id()),

@@ -14,7 +14,7 @@ use outrigger_controller::control::{Control, Desk, SocketError};
 use outrigger_controller::identity::Authority;
 use outrigger_controller::problems::Problems;
 use outrigger_controller::proxies::{Proxies, Proxy};
-use outrigger_controller::scope::{INSTANCE, WORKLOAD};
+use outrigger_controller::scope::{INSTANCE, Scope, WORKLOAD};
 use outrigger_controller::source::docker::record::{Container, Instance, Run};
 use outrigger_controller::source::docker::watch::Seen;
 use outrigger_lifecycle::Tasks;
@@ -112,7 +112,10 @@ impl World {
         let proxies = Proxies::default();
         let desk = Desk {
             snapshot: self.snapshot.subscribe(),
-            attestor: Attestor::new(self.seen.subscribe(), MESH_NAME.into()),
+            attestor: Attestor::new(
+                self.seen.subscribe(),
+                Scope { mesh: MESH_NAME.into(), ..Scope::default() },
+            ),
             authority: authority.map_err(|error| error.to_string()),
             proxies: proxies.clone(),
             problems: Problems::default(),
@@ -239,6 +242,7 @@ fn container(id: &str, labels: &[(&str, &str)], pid: u32) -> Container {
         stop_timeout: 10,
         platform: "linux".into(),
         mounts: BTreeMap::new(),
+        start_error: String::new(),
         stopping: false,
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outrigger_model::label::{self, ENABLE, Fault, MANAGED, MESH};
+use outrigger_model::label::{self, APP, ENABLE, Fault, MANAGED, MESH};
 use outrigger_model::{Capture, Declared, Lifecycle, Mesh, ServiceKey, View, Workload, WorkloadId};
 use outrigger_wire::port;
 
+use super::holder::{Held, holder_of, holders, is_one_off};
 use super::record::{Container, Run};
 use super::tracker::Containers;
-use crate::scope::{COMPOSE_ONE_OFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Scope, WORKLOAD};
+use crate::scope::{COMPOSE_PROJECT, COMPOSE_SERVICE, Scope, WORKLOAD};
 use crate::status::Problem;
 
 /// What the containers of a scope come to.
@@ -24,8 +25,16 @@ pub struct Mapped {
 pub fn map(containers: &Containers, scope: &Scope, mesh: &Mesh) -> Mapped {
     let mut mapped = Mapped::default();
     let foreign = foreign_sidecars(containers, scope);
+    let held = holders(containers, scope);
     for container in containers.values() {
-        match workload(container, (scope, mesh), &foreign, &mut mapped.problems) {
+        let joined = holder_of(container, containers).is_some();
+        let found = match held.get(container.id.as_str()) {
+            Some(held) => replica(held, (scope, mesh), &mut mapped.problems),
+            // It is part of its holder's workload.
+            None if joined => Ok(None),
+            None => workload(container, (scope, mesh), &foreign, &mut mapped.problems),
+        };
+        match found {
             Ok(None) => {}
             Ok(Some(workload)) => {
                 mapped.view.insert(workload.id.clone(), workload);
@@ -80,7 +89,39 @@ fn workload(
         lifecycle: lifecycle(container),
         instance: container.instance().map(|instance| instance.started.clone()),
         health: container.health,
-        one_off: container.label(COMPOSE_ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        one_off: is_one_off(container),
+        observed: None,
+    }))
+}
+
+/// A replica that static injection wrote: its networks and labels are the holder's, its life is the application's.
+fn replica(
+    held: &Held<'_>,
+    (scope, mesh): (&Scope, &Mesh),
+    problems: &mut BTreeSet<Problem>,
+) -> Result<Option<Workload>, Vec<Problem>> {
+    let holder = held.holder;
+    let namespace = holder.label(COMPOSE_PROJECT).unwrap_or(&scope.mesh).to_owned();
+    let Some((declared, said)) = declared(holder, (scope, mesh), &namespace)? else { return Ok(None) };
+    problems.extend(said);
+    if let Some(what) = held.app.and_then(|app| unfit(app, &declared)) {
+        return Err(vec![problem("refused", held.app.unwrap_or(holder), what)]);
+    }
+    let own = holder.label(COMPOSE_SERVICE);
+    Ok(Some(Workload {
+        id: WorkloadId(holder.id.clone()),
+        name: held.name(),
+        namespace,
+        declared,
+        // Nobody calls an application by the name of its holder.
+        aliases: holder.aliases.iter().filter(|alias| Some(alias.as_str()) != own).cloned().collect(),
+        networks: holder.networks.clone(),
+        exposed: held.app.iter().flat_map(|app| &app.exposed).chain(&holder.exposed).copied().collect(),
+        published: holder.published.clone(),
+        lifecycle: held.lifecycle(),
+        instance: holder.instance().map(|instance| instance.started.clone()),
+        health: held.health(),
+        one_off: false,
         observed: None,
     }))
 }
@@ -155,6 +196,11 @@ fn refusal(container: &Container, declared: &Declared) -> Option<String> {
                 .into(),
         );
     }
+    unfit(container, declared)
+}
+
+/// Why an application cannot share a namespace with a sidecar, whoever owns it.
+fn unfit(container: &Container, declared: &Declared) -> Option<String> {
     let user = container.user.split(':').next().unwrap_or_default();
     if user == port::UID.to_string() {
         return Some(format!("it runs as user {}, which is the sidecar's: give it another user", port::UID));
@@ -171,7 +217,8 @@ fn leave_out_second_claims(mapped: &mut Mapped, containers: &Containers) {
     let mut claims: BTreeMap<ServiceKey, BTreeMap<&str, Claim>> = BTreeMap::new();
     for (id, workload) in &mapped.view {
         let Some(container) = containers.get(&id.0) else { continue };
-        let Some(compose) = container.label(COMPOSE_SERVICE) else { continue };
+        let compose = container.label(APP).or_else(|| container.label(COMPOSE_SERVICE));
+        let Some(compose) = compose else { continue };
         let key = outrigger_compile::service_key(workload);
         let claim = claims.entry(key).or_default().entry(compose).or_default();
         claim.created = Some(claim.created.unwrap_or(u64::MAX).min(container.created));

@@ -1,6 +1,7 @@
 //! Docker: `watch` talks to the engine, `record` cuts its answers down, `map` turns them into the model.
 
 pub mod connect;
+pub mod holder;
 pub mod map;
 pub mod neighbours;
 pub mod own;

@@ -48,6 +48,8 @@ pub struct Container {
     pub platform: String,
     /// By destination: the volume's name or the host's path.
     pub mounts: BTreeMap<String, String>,
+    /// Why the engine could not start it last; empty if it could.
+    pub start_error: String,
     /// Somebody asked it to stop, and it still runs.
     pub stopping: bool,
 }
@@ -114,6 +116,7 @@ impl Container {
         Some(Self {
             created: inspection.created.as_deref().and_then(time::unix_nanos).unwrap_or_default(),
             health: health(&state),
+            start_error: state.error.clone().unwrap_or_default(),
             run: run(state),
             aliases: aliases(&endpoints, &id, &name),
             networks: networks(endpoints),

@@ -31,6 +31,7 @@ pub fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         stop_timeout: 10,
         platform: "linux".to_owned(),
         mounts: BTreeMap::new(),
+        start_error: String::new(),
         stopping: false,
     }
 }
