@@ -140,3 +140,8 @@ fn segment(frame: &[u8]) -> Option<Segment<'_>> {
     let payload = tcp.get(usize::from(tcp.get(12)? >> 4) * 4..)?;
     Some(Segment { flow: Flow { from, to }, sequence, flags: *tcp.get(13)?, payload })
 }
+
+/// A TLS record (RFC 8446 section 5.1) of the type handshake that begins with a ClientHello (section 4).
+pub fn is_client_hello(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x16, 0x03, _, _, _, 0x01, ..])
+}

@@ -4,6 +4,7 @@
 
 mod capture;
 mod down;
+mod holders;
 mod impostor;
 mod loss;
 mod names;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use outrigger_wire::port;
 
-use crate::capture::{Capture, Flow, Opening, hold, openings};
+use crate::capture::{Capture, Flow, Opening, hold, is_client_hello, openings};
 use crate::project::{Project, Setup, apps};
 
 /// In the body that the client sends.
@@ -77,9 +77,4 @@ fn with_the_mesh_every_flow_is_tls_and_no_word_is_read() {
     }
     let edge = project.edge("client", "server");
     assert_eq!((&edge["mtls"], &edge["requests"]), (&true.into(), &3.into()), "{edge}");
-}
-
-/// A TLS record (RFC 8446 section 5.1) of the type handshake that begins with a ClientHello (section 4).
-fn is_client_hello(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x16, 0x03, _, _, _, 0x01, ..])
 }

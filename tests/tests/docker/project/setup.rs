@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use outrigger_inject::Options;
+
 use super::{Project, apps, image};
 
 /// Folder of the project that the controller may mount.
@@ -69,6 +71,17 @@ impl Setup {
             });
             project.files.push(project.write("controller.yaml", &more.to_string()));
         }
+        project
+    }
+
+    /// Writes its files, and in their place one in which the mesh is injected statically.
+    pub fn inject(self) -> Project {
+        let mut project = self.write();
+        let whole = outrigger_inject::read(&project.compose(&["config"])).unwrap();
+        let injected = outrigger_inject::inject(&whole, &Options::default());
+        let injected = injected.unwrap_or_else(|reasons| panic!("{reasons:?}"));
+        let text = outrigger_inject::render(&injected.project);
+        project.files = vec![project.write("injected.yaml", &text)];
         project
     }
 
