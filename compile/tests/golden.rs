@@ -92,6 +92,42 @@ fn equal_input_gives_equal_bytes() {
     }
 }
 
+/// The same mesh, said in another order, gives the same bytes: workloads, their networks' addresses apart, and the keys of
+/// a mesh file may come as they like.
+#[test]
+fn the_order_in_which_things_are_said_leaves_no_trace() {
+    for case in cases() {
+        let text = fs::read_to_string(case.join("input.yaml")).unwrap();
+        let first = snapshot(&case);
+        for seed in 1..=8 {
+            let mut tree: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+            let mut rng = fastrand::Rng::with_seed(seed);
+            if let Some(file) = tree.get("mesh").and_then(|mesh| mesh.as_str()).map(str::to_owned) {
+                let mut file: serde_yaml::Value = serde_yaml::from_str(&file).unwrap();
+                shuffle(&mut file, &mut rng);
+                tree["mesh"] = serde_yaml::to_string(&file).unwrap().into();
+            }
+            shuffle(&mut tree, &mut rng);
+            let again = input::snapshot(&serde_yaml::to_string(&tree).unwrap()).unwrap();
+            for id in first.workloads.keys() {
+                assert_eq!(compiled(&first, id), compiled(&again, id), "{} seed {seed}", case.display());
+            }
+        }
+    }
+}
+
+/// Puts the keys of every mapping in another order.
+fn shuffle(tree: &mut serde_yaml::Value, rng: &mut fastrand::Rng) {
+    if let serde_yaml::Value::Mapping(mapping) = tree {
+        let mut entries: Vec<_> = std::mem::take(mapping).into_iter().collect();
+        rng.shuffle(&mut entries);
+        for (key, mut value) in entries {
+            shuffle(&mut value, rng);
+            mapping.insert(key, value);
+        }
+    }
+}
+
 #[test]
 fn a_workload_that_is_not_there_is_an_error() {
     let error = compile(&Snapshot::default(), &WorkloadId("gone".into())).unwrap_err();

@@ -48,7 +48,16 @@ fn hold(file: &Path, found: &str) {
         fs::write(file, found).unwrap();
     }
     let golden = fs::read_to_string(file).unwrap_or_default();
-    assert_eq!(found, golden, "{}: run again with UPDATE_GOLDEN=1 and review the diff", file.display());
+    let line = found.lines().zip(golden.lines()).position(|(found, golden)| found != golden);
+    let line = line.unwrap_or_else(|| found.lines().count().min(golden.lines().count()));
+    assert!(
+        found == golden,
+        "{}: run again with UPDATE_GOLDEN=1 and review the diff; line {}: found {:?}, not {:?}",
+        file.display(),
+        line + 1,
+        found.lines().nth(line),
+        golden.lines().nth(line),
+    );
 }
 
 #[test]
@@ -73,6 +82,18 @@ fn a_checked_mesh_is_a_mesh_file() {
         assert_eq!(mesh, again, "{}", case.display());
         assert_eq!(mesh.to_string(), again.to_string());
     }
+}
+
+/// The example that newcomers copy.
+#[test]
+fn the_pages_example_is_a_mesh_file() {
+    let page = include_str!("../../docs/mesh-file.md");
+    let lines = page.lines().skip_while(|line| !line.starts_with("    # yaml-language-server"));
+    let example: String =
+        lines.map_while(|line| line.strip_prefix("    ")).map(|line| format!("{line}\n")).collect();
+    let mesh =
+        Mesh::read(&example, "docs/mesh-file.md").unwrap_or_else(|faults| panic!("{}", listed(&faults)));
+    assert_eq!((mesh.services().len(), mesh.warnings()), (4, [].as_slice()), "{example}");
 }
 
 /// docs/mesh-file.md holds the reference that the table of keys gives.

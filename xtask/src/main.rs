@@ -1,9 +1,10 @@
-//! `cargo xtask demo`, `test`, `bench`, `images`: the project's chores, on a fresh machine too.
+//! `cargo xtask demo`, `test`, `bench`, `fuzz`, `images`: the project's chores, on a fresh machine too.
 
 mod bench;
 mod compose;
 mod demo;
 mod engine;
+mod fuzz;
 mod images;
 mod rings;
 mod run;
@@ -31,6 +32,8 @@ cargo xtask <command>
       unit        unit, golden and in-process tests: no root, no Docker
       docker      the tests marked #[ignore]: they need root and a Docker engine
   bench           speed and size beside HAProxy, printed (`bench --help`)
+  fuzz [target...]  readers of bytes from outside under libFuzzer (nightly): mesh-file, labels
+      --seconds N for each target; 60 where not said
   images          builds outrigger-sidecar and outrigger-controller
       --release   optimised, as released
       --all       the base, the shop and the test applications as well
@@ -66,6 +69,10 @@ fn main() -> ExitCode {
         },
         ["test", names @ ..] => match rings::Ring::read(names) {
             Some(rings) => rings::run(&rings),
+            None => return usage(&words),
+        },
+        ["fuzz", rest @ ..] => match fuzz::Options::read(rest) {
+            Some(options) => fuzz::run(&options).map(|()| true),
             None => return usage(&words),
         },
         ["images", rest @ ..] => match Images::read(rest) {

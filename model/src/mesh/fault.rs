@@ -3,6 +3,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+/// Most characters of a file's or a label's name that are shown.
+const LONGEST_NAME: usize = 512;
+
 /// Where something was said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
@@ -29,10 +32,15 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { file, line, column, .. } => write!(f, "{file}:{line}:{column}"),
-            Self::Label { label } => write!(f, "label {label}"),
+            Self::File { file, line, column, .. } => write!(f, "{}:{line}:{column}", printable(file)),
+            Self::Label { label } => write!(f, "label {}", printable(label)),
         }
     }
+}
+
+/// A name from outside without what moves a cursor, and not longer than anybody reads.
+fn printable(name: &str) -> String {
+    name.chars().take(LONGEST_NAME).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// How bad a fault is.

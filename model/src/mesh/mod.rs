@@ -34,13 +34,13 @@ pub(crate) use service::{SECTION as SERVICE, is_dns_label};
 
 use crate::{Mode, ServiceKey};
 use node::shown;
-use service::MODE;
+use service::mode;
 use table::{Key, Kind, Section};
 
 /// The keys at the top of a mesh file.
 pub const SECTION: Section = Section {
     keys: &[
-        MODE,
+        mode("permissive"),
         Key {
             name: "defaults",
             kind: Kind::Section(&DEFAULTS),

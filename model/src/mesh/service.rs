@@ -12,7 +12,12 @@ use super::table::{Choice, Key, Kind, Section};
 use super::value;
 use crate::{Capture, Mode, Protocol, ServiceKey, Upstream};
 
-pub(crate) const MODE: Key = Key {
+/// `mode`, for the whole mesh and for one service.
+pub(crate) const fn mode(default: &'static str) -> Key {
+    Key { default, ..MODE }
+}
+
+const MODE: Key = Key {
     name: "mode",
     kind: Kind::Choice(&[
         Choice { word: "permissive", about: "accepted, and counted" },
@@ -35,7 +40,7 @@ pub(crate) const SECTION: Section = Section {
             default: "the ports its image exposes and those it is seen listening on, detected",
             example: "{ 8080: http, 6379: tcp }",
         },
-        MODE,
+        mode("the `mode` at the top of the file"),
         Key {
             name: "capture",
             kind: Kind::Choice(&[

@@ -1,0 +1,5 @@
+//! Fuzz targets, one function each; see `targets`.
+
+mod targets;
+
+pub use targets::{labels, mesh_file};
