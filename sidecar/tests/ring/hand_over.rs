@@ -23,7 +23,7 @@ use crate::mesh::{self, Ca, Echo, Node, exchange, parse, within};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A place of its own for each sidecar of each test; who may meet there is whoever runs the tests.
-fn place() -> Place {
+pub fn place() -> Place {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("outrigger-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let own = std::fs::metadata("/proc/self").unwrap();

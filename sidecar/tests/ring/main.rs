@@ -8,6 +8,7 @@ mod http_mesh;
 mod http_one;
 mod http_two;
 mod mesh;
+mod names;
 mod runtime;
 mod strict;
 mod tcp;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use outrigger_lifecycle::Tasks;
 use outrigger_sidecar::handover::HandOver;
+use outrigger_sidecar::hosts::Hosts;
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
 use outrigger_sidecar::runtime::Runtime;
@@ -166,6 +167,13 @@ impl Node {
 
     /// Takes the place of whoever is found at `hand_over`.
     pub async fn start_at(config: ProxyConfig, hand_over: Option<HandOver>) -> Self {
+        let node = Self::start_bare(hand_over, None);
+        node.runtime.apply(config).unwrap();
+        node
+    }
+
+    /// Without a configuration.
+    pub fn start_bare(hand_over: Option<HandOver>, hosts: Option<Hosts>) -> Self {
         let (identity, identities) = watch::channel(None);
         let (listening, seen) = watch::channel(Listening::new());
         let admin = "127.0.0.1:0".parse().unwrap();
@@ -177,7 +185,7 @@ impl Node {
             identity: identities,
             listening: seen,
             hand_over,
-            hosts: None,
+            hosts,
         };
         let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());
@@ -189,7 +197,6 @@ impl Node {
             let done = sidecar.run(async { stopped.await.unwrap_or_default() }).await;
             let _test_over = end.send(done);
         });
-        runtime.apply(config).unwrap();
         Self { runtime, identity, listening, admin, readiness, stop, ended, _tasks: tasks }
     }
 
