@@ -7,6 +7,7 @@ use outrigger_model::label::{APP, ENABLE, HOLDER, MANAGED, MESH, PREFIX, REPLICA
 use serde_yaml::{Mapping, Value};
 
 use crate::check::{Checked, Plan};
+use crate::controller::SOCKET;
 use crate::part::Part;
 use crate::rewrite::{completed, references, started, wait_for};
 use crate::tree::{field, items, map, mapping, names, pairs, text};
@@ -110,6 +111,8 @@ fn sidecar(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> Mapp
     let mut volumes: Vec<Value> = items(sidecar.get("volumes")).into_iter().cloned().collect();
     volumes.push(checked.control.mount.clone().into());
     sidecar.insert("volumes".into(), Value::Sequence(volumes));
+    let socket = checked.control.socket.clone().map(|socket| (SOCKET.to_owned(), socket));
+    environment(&mut sidecar, socket);
     restart(&mut sidecar, policy(app).map(|_| "unless-stopped".into()), "on-failure");
     sidecar
 }
@@ -140,7 +143,9 @@ fn beside(template: &Mapping, part: Part, checked: &Checked, app: &Mapping, repl
 fn application(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> Mapping {
     let mut body = app.clone();
     if plan.declared.capture == Capture::Explicit {
-        environment(&mut body, plan);
+        // Where its sidecar stands for each upstream.
+        let places = plan.declared.upstreams.iter();
+        environment(&mut body, places.map(|(port, to)| (to.variable(), format!("127.0.0.1:{port}"))));
     }
     // A link is also an order of starting, which stays here.
     let linked: Vec<String> = names(app.get("links"));
@@ -166,17 +171,15 @@ fn application(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> 
     body
 }
 
-/// Tells the application where its sidecar stands for each upstream; what it was told before stays.
-fn environment(body: &mut Mapping, plan: &Plan) {
+/// Adds variables to an environment, in its form; what is set there stays.
+fn environment(body: &mut Mapping, variables: impl IntoIterator<Item = (String, String)>) {
     let said = pairs(body.get("environment"));
-    let places = plan.declared.upstreams.iter();
-    let places = places.map(|(local, upstream)| (upstream.variable(), format!("127.0.0.1:{local}")));
-    let new: Vec<(String, String)> = places.filter(|(name, _)| !said.contains_key(name)).collect();
+    let new: Vec<_> = variables.into_iter().filter(|(name, _)| !said.contains_key(name)).collect();
     if let Some(Value::Sequence(all)) = body.get_mut("environment") {
-        all.extend(new.into_iter().map(|(name, place)| format!("{name}={place}").into()));
+        all.extend(new.into_iter().map(|(name, value)| format!("{name}={value}").into()));
     } else if !new.is_empty() {
         let mut all = mapping(body.get("environment"), &Value::Null);
-        all.extend(new.into_iter().map(|(name, place)| (name.into(), place.into())));
+        all.extend(new.into_iter().map(|(name, value)| (name.into(), value.into())));
         body.insert("environment".into(), Value::Mapping(all));
     }
 }

@@ -95,6 +95,8 @@ pub fn check(
             && let Some(root) = survey.namespace_of(service.name)
             && replicas.values().flatten().any(|name| *name == root)
         {
+            refusals.extend(service::user(service.body).map(|what| Remark::of(service.name, what)));
+            warnings.extend(service::powers(service));
             joined.insert(service.name.to_owned(), root);
         }
     }

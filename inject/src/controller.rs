@@ -12,8 +12,12 @@ use crate::{Options, Remark};
 const IMAGE: &str = "outrigger-controller";
 /// Name of the sidecar's.
 const SIDECAR_IMAGE: &str = "outrigger-sidecar";
-/// Where controller and sidecars have the control socket.
+/// Where sidecars have the control socket's directory, and the controller too unless it is told otherwise.
 const RUN: &str = "/run/outrigger";
+/// Names the socket's file to the controller, and to a sidecar.
+pub const SOCKET: &str = "OUTRIGGER_CONTROL";
+/// Its usual name.
+const SOCKET_NAME: &str = "control.sock";
 /// The engine's socket, which only a controller mounts beside [`RUN`].
 const ENGINE: &str = "docker.sock";
 /// The controller as it is shipped, shown where there is none.
@@ -24,6 +28,8 @@ const SHIPPED: &str = include_str!("../../compose/outrigger.yaml");
 pub struct Control {
     /// The mount of the control socket's directory, in the short form.
     pub mount: String,
+    /// Where the sidecar finds the socket, if not where it looks by itself.
+    pub socket: Option<String>,
     /// A volume from outside the project that must be named in it.
     pub external: Option<String>,
     /// Image of holder, sidecar and capture step.
@@ -41,9 +47,9 @@ struct Mount {
 /// True for a controller: its image says so, or it mounts both the engine's socket and the control socket's directory.
 pub fn is_controller(service: &Service<'_>) -> bool {
     let image = field(service.body, "image").unwrap_or_default();
-    let mounts = mounts(service);
+    let (mounts, (directory, _)) = (mounts(service), socket(service));
     image.rsplit('/').next().unwrap_or_default().starts_with(IMAGE)
-        || (mounts.iter().any(|mount| mount.target == RUN)
+        || (mounts.iter().any(|mount| mount.target == directory)
             && mounts.iter().any(|mount| mount.target.ends_with(ENGINE)))
 }
 
@@ -70,12 +76,14 @@ pub fn control(
             let own = names(volumes).contains(source);
             let external = (!host && !own).then(|| source.clone());
             let image = options.image.clone().unwrap_or(default);
-            Ok((Control { mount: format!("{source}:{RUN}:ro"), external, image, service: None }, Vec::new()))
+            let mount = format!("{source}:{RUN}:ro");
+            Ok((Control { mount, socket: None, external, image, service: None }, Vec::new()))
         }
         ([one], named) => {
+            let (directory, socket) = socket(one);
             let source = match named {
                 Some(source) => source.clone(),
-                None => source(one)?,
+                None => source(one, &directory)?,
             };
             acyclic(one, services, survey)?;
             let mut warnings = Vec::new();
@@ -92,7 +100,7 @@ pub fn control(
             let service = always.then(|| one.name.to_owned());
             let external = (named.is_some() && !source.contains('/') && !names(volumes).contains(&source))
                 .then(|| source.clone());
-            Ok((Control { mount: format!("{source}:{RUN}:ro"), external, image, service }, warnings))
+            Ok((Control { mount: format!("{source}:{RUN}:ro"), socket, external, image, service }, warnings))
         }
         (several, _) => {
             let names: Vec<&str> = several.iter().map(|service| service.name).collect();
@@ -104,12 +112,24 @@ pub fn control(
     }
 }
 
-fn source(controller: &Service<'_>) -> Result<String, Remark> {
-    let mount = mounts(controller).into_iter().find(|mount| mount.target == RUN && !mount.source.is_empty());
-    mount.map(|mount| mount.source).ok_or_else(|| {
+/// The directory of the controller's socket, and what a sidecar must be told of it.
+fn socket(controller: &Service<'_>) -> (String, Option<String>) {
+    let told = pairs(controller.body.get("environment")).remove(SOCKET);
+    match told.as_deref().and_then(|path| path.rsplit_once('/')) {
+        Some((directory, name)) if !directory.is_empty() && !is_open(directory) => {
+            (directory.to_owned(), (name != SOCKET_NAME).then(|| format!("{RUN}/{name}")))
+        }
+        _ => (RUN.to_owned(), None),
+    }
+}
+
+/// Where the controller has this directory from.
+fn source(controller: &Service<'_>, directory: &str) -> Result<String, Remark> {
+    let is_it = |mount: &Mount| mount.target.trim_end_matches('/') == directory && !mount.source.is_empty();
+    mounts(controller).into_iter().find(is_it).map(|mount| mount.source).ok_or_else(|| {
         let what = format!(
-            "the controller mounts no named volume and no directory at {RUN}, so that sidecars cannot reach its control socket: \
-             add `volumes: [ outrigger-run:{RUN} ]`"
+            "the controller mounts no named volume and no directory at {directory}, so that sidecars cannot reach its control \
+             socket: add `volumes: [ outrigger-run:{directory} ]`"
         );
         Remark::of(controller.name, what)
     })

@@ -84,7 +84,7 @@ fn network(service: &Service<'_>) -> Option<String> {
 
 /// Capture exempts the sidecar's UID and GID together. A UID without a group has the group that the image gives it,
 /// which is not known here; and the controller would not mesh any container of that UID.
-fn user(body: &Mapping) -> Option<String> {
+pub fn user(body: &Mapping) -> Option<String> {
     let user = field(body, "user")?;
     let uid = user.split(':').next().unwrap_or_default().trim().to_owned();
     (uid.trim_start_matches('0') == UID.to_string()).then(|| {
@@ -193,22 +193,27 @@ fn name(service: &str) -> Option<String> {
     })
 }
 
-/// What a user should know about a service that is meshed.
-pub fn warnings(candidate: &Candidate<'_>) -> Vec<Remark> {
-    let body = candidate.service.body;
-    let mut found = Vec::new();
-    if field(body, "privileged").is_some_and(|flag| flag == "true") {
-        found.push("privileged: it can take the redirect rules away, and so leave the mesh".to_owned());
-    }
+/// What lets a service out of its namespace's rules, whether it is meshed or joins one that is.
+pub fn powers(service: &Service<'_>) -> Vec<Remark> {
     let risky = |capability: &String| {
         let name = capability.to_ascii_uppercase();
         ["NET_ADMIN", "ALL"].contains(&name.trim_start_matches("CAP_"))
     };
-    for capability in names(body.get("cap_add")).into_iter().filter(risky) {
-        found.push(format!(
-            "cap_add: {capability}: it can take the redirect rules away, and so leave the mesh"
-        ));
-    }
+    let privileged = field(service.body, "privileged").is_some_and(|flag| flag == "true");
+    let privileged = privileged.then(|| "privileged".to_owned());
+    let added = names(service.body.get("cap_add")).into_iter().filter(risky);
+    let powers = privileged.into_iter().chain(added.map(|capability| format!("cap_add: {capability}")));
+    powers
+        .map(|power| {
+            let what = format!("{power}: it can take the redirect rules away, and so leave the mesh");
+            Remark::of(service.name, what)
+        })
+        .collect()
+}
+
+/// What a user should know about a service that is meshed.
+pub fn warnings(candidate: &Candidate<'_>) -> Vec<Remark> {
+    let mut found: Vec<String> = Vec::new();
     for port in candidate.ports.iter().filter(|port| port.target.is_none() || port.host == Host::Open) {
         let host = candidate.replicas > 1 && port.host == Host::Open;
         match (&port.target, host) {
@@ -232,7 +237,8 @@ pub fn warnings(candidate: &Candidate<'_>) -> Vec<Remark> {
             candidate.replicas
         ));
     }
-    found.into_iter().map(|what| Remark::of(candidate.service.name, what)).collect()
+    let found = found.into_iter().map(|what| Remark::of(candidate.service.name, what));
+    powers(candidate.service).into_iter().chain(found).collect()
 }
 
 /// True for an application that is said to listen on loopback only.
