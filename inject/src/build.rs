@@ -147,12 +147,6 @@ fn application(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> 
         let places = plan.declared.upstreams.iter();
         environment(&mut body, places.map(|(port, to)| (to.variable(), format!("127.0.0.1:{port}"))));
     }
-    // A link is also an order of starting, which stays here.
-    let linked: Vec<String> = names(app.get("links"));
-    for link in linked.iter().filter_map(|link| link.split(':').next()) {
-        let holder_of = checked.replicas.values().flatten().find(|name| Part::Holder.beside(name) == link);
-        wait_for(&mut body, holder_of.map_or(link, String::as_str), started());
-    }
     for key in MOVED.iter().chain(&["networks", "scale"]) {
         body.shift_remove(*key);
     }

@@ -20,6 +20,14 @@ pub fn completed() -> Value {
 
 /// Corrects one service: it waits for all replicas, links to holders, and joins them.
 pub fn references(name: &str, body: &mut Mapping, checked: &Checked) {
+    // A link is also an order of starting. It goes to the holder, or leads to one: the order stays here.
+    let meshed = checked.plans.iter().any(|plan| plan.app == name);
+    for link in names(body.get("links")) {
+        let target = link.split(':').next().unwrap_or_default();
+        if meshed || checked.replicas.contains_key(target) {
+            wait_for(body, target, started());
+        }
+    }
     if let Some(all) = body.get("depends_on").and_then(|needs| all_replicas(needs, &checked.replicas)) {
         body.insert("depends_on".into(), all);
     }
