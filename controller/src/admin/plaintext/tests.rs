@@ -104,6 +104,16 @@ async fn strict_warns_of_what_it_does_not_cover() {
 }
 
 #[tokio::test]
+async fn an_application_that_starts_behind_its_sidecar_has_no_gap() {
+    let (snapshot, proxies, mut containers) = mesh(&[composed("shop", "web", &[ON, STRICT])], &[]);
+    for container in containers.values_mut() {
+        container.labels.insert(MANAGED.to_owned(), HOLDER.to_owned());
+    }
+    let found = problems(&snapshot, &proxies, &containers);
+    assert!(!found.iter().any(|problem| problem.what.contains("inject compose")), "{found:?}");
+}
+
+#[tokio::test]
 async fn strict_that_anybody_can_walk_around_is_a_fault_with_ways_out() {
     let (snapshot, proxies, containers) = mesh(&[composed("shop", "web", &[ON, STRICT])], &[]);
     let mut snapshot = Arc::unwrap_or_clone(snapshot);
