@@ -1,0 +1,102 @@
+//! How long the way from a snapshot to what is sent takes in a large mesh: 1,000 services of 3 replicas on one
+//! network, or as many as the first argument says. Prints one JSON object of milliseconds and bytes;
+//! `cargo xtask bench` builds it for release and shows it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use outrigger_compile::compile;
+use outrigger_model::{
+    Attachment, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex, Workload,
+    WorkloadId,
+};
+use outrigger_wire::Held;
+
+const REPLICAS: usize = 3;
+/// Measurements of which the median counts.
+const ROUNDS: usize = 9;
+
+fn main() {
+    let services = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(1_000);
+    let before = snapshot(services, 0);
+    let after = snapshot(services, 1);
+    let first = before.workloads.keys().next().cloned().expect("there is a workload");
+
+    let compiled = median(|| drop(compile(&before, &first)));
+    let config = compile(&before, &first).expect("the snapshot is sound");
+    let cut = median(|| drop(Held::of(&config)));
+    let held = Held::of(&config).hashes();
+    let wanted = Held::of(&compile(&after, &first).expect("the snapshot is sound"));
+    let compared = median(|| drop(wanted.delta(&held)));
+    let (upserts, _) = wanted.delta(&held);
+    let delta: usize = upserts.iter().map(|resource| resource.body.len()).sum();
+
+    let begun = Instant::now();
+    let mut sent = 0;
+    for id in after.workloads.keys() {
+        let wanted = Held::of(&compile(&after, id).expect("the snapshot is sound"));
+        sent += wanted.delta(&held).0.len();
+        std::hint::black_box(wanted.version());
+    }
+    let all = milliseconds(begun);
+    println!(
+        "{{\"services\":{services},\"sidecars\":{},\"resources\":{},\"compile_ms\":{compiled:.3},\"cut_ms\":{cut:.3},\
+         \"delta_ms\":{compared:.3},\"delta_bytes\":{delta},\"sent\":{sent},\"all_ms\":{all:.1}}}",
+        after.workloads.len(),
+        held.len(),
+    );
+}
+
+fn median(mut measured: impl FnMut()) -> f64 {
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let begun = Instant::now();
+            measured();
+            milliseconds(begun)
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds.get(ROUNDS / 2).copied().unwrap_or_default()
+}
+
+fn milliseconds(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// So many services; `changed` of them have one more port than before.
+fn snapshot(services: usize, changed: usize) -> Snapshot {
+    let mut snapshot = Snapshot { trust_domain: "outrigger.internal".into(), ..Snapshot::default() };
+    for service in 0..services {
+        let key = ServiceKey { namespace: "shop".into(), service: format!("service-{service:04}") };
+        let index = u32::try_from(service + 1).ok().and_then(VirtualIndex::new);
+        snapshot.indices.extend(index.map(|index| (key.clone(), index)));
+        for replica in 0..REPLICAS {
+            let workload = workload(&key.service, service * REPLICAS + replica, replica + 1, service < changed);
+            snapshot.workloads.insert(workload.id.clone(), workload);
+        }
+    }
+    snapshot
+}
+
+fn workload(service: &str, number: usize, replica: usize, changed: bool) -> Workload {
+    let [.., high, low] = number.to_be_bytes();
+    let attachment = Attachment { network: "shop_default".into(), addresses: vec![[10, 0, high, low].into()] };
+    let mut ports: BTreeMap<u16, Protocol> = [(8080, Protocol::Http)].into();
+    ports.extend(changed.then_some((9090, Protocol::Http)));
+    let listening = ports.keys().copied().collect();
+    Workload {
+        id: WorkloadId(format!("{number:064x}")),
+        name: format!("shop-{service}-{replica}"),
+        namespace: "shop".into(),
+        declared: Declared { service: service.into(), ports, ..Declared::default() },
+        aliases: [service.to_owned()].into(),
+        networks: [("network".to_owned(), attachment)].into(),
+        exposed: [8080].into(),
+        published: Default::default(),
+        lifecycle: Lifecycle::Running,
+        instance: Some("2026-11-23T10:00:00Z".into()),
+        health: Health::Healthy,
+        one_off: false,
+        observed: Some(Observed { ready: true, listening, ..Observed::default() }),
+    }
+}
