@@ -3,14 +3,15 @@
 //! `cargo xtask bench` builds it for release and shows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use outrigger_compile::compile;
+use outrigger_compile::{Outlook, compile, outlook, proxy};
 use outrigger_model::{
-    Attachment, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex, Workload,
-    WorkloadId,
+    Attachment, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex,
+    Workload, WorkloadId,
 };
-use outrigger_wire::Held;
+use outrigger_wire::{Common, Wanted};
 
 const REPLICAS: usize = 3;
 /// Measurements of which the median counts.
@@ -24,27 +25,39 @@ fn main() {
 
     let compiled = median(|| drop(compile(&before, &first)));
     let config = compile(&before, &first).expect("the snapshot is sound");
-    let cut = median(|| drop(Held::of(&config)));
-    let held = Held::of(&config).hashes();
-    let wanted = Held::of(&compile(&after, &first).expect("the snapshot is sound"));
-    let compared = median(|| drop(wanted.delta(&held)));
-    let (upserts, _) = wanted.delta(&held);
-    let delta: usize = upserts.iter().map(|resource| resource.body.len()).sum();
-
+    let cut = median(|| drop(Wanted::of(&config)));
+    // One after the other, as the controller does: what they have in common is made once.
+    let held: Vec<Wanted> = all(&before).collect();
     let begun = Instant::now();
-    let mut sent = 0;
-    for id in after.workloads.keys() {
-        let wanted = Held::of(&compile(&after, id).expect("the snapshot is sound"));
-        sent += wanted.delta(&held).0.len();
+    let (mut sent, mut bytes) = (0, 0);
+    for (wanted, held) in all(&after).zip(&held) {
+        let (upserts, _) = wanted.delta_since(held);
+        bytes = upserts.iter().map(|resource| resource.body.len()).sum();
+        sent += upserts.len();
         std::hint::black_box(wanted.version());
     }
-    let all = milliseconds(begun);
+    let everybody = milliseconds(begun);
+    let (now, then) = (all(&after).last(), held.last());
+    let one = now.zip(then).map(|(now, then)| median(|| drop((now.delta_since(then), now.version()))));
     println!(
-        "{{\"services\":{services},\"sidecars\":{},\"resources\":{},\"compile_ms\":{compiled:.3},\"cut_ms\":{cut:.3},\
-         \"delta_ms\":{compared:.3},\"delta_bytes\":{delta},\"sent\":{sent},\"all_ms\":{all:.1}}}",
-        after.workloads.len(),
+        "{{\"services\":{services},\"sidecars\":{},\"compile_ms\":{compiled:.3},\"cut_ms\":{cut:.3},\"delta_ms\":{:.3},\
+         \"delta_bytes\":{bytes},\"sent\":{sent},\"all_ms\":{everybody:.1}}}",
         held.len(),
+        one.unwrap_or_default(),
     );
+}
+
+/// What every sidecar should hold.
+fn all(snapshot: &Snapshot) -> impl Iterator<Item = Wanted> {
+    let mut made: BTreeMap<Outlook, Arc<Common>> = BTreeMap::new();
+    snapshot.workloads.iter().map(move |(id, workload)| {
+        let place = outlook(workload).expect("transparent capture");
+        let common = made.entry(place).or_insert_with(|| {
+            let config = compile(snapshot, id).expect("the snapshot is sound");
+            Arc::new(Common::of(&config.services, &config.clusters))
+        });
+        Wanted::new(&proxy(snapshot, id).expect("the snapshot is sound"), common.clone())
+    })
 }
 
 fn median(mut measured: impl FnMut()) -> f64 {
@@ -71,7 +84,8 @@ fn snapshot(services: usize, changed: usize) -> Snapshot {
         let index = u32::try_from(service + 1).ok().and_then(VirtualIndex::new);
         snapshot.indices.extend(index.map(|index| (key.clone(), index)));
         for replica in 0..REPLICAS {
-            let workload = workload(&key.service, service * REPLICAS + replica, replica + 1, service < changed);
+            let workload =
+                workload(&key.service, service * REPLICAS + replica, replica + 1, service < changed);
             snapshot.workloads.insert(workload.id.clone(), workload);
         }
     }
@@ -80,7 +94,8 @@ fn snapshot(services: usize, changed: usize) -> Snapshot {
 
 fn workload(service: &str, number: usize, replica: usize, changed: bool) -> Workload {
     let [.., high, low] = number.to_be_bytes();
-    let attachment = Attachment { network: "shop_default".into(), addresses: vec![[10, 0, high, low].into()] };
+    let attachment =
+        Attachment { network: "shop_default".into(), addresses: vec![[10, 0, high, low].into()] };
     let mut ports: BTreeMap<u16, Protocol> = [(8080, Protocol::Http)].into();
     ports.extend(changed.then_some((9090, Protocol::Http)));
     let listening = ports.keys().copied().collect();

@@ -12,8 +12,10 @@ pub use ports::{ports_of, protocol};
 pub use reach::Unreachable;
 pub use readiness::{NotReady, readiness};
 
+use std::collections::BTreeSet;
+
 use outrigger_model::{Mode, ServiceKey, Snapshot, Workload, WorkloadId};
-use outrigger_wire::{InvalidSpiffeId, ProxyConfig, SpiffeId};
+use outrigger_wire::{InvalidSpiffeId, Proxy, ProxyConfig, SpiffeId};
 
 use reach::Reach;
 
@@ -51,6 +53,45 @@ pub enum CompileError {
 /// The workload is not in the snapshot, has no valid identity, or is strict where that could be gone around. Other
 /// services never make it fail: one whose identity is not valid is left out.
 pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, CompileError> {
+    let (workload, identity) = subject(snapshot, id)?;
+    let reach = Reach::of(workload, snapshot);
+    Ok(ProxyConfig {
+        services: services::services(workload, snapshot, &reach),
+        clusters: clusters::clusters(workload, snapshot, &reach.visible),
+        proxy: listeners::proxy(workload, identity, reach.listeners),
+    })
+}
+
+/// From where a workload looks at the mesh: workloads that look from the same place have the same services and
+/// clusters, and only the `proxy` of each is its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Outlook {
+    namespace: String,
+    networks: BTreeSet<String>,
+}
+
+/// From where a workload looks. None: nothing redirects its calls, so that what it reaches depends on its own ports.
+pub fn outlook(workload: &Workload) -> Option<Outlook> {
+    let networks = || workload.networks.keys().cloned().collect();
+    let namespace = || workload.namespace.clone();
+    reach::redirects(workload).then(|| Outlook { namespace: namespace(), networks: networks() })
+}
+
+/// Only the own part of [`compile`]'s answer.
+///
+/// # Errors
+/// As [`compile`].
+pub fn proxy(snapshot: &Snapshot, id: &WorkloadId) -> Result<Proxy, CompileError> {
+    let (workload, identity) = subject(snapshot, id)?;
+    let listeners = match reach::redirects(workload) {
+        true => reach::redirected(),
+        false => Reach::of(workload, snapshot).listeners,
+    };
+    Ok(listeners::proxy(workload, identity, listeners))
+}
+
+/// The workload and its identity, if it can have a configuration.
+fn subject<'a>(snapshot: &'a Snapshot, id: &WorkloadId) -> Result<(&'a Workload, SpiffeId), CompileError> {
     let workload = snapshot.workloads.get(id).ok_or_else(|| CompileError::UnknownWorkload(id.0.clone()))?;
     let identity = identity(&snapshot.trust_domain, &service_key(workload))
         .map_err(|source| CompileError::Identity { workload: workload.name.clone(), source })?;
@@ -58,12 +99,7 @@ pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, Comp
         let (workload, capture) = (workload.name.clone(), workload.declared.capture.as_str());
         return Err(CompileError::Bypassable { workload, capture });
     }
-    let reach = Reach::of(workload, snapshot);
-    Ok(ProxyConfig {
-        services: services::services(workload, snapshot, &reach),
-        clusters: clusters::clusters(workload, snapshot, &reach.visible),
-        proxy: listeners::proxy(workload, identity, reach.listeners),
-    })
+    Ok((workload, identity))
 }
 
 /// What a workload cannot call through its sidecar although it is there or is asked for; empty for a workload that is

@@ -101,19 +101,8 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Everything arrives at one listener. All but DNS bind `[::]`: a redirect of IPv6 lands on `::1`, which some
-    /// namespaces lack, while `[::]` binds everywhere and takes IPv4 as well.
     fn redirected(visible: Visible<'a>) -> Self {
-        let any = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
-        let target = Target::OriginalDestination;
-        let dns = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port::DNS);
-        let listeners = [
-            ("outbound", any(port::OUTBOUND), ListenerKind::Outbound { target: target.clone() }),
-            ("inbound", any(port::INBOUND), ListenerKind::Inbound { target }),
-            ("dns", dns, ListenerKind::Dns { forward: Vec::new() }),
-        ];
-        let listeners = listeners.map(|(name, address, kind)| (name.to_owned(), Listener { address, kind }));
-        Self { visible, listeners: listeners.into(), left_out: BTreeSet::new(), unreachable: Vec::new() }
+        Self { visible, listeners: redirected(), left_out: BTreeSet::new(), unreachable: Vec::new() }
     }
 
     /// One listener for each port of each service, at the service's virtual address. A port that the application itself
@@ -171,6 +160,26 @@ impl<'a> Reach<'a> {
         visible.retain(|key| called.contains(key));
         Self { visible, listeners, left_out: BTreeSet::new(), unreachable }
     }
+}
+
+/// Whether every call of a workload arrives at its sidecar, wherever it goes.
+pub(crate) fn redirects(workload: &Workload) -> bool {
+    matches!(workload.declared.capture, Capture::Transparent | Capture::Platform)
+}
+
+/// Everything arrives at one listener. All but DNS bind `[::]`: a redirect of IPv6 lands on `::1`, which some
+/// namespaces lack, while `[::]` binds everywhere and takes IPv4 as well.
+pub(crate) fn redirected() -> BTreeMap<String, Listener> {
+    let any = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+    let target = Target::OriginalDestination;
+    let dns = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port::DNS);
+    let listeners = [
+        ("outbound", any(port::OUTBOUND), ListenerKind::Outbound { target: target.clone() }),
+        ("inbound", any(port::INBOUND), ListenerKind::Inbound { target }),
+        ("dns", dns, ListenerKind::Dns { forward: Vec::new() }),
+    ];
+    let listeners = listeners.map(|(name, address, kind)| (name.to_owned(), Listener { address, kind }));
+    listeners.into()
 }
 
 fn to_service(address: SocketAddr, key: &ServiceKey, port: u16) -> Listener {

@@ -12,11 +12,11 @@
 #[path = "golden/input.rs"]
 mod input;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger_compile::{compile, unreachable};
+use outrigger_compile::{compile, outlook, proxy, unreachable};
 use outrigger_model::{Snapshot, WorkloadId};
 
 fn cases() -> Vec<PathBuf> {
@@ -142,4 +142,25 @@ fn a_listener_with_an_unknown_key_is_refused() {
     };
     assert!(listener("").is_ok());
     assert!(listener("backlog: 5\n").is_err());
+}
+
+/// The controller makes services and clusters once for all that look from the same place.
+#[test]
+fn who_looks_from_the_same_place_has_the_same_services_and_clusters() {
+    let mut shared = 0;
+    for case in cases() {
+        let snapshot = snapshot(&case);
+        let mut made = BTreeMap::new();
+        for (id, workload) in &snapshot.workloads {
+            let whole = compile(&snapshot, id);
+            assert_eq!(proxy(&snapshot, id), whole.clone().map(|config| config.proxy), "{}", case.display());
+            if let (Some(place), Ok(config)) = (outlook(workload), whole) {
+                let seen = (config.services, config.clusters);
+                let before = made.entry(place).or_insert_with(|| seen.clone());
+                assert_eq!(*before, seen, "{}: {}", case.display(), workload.name);
+                shared += 1;
+            }
+        }
+    }
+    assert!(shared > 20, "the cases share places: {shared}");
 }

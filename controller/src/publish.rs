@@ -1,21 +1,25 @@
 //! What is sent to one sidecar: only what it does not hold, and one change at a time. No I/O.
 
-use std::collections::BTreeMap;
-
-use outrigger_wire::Held;
 use outrigger_wire::control::Delta;
 use outrigger_wire::control::rpc::MAX_MESSAGE;
-
-/// Hash by resource name.
-type Hashes = BTreeMap<String, String>;
+use outrigger_wire::{Hashes, Wanted};
 
 /// The configuration of one sidecar on its way.
 #[derive(Debug)]
 pub struct Outbox {
-    held: Hashes,
+    held: Holding,
     nonce: u64,
     awaited: Option<Awaited>,
     refused: Option<String>,
+}
+
+/// What a sidecar holds.
+#[derive(Debug)]
+enum Holding {
+    /// As it said itself.
+    Said(Hashes),
+    /// As it was sent, and acknowledged.
+    Sent(Wanted),
 }
 
 /// A change that was sent and not answered yet.
@@ -23,7 +27,7 @@ pub struct Outbox {
 struct Awaited {
     nonce: u64,
     version: String,
-    hashes: Hashes,
+    wanted: Wanted,
 }
 
 /// What an offer comes to.
@@ -44,7 +48,7 @@ pub enum Offer {
 impl Outbox {
     /// For a sidecar that said it holds these.
     pub fn new(held: Hashes) -> Self {
-        Self { held, nonce: 0, awaited: None, refused: None }
+        Self { held: Holding::Said(held), nonce: 0, awaited: None, refused: None }
     }
 
     /// True while an answer is awaited.
@@ -53,7 +57,7 @@ impl Outbox {
     }
 
     /// What to do so that the sidecar holds `wanted`.
-    pub fn offer(&mut self, wanted: &Held) -> Offer {
+    pub fn offer(&mut self, wanted: &Wanted) -> Offer {
         if self.is_awaiting() {
             return Offer::Later;
         }
@@ -61,7 +65,10 @@ impl Outbox {
         if self.refused.as_ref() == Some(&version) {
             return Offer::Refused;
         }
-        let (upserts, removals) = wanted.delta(&self.held);
+        let (upserts, removals) = match &self.held {
+            Holding::Said(hashes) => wanted.delta(hashes),
+            Holding::Sent(before) => wanted.delta_since(before),
+        };
         if upserts.is_empty() && removals.is_empty() {
             self.refused = None;
             return Offer::Held;
@@ -72,14 +79,14 @@ impl Outbox {
         if length > MAX_MESSAGE {
             return Offer::Long(length);
         }
-        self.awaited = Some(Awaited { nonce: self.nonce, version, hashes: wanted.hashes() });
+        self.awaited = Some(Awaited { nonce: self.nonce, version, wanted: wanted.clone() });
         Offer::Send(delta)
     }
 
     /// The sidecar runs a change now; its version. `None`: that was not the question.
     pub fn acked(&mut self, nonce: u64) -> Option<String> {
         let awaited = self.awaited.take_if(|awaited| awaited.nonce == nonce)?;
-        self.held = awaited.hashes;
+        self.held = Holding::Sent(awaited.wanted);
         self.refused = None;
         Some(awaited.version)
     }
@@ -100,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    fn config(services: &[&str]) -> Held {
+    fn config(services: &[&str]) -> Wanted {
         let service = |key: &&str| {
             let service = Service {
                 names: vec![(*key).to_owned()],
@@ -110,7 +117,7 @@ mod tests {
             };
             ((*key).to_owned(), service)
         };
-        Held::of(&ProxyConfig {
+        Wanted::of(&ProxyConfig {
             proxy: Proxy {
                 identity: SpiffeId::new("a", "b", "c").unwrap(),
                 workload: "c-1".into(),

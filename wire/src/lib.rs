@@ -9,6 +9,7 @@ pub mod control;
 pub mod port;
 pub mod resource;
 mod spiffe;
+mod wanted;
 
 pub use config::{
     Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig, Service,
@@ -16,3 +17,4 @@ pub use config::{
 };
 pub use resource::{ApplyError, Held, Resource};
 pub use spiffe::{InvalidSpiffeId, SpiffeId};
+pub use wanted::{Common, Hashes, Wanted};

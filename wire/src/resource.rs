@@ -94,13 +94,10 @@ impl Held {
     /// The version of the whole: a hash over all hashes.
     pub fn version(&self) -> String {
         let mut sha = Sha256::new();
-        for (name, resource) in &self.0 {
-            sha.update(name);
-            sha.update([0]);
-            sha.update(&resource.hash);
-            sha.update([0]);
+        for resource in self.0.values() {
+            digested(resource, |bytes| sha.update(bytes));
         }
-        hex16(&sha.finalize())
+        short(&sha.finalize())
     }
 
     /// What must be sent to one who holds `hashes`: resources to put, names to drop.
@@ -184,7 +181,15 @@ impl ProxyConfig {
     }
 }
 
-fn resource<T: Serialize>(name: String, value: &T) -> Resource {
+/// What the version is a digest of, for one resource.
+pub(crate) fn digested(resource: &Resource, mut take: impl FnMut(&[u8])) {
+    take(resource.name.as_bytes());
+    take(&[0]);
+    take(resource.hash.as_bytes());
+    take(&[0]);
+}
+
+pub(crate) fn resource<T: Serialize>(name: String, value: &T) -> Resource {
     let body = serde_json::to_vec(value).expect("configuration types have string keys and serialise");
     Resource { hash: hash(&body), name, body }
 }
@@ -194,9 +199,10 @@ fn body<'a, T: serde::Deserialize<'a>>(r: &'a Resource) -> Result<T, ApplyError>
 }
 
 pub(crate) fn hash(body: &[u8]) -> String {
-    hex16(&Sha256::digest(body))
+    short(&Sha256::digest(body))
 }
 
-fn hex16(digest: &[u8]) -> String {
+/// The first 16 hex digits.
+pub(crate) fn short(digest: &[u8]) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,6 +4,7 @@ mod peer;
 mod seats;
 mod session;
 mod socket;
+mod worlds;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,6 +31,7 @@ use crate::status::Problem;
 use peer::{Peer, PeerError};
 use seats::Seats;
 use session::Session;
+use worlds::Worlds;
 
 pub use socket::{EVERYBODY, OWNER, SocketError, listen};
 
@@ -67,6 +69,7 @@ pub struct Desk {
 struct Hall {
     desk: Desk,
     seats: Seats,
+    worlds: Worlds,
     refused: Mutex<BTreeSet<u32>>,
 }
 
@@ -94,7 +97,12 @@ impl Control {
 
     /// Serves until it is dropped.
     pub async fn run(self, desk: Desk) {
-        let hall = Arc::new(Hall { desk, seats: Seats::default(), refused: Mutex::default() });
+        let hall = Arc::new(Hall {
+            desk,
+            seats: Seats::default(),
+            worlds: Worlds::default(),
+            refused: Mutex::default(),
+        });
         let mut connections = Tasks::new();
         loop {
             tokio::select! {

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use outrigger_compile::{CompileError, compile, service_key};
+use outrigger_compile::{CompileError, service_key};
 use outrigger_model::Snapshot;
-use outrigger_wire::Held;
 use outrigger_wire::control::{Ack, Certificate, Down, Hello, Nack, Renew, Up, down, up};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -160,8 +159,8 @@ impl Session {
         }
         self.stale = false;
         let snapshot = self.snapshot.borrow_and_update().clone();
-        let wanted = match compile(&snapshot, &self.caller.workload) {
-            Ok(config) => Held::of(&config),
+        let wanted = match self.hall.worlds.wanted(&snapshot, &self.caller.workload) {
+            Ok(wanted) => wanted,
             Err(error) => {
                 // A workload not seen yet comes with a later snapshot; until then the sidecar keeps what it has.
                 if self.failure.as_ref() != Some(&error) && !matches!(error, CompileError::UnknownWorkload(_))
