@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::arguments::Arguments;
+use super::hops::median;
 use super::process::Memory;
 use super::report::{Report, Row};
-use super::{Outcome, ask, tools};
+use super::{Outcome, ask, saves, tools};
 use crate::engine::Engine;
 use crate::images;
 
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const IMAGE: (&str, f64) = ("sidecar: image", 15.0);
 const GAP: (&str, f64) = ("from start event to serving sidecar, median", 400.0);
+const SAVE: (&str, f64) = ("from saved mesh.yaml to all acked, median", 100.0);
 const CONTROLLER: (&str, f64) = ("controller: resident, 10 workloads", 30.0);
 
 /// Measures what can be measured here; the rest is listed with the reason.
@@ -44,9 +46,11 @@ pub fn measure(arguments: &Arguments, report: &mut Report) {
         Err(why) => Row::missing(IMAGE.0, "MB", IMAGE.1, why),
     });
     let first_line = |why: String| why.lines().next().unwrap_or_default().to_owned();
-    let (gap, controller) = match live {
-        Ok(Live { gap, controller }) => (gap.map_err(first_line), Ok(controller)),
-        Err(why) => (Err(first_line(why.clone())), Err(first_line(why))),
+    let (gap, saves, controller) = match live {
+        Ok(Live { gap, saves, controller }) => {
+            (gap.map_err(first_line), saves.map_err(first_line), Ok(controller))
+        }
+        Err(why) => (Err(first_line(why.clone())), Err(first_line(why.clone())), Err(first_line(why))),
     };
     match gap {
         Ok((median, longest)) => {
@@ -54,6 +58,14 @@ pub fn measure(arguments: &Arguments, report: &mut Report) {
             report.add(Row::number("the longest", "ms", longest));
         }
         Err(why) => report.add(Row::missing(GAP.0, "ms", GAP.1, why)),
+    }
+    match saves {
+        Ok(took) => {
+            let longest = took.iter().copied().fold(0.0, f64::max);
+            report.add(Row::at_most(SAVE.0, "ms", median(took), SAVE.1));
+            report.add(Row::number("the longest", "ms", longest));
+        }
+        Err(why) => report.add(Row::missing(SAVE.0, "ms", SAVE.1, why)),
     }
     report.add(match controller {
         Ok(resident) => Row::at_most(CONTROLLER.0, "MiB", resident, CONTROLLER.1),
@@ -65,6 +77,8 @@ pub fn measure(arguments: &Arguments, report: &mut Report) {
 struct Live {
     /// Median and longest, ms.
     gap: Outcome<(f64, f64)>,
+    /// From each saved mesh file to all sidecars, ms.
+    saves: Outcome<Vec<f64>>,
     /// Resident, MiB.
     controller: f64,
 }
@@ -83,6 +97,7 @@ fn prepare(arguments: &Arguments) -> Outcome<(Engine, Stage)> {
 fn live(stage: &Stage) -> Outcome<Live> {
     stage.application_image()?;
     docker(&["network", "create", &stage.name])?;
+    std::fs::create_dir_all(stage.folder()).map_err(|error| error.to_string())?;
     let controller = stage.controller()?;
     let status = stage.address()?;
     stage.until("the controller is ready", || {
@@ -97,10 +112,11 @@ fn live(stage: &Stage) -> Outcome<Live> {
             injected = stage.until("an injected sidecar serves", serving);
         }
     }
+    let saves = injected.clone().and_then(|()| saves::measure(&stage.folder(), status, APPLICATIONS));
     let gap = injected.and_then(|()| gap(&asked(status).ok_or("the controller stopped answering")?));
     let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &controller])?;
     let pid = pid.parse().map_err(|_| format!("no pid: {pid}"))?;
-    Ok(Live { gap, controller: Memory::of(pid).resident as f64 / 1024.0 })
+    Ok(Live { gap, saves, controller: Memory::of(pid).resident as f64 / 1024.0 })
 }
 
 /// Median and longest gap of a status.
@@ -151,6 +167,11 @@ impl Stage {
         format!("outrigger-{name}:{}", self.name)
     }
 
+    /// What the controller has at `/etc/outrigger`.
+    fn folder(&self) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("outrigger-{}", self.name))
+    }
+
     fn image(&self) -> String {
         format!("{}-application:latest", self.name)
     }
@@ -163,6 +184,7 @@ impl Stage {
             format!("{}-control:/run/outrigger", self.name),
             format!("{}-state:/var/lib/outrigger", self.name),
         ];
+        let folder = format!("{}:/etc/outrigger:ro", self.folder().display());
         let mesh = format!("OUTRIGGER_MESH={}", self.name);
         let sidecar = format!("OUTRIGGER_SIDECAR_IMAGE={}", self.own_image("sidecar"));
         let [control, state] = &volumes;
@@ -187,6 +209,8 @@ impl Stage {
             control,
             "--volume",
             state,
+            "--volume",
+            &folder,
             "--env",
             &mesh,
             "--env",
@@ -273,6 +297,8 @@ impl Drop for Stage {
         }
         self.remove("outrigger.mesh");
         report_failure(docker(&["network", "rm", &self.name]));
+        // It is not there if nothing was started.
+        let _gone = std::fs::remove_dir_all(self.folder());
         for volume in ["control", "state"] {
             report_failure(docker(&["volume", "rm", "--force", &format!("{}-{volume}", self.name)]));
         }

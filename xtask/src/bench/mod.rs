@@ -13,6 +13,8 @@ mod idle;
 mod outrigger;
 mod process;
 mod report;
+mod saves;
+mod scale;
 mod tools;
 
 use std::path::PathBuf;
@@ -41,6 +43,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     hops::measure(&arguments, &binaries, &scratch, &cpus, &mut report)?;
     if !arguments.only_hops {
         idle::measure(&binaries, &scratch, &mut report)?;
+        scale::measure(&mut report)?;
         engine::measure(&arguments, &mut report);
     }
 

@@ -89,6 +89,7 @@ pub fn build(sidecar: Option<PathBuf>) -> Outcome<Binaries> {
     Ok(Binaries { sidecar: sidecar.ok_or("cargo built no outrigger-sidecar")? })
 }
 
-fn workspace() -> &'static Path {
+/// Where the workspace is.
+pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
