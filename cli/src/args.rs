@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::{Deserialize, Serialize};
 
+use crate::compile::CompileArguments;
+use crate::init::InitArguments;
 use crate::inject::ComposeArguments;
 
 /// Exit codes, as every page of the manual ends with them.
@@ -49,6 +51,12 @@ const UPGRADE_EXAMPLES: &str = "Examples:
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   outrigger completions bash > ~/.local/share/bash-completion/completions/outrigger
   outrigger completions fish | source";
+const INIT_EXAMPLES: &str = "Examples:
+  outrigger init
+  outrigger init docker-compose.yaml outrigger.yaml --output mesh/mesh.yaml";
+const COMPILE_EXAMPLES: &str = "Examples:
+  outrigger compile docker-compose.yaml outrigger.yaml --for web
+  outrigger compile docker-compose.yaml outrigger.yaml --mesh-file mesh/mesh.yaml --json | jq '.[].services | keys'";
 const CHECK_EXAMPLES: &str = "Examples:
   outrigger check
   outrigger check mesh/mesh.yaml
@@ -77,6 +85,17 @@ pub enum Command {
         #[command(subcommand)]
         what: Inject,
     },
+    /// Write a first mesh file for a compose project, with every setting explained
+    #[command(after_long_help = INIT_EXAMPLES)]
+    Init(InitArguments),
+    /// Print what the sidecars of a compose project would get, with nothing running
+    ///
+    /// Every replica is taken to run and to listen on the ports that the files publish, expose or label; addresses are made
+    /// up. One document of what comes out is a file for `outrigger-sidecar --config`.
+    ///
+    /// Exits with 0 if it is done, 1 if compose fails, 64 if the project or the mesh file cannot be used.
+    #[command(after_long_help = COMPILE_EXAMPLES)]
+    Compile(CompileArguments),
     /// Say everything that is wrong with mesh files, and what to write instead
     ///
     /// Reads the files as the controller does and changes nothing. Exits with 0 if all are good, 64 if any is not.

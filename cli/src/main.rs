@@ -2,9 +2,12 @@
 
 mod args;
 mod check;
+mod compile;
 mod fetch;
+mod init;
 mod inject;
 mod man;
+mod project;
 mod settings;
 mod status;
 mod upgrade;
@@ -54,6 +57,8 @@ fn run(arguments: Arguments, layered: &Layered<Settings>) -> io::Result<ExitCode
     match arguments.command {
         Command::Status(status) => status::run(&status, &layered.settings),
         Command::Inject { what: Inject::Compose(arguments) } => inject::run(&arguments, &layered.settings),
+        Command::Init(init) => init::run(&init),
+        Command::Compile(compile) => compile::run(&compile),
         Command::Check(check) => check::run(&check, &layered.settings),
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&outrigger_model::mesh::schema())? + "\n";

@@ -8,6 +8,7 @@
 mod build;
 mod check;
 mod controller;
+mod outline;
 mod overlay;
 mod part;
 mod port;
@@ -19,6 +20,7 @@ mod tree;
 
 use std::fmt;
 
+pub use outline::{Outline, outline};
 pub use overlay::overlay;
 pub use render::render;
 pub use serde_yaml::Value;

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::project::ProjectArguments;
+
 /// Arguments of `outrigger inject compose`.
 #[derive(Debug, Default, Args)]
 pub struct ComposeArguments {
-    /// Compose files, in the order in which they are merged; `-` is standard input. None: those that compose finds itself
-    #[arg(value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArguments,
     /// Write there instead of to standard output; replaced at once and whole, or not at all
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -31,22 +33,4 @@ pub struct ComposeArguments {
     /// Directory with files that replace those of templates/compose
     #[arg(long, value_name = "DIRECTORY")]
     pub templates: Option<PathBuf>,
-    /// How compose is called [default: `docker compose`, else `docker-compose`]
-    #[arg(long, value_name = "COMMAND")]
-    pub compose: Option<String>,
-    /// Have compose put the values of variables in; the result may hold secrets then, and is of this environment only
-    #[arg(long)]
-    pub interpolate: bool,
-    /// Passed on to compose, which leaves services of other profiles out where it can [default: all profiles]
-    #[arg(long, value_name = "NAME")]
-    pub profile: Vec<String>,
-    /// Passed on to compose
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Vec<PathBuf>,
-    /// Passed on to compose
-    #[arg(long, short, value_name = "NAME")]
-    pub project_name: Option<String>,
-    /// Passed on to compose
-    #[arg(long, value_name = "DIRECTORY")]
-    pub project_directory: Option<PathBuf>,
 }

@@ -1,9 +1,7 @@
 //! `outrigger inject compose`: compose reads the project, `outrigger-inject` meshes it, and here it is written.
 
 mod arguments;
-mod compose;
 mod diff;
-mod legacy;
 mod place;
 mod say;
 
@@ -13,10 +11,10 @@ use std::process::ExitCode;
 use outrigger_inject::{Injected, Options, Remark, Templates, inject, overlay, render};
 
 pub use arguments::ComposeArguments;
-use compose::{Compose, ComposeError, Project};
 use say::Voice;
 
 use crate::USAGE;
+use crate::project::{Compose, ComposeError, Project};
 use crate::settings::Settings;
 
 /// Stands above what is written.
@@ -72,14 +70,14 @@ fn outcome(arguments: &ComposeArguments) -> Result<Outcome, InjectError> {
         image: arguments.image.clone(),
         templates: templates(arguments)?,
     };
-    let compose = Compose::find(arguments.compose.as_deref())?;
+    let compose = Compose::find(arguments.project.compose.as_deref())?;
     if arguments.overlay && !compose.has_override() {
         return Err(InjectError::Usage(format!(
             "--overlay is for compose 2.24.4 and later (`!reset`, `!override`), and this is {compose}: leave it out, for one full file, \
              or name another with --compose"
         )));
     }
-    let Project { tree, private, remarks } = compose.config(arguments)?;
+    let Project { tree, private, remarks } = compose.config(&arguments.project)?;
     let Injected { project, meshed, warnings } = inject(&tree, &options).map_err(InjectError::Refused)?;
     let mut warnings =
         [remarks.into_iter().map(|what| Remark { service: None, what }).collect(), warnings].concat();

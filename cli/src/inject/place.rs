@@ -69,9 +69,9 @@ pub fn relative_paths(arguments: &ComposeArguments, project: &Value) -> Vec<Rema
 
 /// Where compose has relative paths begin.
 fn project_directory(arguments: &ComposeArguments) -> Option<PathBuf> {
-    let first = arguments.files.first().filter(|file| file.as_os_str() != "-");
+    let first = arguments.project.files.first().filter(|file| file.as_os_str() != "-");
     let beside = first.map(|file| file.parent().unwrap_or(Path::new("")).to_owned());
-    let directory = arguments.project_directory.clone().or(beside).unwrap_or_default();
+    let directory = arguments.project.project_directory.clone().or(beside).unwrap_or_default();
     let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
     fs::canonicalize(directory).ok()
 }

@@ -30,6 +30,7 @@ pub use yaml::MAX_BYTES;
 pub(crate) use node::{Node, Value};
 pub use reader::distance;
 pub(crate) use reader::{Reader, nearest};
+pub use service::SECTION as SERVICE_SECTION;
 pub(crate) use service::{SECTION as SERVICE, is_dns_label};
 
 use crate::{Mode, ServiceKey};

@@ -29,7 +29,8 @@ const MODE: Key = Key {
     example: "strict",
 };
 
-pub(crate) const SECTION: Section = Section {
+/// The keys of one service.
+pub const SECTION: Section = Section {
     keys: &[
         Key {
             name: "ports",

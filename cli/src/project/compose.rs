@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use outrigger_inject::{Value, read};
 
-use super::arguments::ComposeArguments;
-use super::legacy;
+use super::{ProjectArguments, legacy};
 
 /// How long compose may take: it reads files, and asks no engine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,7 +110,7 @@ impl Compose {
     ///
     /// # Errors
     /// Compose fails, or prints no project.
-    pub fn config(&self, arguments: &ComposeArguments) -> Result<Project, ComposeError> {
+    pub fn config(&self, arguments: &ProjectArguments) -> Result<Project, ComposeError> {
         let help = self.run(&["config", "--help"].map(OsString::from), false)?;
         let known = |flag: &str| help.split_whitespace().any(|word| word.trim_end_matches(',') == flag);
         let unwanted = |flag: &str| flag == "--no-interpolate" && arguments.interpolate;
@@ -144,7 +143,7 @@ impl Compose {
     }
 
     /// What may be in the result that was not in the files; none: nothing.
-    fn put_in(&self, arguments: &ComposeArguments, flags: &[&str]) -> Option<String> {
+    fn put_in(&self, arguments: &ProjectArguments, flags: &[&str]) -> Option<String> {
         let variables = match flags.contains(&"--no-interpolate") {
             true => None,
             false if arguments.interpolate => Some("of variables, as --interpolate says"),
@@ -162,7 +161,7 @@ impl Compose {
         })
     }
 
-    fn command(&self, arguments: &ComposeArguments, flags: &[&str]) -> Vec<OsString> {
+    fn command(&self, arguments: &ProjectArguments, flags: &[&str]) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         let mut add = |flag: &str, value: OsString| words.extend([flag.into(), value]);
         for file in &arguments.files {
