@@ -66,7 +66,7 @@ fn replicated(
         named(Part::Holder, holder(plan, checked, body, number)),
         named(Part::Sidecar, sidecar(plan, checked, body, replica)),
         named(Part::Capture, capture(checked, body, replica)),
-        (replica.into(), Value::Mapping(application(plan, checked, body, replica))),
+        (replica.into(), Value::Mapping(application(plan, body, replica))),
     ]
 }
 
@@ -140,7 +140,7 @@ fn beside(template: &Mapping, part: Part, checked: &Checked, app: &Mapping, repl
     body
 }
 
-fn application(plan: &Plan, checked: &Checked, app: &Mapping, replica: &str) -> Mapping {
+fn application(plan: &Plan, app: &Mapping, replica: &str) -> Mapping {
     let mut body = app.clone();
     if plan.declared.capture == Capture::Explicit {
         // Where its sidecar stands for each upstream.
