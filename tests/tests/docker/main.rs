@@ -13,4 +13,5 @@ mod postgres;
 mod project;
 mod strict;
 mod templates;
+mod upgrade;
 mod wire;
