@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use outrigger_model::{Capture, View, WorkloadId};
 use serde::Serialize;
 
-use crate::mesh::{injected, is_next};
-use crate::scope::{COMPOSE_SERVICE, WORKLOAD};
+use crate::mesh::{is_next, standing};
+use crate::scope::{COMPOSE_SERVICE, Scope, WORKLOAD};
 use crate::source::docker::record::Container;
 use crate::source::docker::tracker::Containers;
 
@@ -44,10 +44,10 @@ pub struct Choice {
 }
 
 /// Those of the workloads and services in `names` (all, where it is empty) whose sidecar has not the image `image`.
-pub fn choose(containers: &Containers, view: &View, mesh: &str, names: &[String], image: &str) -> Choice {
+pub fn choose(containers: &Containers, view: &View, scope: &Scope, names: &[String], image: &str) -> Choice {
     let mut choice = Choice::default();
     let mut found = BTreeSet::new();
-    for (id, standing) in injected(containers, mesh) {
+    for (id, standing) in standing(containers, scope) {
         let present = standing.iter().find(|sidecar| !is_next(sidecar, &standing));
         let (Some(app), Some(sidecar)) = (containers.get(&id.0), present) else { continue };
         let called = called(&id, app, view);
@@ -96,7 +96,7 @@ fn called(id: &WorkloadId, app: &Container, view: &View) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scope::{REPLACES, Scope};
+    use crate::scope::REPLACES;
     use crate::source::docker::map::map;
     use crate::source::docker::samples::{composed, containers, sidecar_of};
 
@@ -106,11 +106,10 @@ mod tests {
 
     fn chosen(all: &[Container], names: &[&str], image: &str) -> Choice {
         let all = containers(all.iter().cloned());
-        let view =
-            map(&all, &Scope { mesh: "shop".into(), ..Scope::default() }, &outrigger_model::Mesh::default())
-                .view;
+        let scope = Scope { mesh: "shop".into(), ..Scope::default() };
+        let view = map(&all, &scope, &outrigger_model::Mesh::default()).view;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        choose(&all, &view, "shop", &names, image)
+        choose(&all, &view, &scope, &names, image)
     }
 
     fn names(choice: &Choice) -> Vec<&str> {

@@ -233,7 +233,7 @@ impl Upgrader {
         // Which workloads there are does not depend on the mesh file.
         let mesh = self.mesh_file.borrow().mesh.clone().unwrap_or_default();
         let view = map(&seen.containers, &self.scope, &mesh).view;
-        Ok(choose(&seen.containers, &view, &self.scope.mesh, names, &id))
+        Ok(choose(&seen.containers, &view, &self.scope, names, &id))
     }
 
     /// One workload; true if its sidecar was replaced.
