@@ -72,12 +72,7 @@ fn one(text: &mut String, fault: &Fault, source: &str, color: bool) -> std::fmt:
     }
     if let Some(other) = &fault.other {
         let other = printable(&other.to_string());
-        writeln!(
-            text,
-            "{margin} {} {}: the other one is at {other}",
-            faint("="),
-            Paint::Title.apply("note", color)
-        )?;
+        writeln!(text, "{margin} {} {}: see {other}", faint("="), Paint::Title.apply("note", color))?;
     }
     writeln!(
         text,

@@ -37,7 +37,7 @@ mesh.yaml: 2 errors
 #[test]
 fn the_other_place_is_named() {
     let drawn = drawn("mode: strict\nmode: strict\n");
-    assert!(drawn.contains("= note: the other one is at mesh.yaml:1:1"), "{drawn}");
+    assert!(drawn.contains("= note: see mesh.yaml:1:1"), "{drawn}");
 }
 
 #[test]

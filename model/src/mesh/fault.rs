@@ -77,6 +77,8 @@ pub enum Code {
     Conflict,
     /// What was said changes nothing.
     NoEffect,
+    /// What protects could be gone around.
+    Bypassable,
 }
 
 impl Code {
@@ -93,6 +95,7 @@ impl Code {
             Self::TooLarge => "too-large",
             Self::Conflict => "conflict",
             Self::NoEffect => "no-effect",
+            Self::Bypassable => "bypassable",
         }
     }
 }

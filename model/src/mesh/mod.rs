@@ -93,6 +93,7 @@ impl Mesh {
         let node = yaml::read(text, &Arc::from(path), &mut reader.faults);
         let mut mesh = node.map_or_else(Self::default, |node| Self::check(&mut reader, &node));
         let mut faults = reader.faults;
+        faults.extend(mesh.bypassable());
         faults.sort_by(|a, b| (&a.origin, &a.path).cmp(&(&b.origin, &b.path)));
         if faults.iter().any(|fault| fault.severity == Severity::Error) {
             return Err(faults);
@@ -123,6 +124,33 @@ impl Mesh {
         let defaults = defaults.map(|said| said.value).unwrap_or_default();
         let services = services.map(|said| said.value).unwrap_or_default();
         Self { mode, defaults, services, warnings: Vec::new() }
+    }
+
+    /// Services for which the file demands strict with a capture under which it can be gone around: unless the application
+    /// listens on loopback alone, they will get no configuration.
+    fn bypassable(&self) -> impl Iterator<Item = Fault> {
+        self.services.iter().filter_map(|(name, said)| {
+            let every = ServiceName { service: name.service.clone(), namespace: None };
+            let all = said.or(&self.services.get(&every).cloned().unwrap_or_default());
+            let strict = all.mode.as_ref().or(self.mode.as_ref()).filter(|mode| mode.value == Mode::Strict)?;
+            let capture = all.capture.as_ref().filter(|capture| !capture.value.takes_inbound())?;
+            // Said for every namespace and nothing more here: told there.
+            let told = said.mode.is_none() && said.capture.is_none() && said.app_address.is_none();
+            if told || all.app_address.as_ref().is_some_and(|address| address.value.is_loopback()) {
+                return None;
+            }
+            let word = capture.value.as_str();
+            Some(Fault {
+                severity: Severity::Warning,
+                code: Code::Bypassable,
+                origin: capture.origin.clone(),
+                path: format!("services.{name}.capture"),
+                found: shown(word),
+                what: format!("with capture {word}, strict holds only where the application listens on 127.0.0.1 alone"),
+                help: "if it does, write app-address: 127.0.0.1; else take capture transparent or mode permissive".to_owned(),
+                other: Some(strict.origin.clone()),
+            })
+        })
     }
 
     /// The mode of services that say none.

@@ -64,7 +64,8 @@ impl Reader {
         value
     }
 
-    /// The entries of a mapping, each key once; nothing at all is a mapping without entries. `like` shows what to write.
+    /// The entries of a mapping; nothing at all is a mapping without entries. `like` shows what to write. A key that stands
+    /// twice is reported, and given twice: what is wrong below the second is to be told in the same run.
     pub fn mapping<'n>(&mut self, node: &'n Node, like: &str) -> Option<Vec<(&'n str, &'n Node, &'n Node)>> {
         let entries = match &node.value {
             Value::Mapping(entries) => entries.as_slice(),
@@ -79,7 +80,7 @@ impl Reader {
             }
         };
         let mut first: BTreeMap<&str, &Node> = BTreeMap::new();
-        let mut single = Vec::new();
+        let mut all = Vec::new();
         for (key, value) in entries {
             let Some(name) = key.text() else {
                 if matches!(key.value, Value::Null) {
@@ -94,10 +95,10 @@ impl Reader {
                 self.within(name, |r| r.report(Severity::Error, Code::DuplicateKey, key, what, help, other));
             } else {
                 first.insert(name, key);
-                single.push((name, key, value));
             }
+            all.push((name, key, value));
         }
-        Some(single)
+        Some(all)
     }
 
     /// The known keys of a mapping; the others are faults.
@@ -109,7 +110,7 @@ impl Reader {
         let mut values = BTreeMap::new();
         for (name, key, value) in self.mapping(node, &like).unwrap_or_default() {
             match section.key(name) {
-                Some(known) => _ = values.insert(known.name, value),
+                Some(known) => _ = values.entry(known.name).or_insert(value),
                 None => self.within(name, |r| {
                     let what = format!("{} is not a key here", shown(name));
                     r.fault(Code::UnknownKey, key, what, unknown(name, section));
@@ -159,6 +160,9 @@ fn unknown(name: &str, section: &Section) -> String {
     let names = section.keys.iter().map(|key| key.name);
     match nearest(name, names.clone()) {
         Some(near) => format!("did you mean {near}?"),
+        None if crate::label::SECTION.key(name).is_some() => {
+            format!("it is said of single containers, by the label {}{name}", crate::label::PREFIX)
+        }
         None => format!("known here: {}", names.collect::<Vec<_>>().join(", ")),
     }
 }

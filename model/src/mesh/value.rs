@@ -124,8 +124,8 @@ pub(crate) fn ports(reader: &mut Reader, node: &Node, _: &Key) -> Option<BTreeMa
         let ports = port_list(reader, node)?;
         return Some(ports.into_iter().map(|port| (port, Protocol::Detect)).collect());
     }
-    let entries = reader.mapping(node, "{ 8080: http }, or a list: [ 8080, 9000 ]")?;
     let before = reader.faults.len();
+    let entries = reader.mapping(node, "{ 8080: http }, or a list: [ 8080, 9000 ]")?;
     let mut ports = BTreeMap::new();
     for (name, key, value) in entries {
         let spoken = reader.within(name, |reader| {
