@@ -7,6 +7,7 @@ mod down;
 mod holders;
 mod impostor;
 mod loss;
+mod mesh_file;
 mod names;
 mod networks;
 mod postgres;

@@ -35,8 +35,8 @@ use tokio::sync::{mpsc, watch};
 /// Nothing here takes long; what does has hung.
 const LIMIT: Duration = Duration::from_secs(30);
 pub const DOMAIN: &str = "outrigger.internal";
-const APP: &str = "app";
-const MESH_NAME: &str = "ring";
+pub const APP: &str = "app";
+pub const MESH_NAME: &str = "ring";
 
 /// Fails a test that hangs.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -47,7 +47,7 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 pub struct World {
     pub directory: PathBuf,
     pub snapshot: watch::Sender<Arc<Snapshot>>,
-    seen: watch::Sender<Seen>,
+    pub seen: watch::Sender<Seen>,
 }
 
 /// A controller that runs; dropping it is killing it.

@@ -5,3 +5,4 @@ mod control;
 mod control_identity;
 mod control_push;
 mod control_state;
+mod mesh_file;
