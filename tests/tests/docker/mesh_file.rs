@@ -73,6 +73,8 @@ fn a_save_changes_running_sidecars_and_a_bad_file_changes_nothing_and_says_why()
     assert_eq!(answer(&project), "504");
 
     save_until(&project, "services: { slow: { timeout: 20s } }\n", "200");
-    project.until("status to be content", || (status(&project).1 == Some(0)).then_some(()));
+    project.until("status to be content with the file", || {
+        (!status(&project).0.contains("mesh.yaml:")).then_some(())
+    });
     assert_eq!(project.sidecars(), sidecars);
 }
