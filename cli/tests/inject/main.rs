@@ -5,3 +5,4 @@
 mod fake;
 mod place;
 mod real;
+mod up;
