@@ -113,3 +113,69 @@ fn one_that_does_not_become_ready_is_taken_away_and_the_old_one_serves_on() {
     posting.more(1);
     posting.finish();
 }
+
+/// Accepts at 9999 and answers each byte with itself, one connection after the other.
+const ECHO: &str = "import socket
+s = socket.create_server(('0.0.0.0', 9999))
+while True:
+    c = s.accept()[0]
+    while b := c.recv(1): c.sendall(b)";
+/// Opens a byte stream, says so in a file, and says so again when it ends.
+const STREAM: &str = "import socket
+s = socket.create_connection(('counter', 9999))
+s.sendall(b'\\0'); s.recv(1)
+open('/tmp/open', 'w').close()
+try: s.recv(1)
+finally: open('/tmp/ended', 'w').close()";
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_controller_that_ends_in_the_middle_is_followed_by_one_that_ends_the_upgrade() {
+    let next = Next::make();
+    let project = Setup::new("upgrade-middle", COUNTER).up();
+    project.meshed(2);
+    docker(&["exec", "-d", &project.container("counter"), "python3", "-c", ECHO]);
+    project.endpoints("counter", 9999, 1);
+    project.endpoints("counter", 8080, 1);
+    let names: Vec<_> = images(&project).into_iter().map(|(name, _)| name).collect();
+    let caller = project.container("caller");
+    docker(&["exec", "-d", &caller, "python3", "-c", STREAM]);
+    let there = |file: &str| project.try_exec("caller", &["test", "-e", file]).0.then_some(());
+    project.until("a byte stream", || there("/tmp/open"));
+    let posting = Posting::start(&project);
+
+    // The stream keeps the caller's old sidecar, so that there are two.
+    let controller = project.container("outrigger");
+    docker(&[
+        "exec",
+        "-d",
+        &controller,
+        "/outrigger",
+        "upgrade",
+        "caller",
+        "--image",
+        &next.0,
+        "--deadline",
+        "20s",
+    ]);
+    let upgrading =
+        |status: &Value| status["sidecars"].as_array().unwrap().iter().any(|one| one["upgrading"] == true);
+    project.until("two sidecars", || project.status().filter(upgrading));
+    project.until("the new one serves", || {
+        let id = docker(&["ps", "-q", "--filter", &format!("name={caller}-outrigger-next")]);
+        tried(&["exec", id.trim(), "/outrigger-sidecar", "health"]).status.success().then_some(())
+    });
+    assert!(there("/tmp/ended").is_none(), "the old one carries the stream");
+    docker(&["kill", &controller]);
+    docker(&["start", &controller]);
+
+    project.until("one sidecar each, under its name", || {
+        (images(&project).into_iter().map(|(name, _)| name).collect::<Vec<_>>() == names).then_some(())
+    });
+    project.meshed(2);
+    there("/tmp/ended").expect("the deadline has passed");
+    let images = images(&project);
+    assert_eq!(images.iter().filter(|(_, image)| *image == next.0).count(), 1, "{images:?}");
+    posting.more(1);
+    posting.finish();
+}
