@@ -7,7 +7,7 @@ use outrigger_model::label::{MANAGED, MESH};
 
 use crate::proxies::Proxy;
 use crate::scope::Scope;
-use crate::source::docker::holder::{Held, holder_of, holders, owner};
+use crate::source::docker::holder::{Held, holders, is_orphan};
 use crate::source::docker::record::{Container, Run};
 use crate::source::docker::tracker::Containers;
 use crate::status::Problem;
@@ -96,9 +96,7 @@ fn could_not_join(container: &Container) -> bool {
 /// Compose 1.29 makes a new holder and leaves what was joined to the old one as it is.
 fn orphans(containers: &Containers, scope: &Scope) -> BTreeSet<Problem> {
     let ours = containers.values().filter(|c| c.label(MANAGED) == Some("sidecar") && c.label(MESH).is_none());
-    let orphaned = |sidecar: &&Container| {
-        scope.holds(&sidecar.labels) && owner(sidecar).is_some() && holder_of(sidecar, containers).is_none()
-    };
+    let orphaned = |sidecar: &&Container| scope.holds(&sidecar.labels) && is_orphan(sidecar, containers);
     let problem = |sidecar: &Container| {
         Problem {
         kind: "healing",

@@ -55,6 +55,15 @@ pub fn holder_of<'a>(container: &Container, containers: &'a Containers) -> Optio
     containers.get(target).or_else(by_name).filter(|found| is_holder(found))
 }
 
+/// Whether the holder that a container was joined to is gone: a sidecar of ours is joined to the same one.
+pub fn is_orphan(container: &Container, containers: &Containers) -> bool {
+    let Some(target) = owner(container).filter(|_| holder_of(container, containers).is_none()) else {
+        return false;
+    };
+    let ours = |c: &Container| c.label(MANAGED) == Some("sidecar") && c.label(MESH).is_none();
+    !containers.contains_key(target) && containers.values().any(|c| ours(c) && owner(c) == Some(target))
+}
+
 /// Id or name of the container whose namespace this one is joined to.
 pub fn owner(container: &Container) -> Option<&str> {
     container.network_mode.strip_prefix("container:")

@@ -6,7 +6,7 @@ use outrigger_model::label::{self, APP, ENABLE, Fault, MANAGED, MESH};
 use outrigger_model::{Capture, Declared, Lifecycle, Mesh, ServiceKey, View, Workload, WorkloadId};
 use outrigger_wire::port;
 
-use super::holder::{Held, holder_of, holders, is_one_off};
+use super::holder::{Held, holder_of, holders, is_one_off, is_orphan};
 use super::record::{Container, Run};
 use super::tracker::Containers;
 use crate::scope::{COMPOSE_PROJECT, COMPOSE_SERVICE, Scope, WORKLOAD};
@@ -27,7 +27,7 @@ pub fn map(containers: &Containers, scope: &Scope, mesh: &Mesh) -> Mapped {
     let foreign = foreign_sidecars(containers, scope);
     let held = holders(containers, scope);
     for container in containers.values() {
-        let joined = holder_of(container, containers).is_some();
+        let joined = holder_of(container, containers).is_some() || is_orphan(container, containers);
         let found = match held.get(container.id.as_str()) {
             Some(held) => replica(held, (scope, mesh), &mut mapped.problems),
             // It is part of its holder's workload.

@@ -193,3 +193,30 @@ fn names_and_explicit_are_workloads_and_platform_is_for_another_platform() {
     let refused = only_problem(&map(&with("platform"), &engine()));
     assert!(refused.contains("write outrigger.capture=transparent"), "{refused}");
 }
+
+#[test]
+fn a_holder_is_the_workload_and_its_application_is_none() {
+    let labels = [("outrigger.managed", "holder"), ("outrigger.app", "cart"), ("outrigger.replica", "2"), ON];
+    let mut holder =
+        composed("shop", "cart-2-holder", &[&labels[..], &[("outrigger.service", "cart")]].concat());
+    holder.aliases = ["cart", "basket", "cart-2-holder"].map(str::to_owned).into();
+    holder.exposed = Default::default();
+    let mut app = composed("shop", "cart-2", &[ON]);
+    app.network_mode = format!("container:{}", holder.id);
+    app.networks = Default::default();
+    let first =
+        composed("shop", "cart-holder", &[&labels[..2], &[ON, ("outrigger.service", "cart")]].concat());
+    let mapped = map(&containers([holder.clone(), app.clone(), first]), &engine());
+    assert!(mapped.problems.is_empty(), "two replicas claim one name on purpose: {:?}", mapped.problems);
+    assert_eq!(mapped.view.len(), 2);
+    let workload = &mapped.view[&WorkloadId(holder.id.clone())];
+    assert_eq!((workload.name.as_str(), workload.declared.service.as_str()), ("shop-cart-2", "cart"));
+    assert_eq!(workload.aliases, ["basket", "cart"].map(str::to_owned).into());
+    assert_eq!((&workload.networks, &workload.exposed), (&holder.networks, &app.exposed));
+    assert_eq!(workload.lifecycle, Lifecycle::Running);
+
+    let mut sidecar = composed("shop", "cart-2-sidecar", &[("outrigger.managed", "sidecar")]);
+    sidecar.network_mode = app.network_mode.clone();
+    let orphans = map(&containers([app, sidecar]), &engine());
+    assert_eq!((orphans.view.len(), orphans.problems.len()), (0, 0), "the sidecar's problem says it once");
+}
