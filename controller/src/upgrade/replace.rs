@@ -151,8 +151,8 @@ impl Upgrader {
                     timeout(MARGIN, ended).await.ok()
                 }
             };
-            let lines = in_time.iter().flat_map(|ended| &ended.lines);
-            cut = lines.filter(|line| line.contains("were cut")).next_back().cloned();
+            let mut lines = in_time.iter().flat_map(|ended| &ended.lines);
+            cut = lines.rfind(|line| line.contains("were cut")).cloned();
         }
         launch::remove(docker, old).await;
         let mut seen = self.seen.clone();
