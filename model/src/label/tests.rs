@@ -83,3 +83,10 @@ fn labels_of_ours_on_a_holder_are_no_fault() {
     assert_eq!(faults(&ours), Vec::<String>::new());
     assert_eq!(faults(&ours[1..]).len(), 2);
 }
+
+/// Found by fuzzing: the name of a label came into logs as it was.
+#[test]
+fn a_label_with_control_characters_in_its_name_is_told_in_one_line() {
+    let told = faults(&[("outrigger.\tmode\n", "strict"), ("outrigger.mode", "a\x1b[2J\nb")]).join("");
+    assert!(!told.contains(char::is_control), "{told:?}");
+}

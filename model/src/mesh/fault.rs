@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+/// Most faults that one reading reports: what comes after a thousand is read after the thousand are mended.
+pub(super) const MAX_FAULTS: usize = 1_000;
 /// Most characters of a file's or a label's name that are shown.
 const LONGEST_NAME: usize = 512;
 

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::{Code, Fault, Origin, Said, Severity};
+use super::fault::{Code, Fault, MAX_FAULTS, Origin, Said, Severity};
 use super::node::{Node, Value, shown};
 use super::table::{Key, Kind, Section};
 
-/// Most faults that one reading reports: what comes after a thousand is read after the thousand are mended.
-const MAX_FAULTS: usize = 1_000;
 /// Names that are longer are too far from any key to be a slip.
 const LONGEST_SLIP: usize = 40;
 

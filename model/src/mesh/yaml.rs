@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use super::fault::{Code, Fault, Origin, Severity};
+use super::fault::{Code, Fault, MAX_FAULTS, Origin, Severity};
 use super::node::{Node, Value};
 
 /// Largest file, in bytes: some thousands of services.
@@ -40,6 +40,13 @@ pub(crate) fn read(text: &str, file: &Arc<str>, faults: &mut Vec<Fault>) -> Opti
         }
     }
     builder.root
+}
+
+/// Adds a fault that does not end the reading, unless there are enough.
+fn note(faults: &mut Vec<Fault>, fault: Fault) {
+    if faults.len() < MAX_FAULTS {
+        faults.push(fault);
+    }
 }
 
 /// What ends the reading is among the faults.
@@ -158,12 +165,8 @@ impl Builder<'_> {
                 None => {
                     if matches!(node.value, Value::List(_) | Value::Mapping(_)) {
                         let what = format!("{} stands where a key belongs", node.found());
-                        self.faults.push(fault(
-                            Code::Syntax,
-                            node.origin.clone(),
-                            what,
-                            "write a name and a colon",
-                        ));
+                        let origin = node.origin.clone();
+                        note(self.faults, fault(Code::Syntax, origin, what, "write a name and a colon"));
                     }
                     *key = Some(node);
                 }
@@ -213,7 +216,7 @@ impl Builder<'_> {
     fn refuse_tag(&mut self, tagged: bool, origin: &Origin) {
         if tagged {
             let what = "tags (!…) mean nothing in a mesh file";
-            self.faults.push(fault(Code::Syntax, origin.clone(), what, "write the value without it"));
+            note(self.faults, fault(Code::Syntax, origin.clone(), what, "write the value without it"));
         }
     }
 
