@@ -6,6 +6,7 @@ mod service;
 use std::collections::BTreeMap;
 
 use outrigger_model::Declared;
+use outrigger_model::mesh::Fault;
 use serde_yaml::Value;
 
 use crate::controller::{Control, control};
@@ -13,6 +14,7 @@ use crate::part::{Part, replicas};
 use crate::port::Port;
 use crate::project::{Kind, Network, Service, Survey};
 use crate::template::Templates;
+use crate::tree::is_open;
 use crate::{Options, Remark};
 
 /// What is to be done.
@@ -47,6 +49,8 @@ struct Candidate<'a> {
     declared: Declared,
     ports: Vec<Port>,
     replicas: u32,
+    /// What of its labels the mesh file overrules.
+    overruled: Vec<Fault>,
 }
 
 /// Checks everything.
@@ -56,13 +60,15 @@ struct Candidate<'a> {
 pub fn check(
     services: &[Service<'_>],
     survey: &Survey,
-    volumes: Option<&Value>,
+    project: &Value,
     options: &Options,
 ) -> Result<Checked, Vec<Remark>> {
     let mut refusals = Vec::new();
     let mut warnings = Vec::new();
     let mut candidates = Vec::new();
     let mut joined = BTreeMap::new();
+    let said = project.get("name").and_then(Value::as_str).filter(|name| !is_open(name));
+    let namespace_name = options.namespace.as_deref().or(said).unwrap_or_default();
     for service in services {
         let Kind::Wanted { by_label } = *survey.kind_of(service.name) else {
             refusals.extend(service::labels(service, survey));
@@ -77,7 +83,7 @@ pub fn check(
             warnings.push(Remark::of(service.name, "is not a container (`provider`): left as it is"));
             continue;
         }
-        match service::candidate(service) {
+        match service::candidate(service, &options.mesh, namespace_name) {
             Ok(candidate) if candidate.replicas == 0 => {}
             Ok(candidate) => {
                 warnings.extend(service::warnings(&candidate));
@@ -101,7 +107,7 @@ pub fn check(
         }
     }
     let needed = !plans.is_empty() || !refusals.is_empty();
-    let control = match control(services, survey, volumes, options) {
+    let control = match control(services, survey, project.get("volumes"), options) {
         Ok((control, found)) => {
             warnings.extend(if needed { found } else { Vec::new() });
             control

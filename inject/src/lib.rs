@@ -21,6 +21,8 @@ mod tree;
 use std::fmt;
 
 pub use outline::{Outline, outline};
+use outrigger_model::mesh::Mesh;
+
 pub use overlay::overlay;
 pub use render::render;
 pub use serde_yaml::Value;
@@ -37,6 +39,10 @@ pub struct Options {
     pub image: Option<String>,
     /// What the added services look like.
     pub templates: Templates,
+    /// The mesh file that the controller has; capture, ports and upstreams may be said there.
+    pub mesh: Mesh,
+    /// The project's name, for services that the mesh file names with their namespace; none: as the project says.
+    pub namespace: Option<String>,
 }
 
 /// A meshed project.
@@ -93,7 +99,7 @@ pub fn read(text: &str) -> Result<Value, String> {
 pub fn inject(project: &Value, options: &Options) -> Result<Injected, Vec<Remark>> {
     let services = project::read(project).map_err(|refusal| vec![refusal])?;
     let survey = project::Survey::of(&services);
-    let checked = check::check(&services, &survey, project.get("volumes"), options)?;
+    let checked = check::check(&services, &survey, project, options)?;
     let meshed = checked.plans.iter().map(|plan| plan.app.clone()).collect();
     let mut project = project.clone();
     build::add(&mut project, &checked);

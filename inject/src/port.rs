@@ -31,7 +31,7 @@ pub enum Host {
 
 /// All entries of `ports` and `expose`.
 pub fn ports(body: &Mapping) -> Vec<Port> {
-    let published = items(body.get("ports")).into_iter().filter_map(published);
+    let published = items(body.get("ports")).into_iter().filter_map(one);
     let exposed = items(body.get("expose")).into_iter().filter_map(text);
     let exposed =
         exposed.map(|written| Port { target: range(without_protocol(&written)), written, host: Host::Any });
@@ -43,7 +43,13 @@ pub fn targets(ports: &[Port]) -> BTreeSet<u16> {
     ports.iter().filter_map(|port| port.target.clone()).flatten().collect()
 }
 
-fn published(value: &Value) -> Option<Port> {
+/// The ports of the application that the host publishes.
+pub fn published(body: &Mapping) -> BTreeSet<u16> {
+    let published: Vec<Port> = items(body.get("ports")).into_iter().filter_map(one).collect();
+    targets(&published)
+}
+
+fn one(value: &Value) -> Option<Port> {
     if let Some(long) = value.as_mapping() {
         let target = field(long, "target").unwrap_or_default();
         let published = field(long, "published").unwrap_or_default();

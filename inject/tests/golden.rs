@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use outrigger_inject::{Injected, Options, Remark, Value, inject, overlay, read, render};
+use outrigger_model::mesh::Mesh;
 
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -32,7 +33,9 @@ fn file(case: &Path, name: &str) -> Option<Value> {
 fn options(case: &Path) -> Options {
     let said = file(case, "options.yaml").unwrap_or(Value::Null);
     let text = |key: &str| said.get(key).and_then(Value::as_str).map(str::to_owned);
-    Options { control_volume: text("control-volume"), image: text("image"), ..Options::default() }
+    let mesh = text("mesh").map_or_else(Mesh::default, |mesh| Mesh::read(&mesh, "mesh.yaml").unwrap());
+    let (control_volume, image, namespace) = (text("control-volume"), text("image"), text("namespace"));
+    Options { control_volume, image, namespace, mesh, ..Options::default() }
 }
 
 fn answers(case: &Path) -> BTreeMap<&'static str, String> {

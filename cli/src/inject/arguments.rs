@@ -30,6 +30,9 @@ pub struct ComposeArguments {
     /// Image of sidecars [default: the controller's, with `sidecar` for `controller`]
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
+    /// The controller's mesh file: what it says of a service counts here as well
+    #[arg(long, value_name = "FILE")]
+    pub mesh_file: Option<PathBuf>,
     /// Directory with files that replace those of templates/compose
     #[arg(long, value_name = "DIRECTORY")]
     pub templates: Option<PathBuf>,

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use outrigger_inject::{Injected, Options, Remark, Templates, inject, overlay, render};
+use outrigger_model::mesh::Mesh;
 
 pub use arguments::ComposeArguments;
 use say::Voice;
@@ -65,11 +66,7 @@ pub fn run(arguments: &ComposeArguments, settings: &Settings) -> io::Result<Exit
 }
 
 fn outcome(arguments: &ComposeArguments) -> Result<Outcome, InjectError> {
-    let options = Options {
-        control_volume: arguments.control_volume.clone(),
-        image: arguments.image.clone(),
-        templates: templates(arguments)?,
-    };
+    let (templates, mesh) = (templates(arguments)?, mesh(arguments)?);
     let compose = Compose::find(arguments.project.compose.as_deref())?;
     if arguments.overlay && !compose.has_override() {
         return Err(InjectError::Usage(format!(
@@ -77,7 +74,15 @@ fn outcome(arguments: &ComposeArguments) -> Result<Outcome, InjectError> {
              or name another with --compose"
         )));
     }
-    let Project { tree, private, remarks } = compose.config(&arguments.project)?;
+    let project = compose.config(&arguments.project)?;
+    let options = Options {
+        control_volume: arguments.control_volume.clone(),
+        image: arguments.image.clone(),
+        templates,
+        mesh,
+        namespace: Some(arguments.project.name(&project)),
+    };
+    let Project { tree, private, remarks } = project;
     let Injected { project, meshed, warnings } = inject(&tree, &options).map_err(InjectError::Refused)?;
     let mut warnings =
         [remarks.into_iter().map(|what| Remark { service: None, what }).collect(), warnings].concat();
@@ -107,6 +112,18 @@ fn write(arguments: &ComposeArguments, outcome: &Outcome, voice: &Voice) -> io::
         io::stdout().lock().write_all(text.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The mesh file; that of no file at all where none is named.
+fn mesh(arguments: &ComposeArguments) -> Result<Mesh, InjectError> {
+    let Some(file) = &arguments.mesh_file else { return Ok(Mesh::default()) };
+    let name = file.display().to_string();
+    let bytes =
+        std::fs::read(file).map_err(|error| InjectError::Usage(format!("--mesh-file {name}: {error}")))?;
+    Mesh::read_bytes(&bytes, &name).map_err(|faults| {
+        let faults = faults.iter().map(|fault| Remark { service: None, what: fault.to_string() });
+        InjectError::Refused(faults.collect())
+    })
 }
 
 /// The built-in templates, and those of a directory in their place.

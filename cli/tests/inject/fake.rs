@@ -184,3 +184,19 @@ fn a_template_is_looked_for_in_the_directory() {
     assert!(ended.out.contains("mem_limit: \"64m\""), "{}", ended.out);
     assert!(ended.out.contains("command:\n      - hold"), "the others are the built-in ones: {}", ended.out);
 }
+
+#[test]
+fn the_mesh_file_has_a_say() {
+    let place = place("2.40.3", MODERN, PROJECT);
+    place.write("mesh.yaml", "services: { cart.shop: { capture: names } }\n");
+    let run = |more: &[&str]| {
+        place.inject(&[&["--compose", "./compose", "--mesh-file", "mesh.yaml"], more].concat())
+    };
+    let names = "      - SETUID\n";
+    assert!(run(&["--project-name", "shop"]).out.contains(names), "the sidecar writes names");
+    assert!(!run(&["--project-name", "other"]).out.contains(names), "cart of another project is not meant");
+    place.write("mesh.yaml", "services: { cart: { captur: names, mode: hard } }\n");
+    let ended = run(&[]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(64), ""));
+    assert_eq!(ended.err.matches("refused: mesh.yaml:1:").count(), 2, "{}", ended.err);
+}

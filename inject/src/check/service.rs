@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use outrigger_model::label::{self, ENABLE};
-use outrigger_model::{Capture, Declared, Mode};
+use outrigger_model::mesh::{Fault, Mesh, Severity};
+use outrigger_model::{Capture, Declared, Mode, ServiceKey};
 use outrigger_wire::port::{RESERVED, UID};
 use serde_yaml::{Mapping, Value};
 
 use super::{Candidate, service_name};
 use crate::Remark;
-use crate::port::{Host, Port, ports, targets};
+use crate::port::{Host, Port, ports, published, targets};
 use crate::project::{Kind, Network, Service, Survey};
 use crate::tree::{field, is_open, names};
 
@@ -28,7 +29,7 @@ pub fn labels(service: &Service<'_>, survey: &Survey) -> Vec<Remark> {
     }
 }
 
-fn faults(service: &Service<'_>, found: Option<Vec<label::Fault>>) -> Vec<Remark> {
+fn faults(service: &Service<'_>, found: Option<Vec<Fault>>) -> Vec<Remark> {
     found.into_iter().flatten().map(|fault| Remark::of(service.name, fault.to_string())).collect()
 }
 
@@ -36,11 +37,20 @@ fn faults(service: &Service<'_>, found: Option<Vec<label::Fault>>) -> Vec<Remark
 ///
 /// # Errors
 /// Every reason against it.
-pub fn candidate<'a>(service: &'a Service<'a>) -> Result<Candidate<'a>, Vec<Remark>> {
+pub fn candidate<'a>(
+    service: &'a Service<'a>,
+    mesh: &Mesh,
+    namespace: &str,
+) -> Result<Candidate<'a>, Vec<Remark>> {
     let mut labels: BTreeMap<String, String> = service.labels.clone();
     labels.insert(ENABLE.to_owned(), "true".to_owned());
-    let declared = label::parse(&labels, &service_name(service));
+    let labels = label::read(&labels);
+    let name = labels.service.clone().unwrap_or_else(|| service_name(service));
+    let key = ServiceKey { namespace: namespace.to_owned(), service: name };
     let ports = ports(service.body);
+    let (declared, found) = mesh.declare(&key, &labels, &published(service.body));
+    let (wrong, overruled): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|fault| fault.severity == Severity::Error);
     let mut reasons: Vec<String> = Vec::new();
     reasons.extend(network(service));
     reasons.extend(user(service.body));
@@ -55,20 +65,17 @@ pub fn candidate<'a>(service: &'a Service<'a>) -> Result<Candidate<'a>, Vec<Rema
             1
         }
     };
-    if let Ok(Some(declared)) = &declared {
-        reasons.extend(reserved(declared, &ports));
-        reasons.extend(capture(declared));
-        reasons.extend(name(&declared.service));
+    if wrong.is_empty() {
+        reasons.extend(reserved(&declared, &ports));
+        reasons.extend(capture(&declared));
+        reasons.extend(unnameable(&declared.service));
     }
-    let mut refusals: Vec<Remark> =
-        reasons.into_iter().map(|reason| Remark::of(service.name, reason)).collect();
-    match declared {
-        Ok(Some(declared)) if refusals.is_empty() => Ok(Candidate { service, declared, ports, replicas }),
-        Ok(_) => Err(refusals),
-        Err(found) => {
-            refusals.extend(faults(service, Some(found)));
-            Err(refusals)
-        }
+    let reasons = reasons.into_iter().map(|reason| Remark::of(service.name, reason));
+    let refusals: Vec<Remark> = reasons.chain(faults(service, Some(wrong))).collect();
+    if refusals.is_empty() {
+        Ok(Candidate { service, declared, ports, replicas, overruled })
+    } else {
+        Err(refusals)
     }
 }
 
@@ -184,7 +191,7 @@ fn capture(declared: &Declared) -> Option<String> {
     }
 }
 
-fn name(service: &str) -> Option<String> {
+fn unnameable(service: &str) -> Option<String> {
     let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
     let fits = (1..=63).contains(&service.len()) && service.bytes().all(letters);
     (!fits).then(|| {
@@ -238,7 +245,8 @@ pub fn warnings(candidate: &Candidate<'_>) -> Vec<Remark> {
         ));
     }
     let found = found.into_iter().map(|what| Remark::of(candidate.service.name, what));
-    powers(candidate.service).into_iter().chain(found).collect()
+    let overruled = faults(candidate.service, Some(candidate.overruled.clone()));
+    powers(candidate.service).into_iter().chain(found).chain(overruled).collect()
 }
 
 /// True for an application that is said to listen on loopback only.
