@@ -33,6 +33,14 @@ impl Reading {
         };
         Self { found, mesh }
     }
+
+    /// The text, if there is one and it has no fault.
+    pub(super) fn text_if_good(&self) -> Option<String> {
+        match (&self.found, &self.mesh) {
+            (Found::Text(text), Some(Ok(_))) => Some(text.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// What is believed, and what is not yet.

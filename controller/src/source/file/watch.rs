@@ -94,7 +94,13 @@ pub async fn watch(place: Place, out: watch::Sender<MeshFile>) {
         // A network mount that hangs must not stop the controller.
         let Ok(found) = tokio::task::spawn_blocking(move || look(&path)).await else { continue };
         match patience.see(found, sure, Instant::now()) {
-            Some(reading) => out.send_modify(|file| believe(file, reading, &place)),
+            Some(reading) => {
+                let good = reading.text_if_good();
+                out.send_modify(|file| believe(file, reading, &place));
+                if let Some(text) = good {
+                    keep(text, &place, &out).await;
+                }
+            }
             None if patience.until().is_none() => {
                 // The same as before; nobody needs to hear of it.
                 out.send_if_modified(|file| {
@@ -105,6 +111,19 @@ pub async fn watch(place: Place, out: watch::Sender<MeshFile>) {
             None => {}
         }
         sure = false;
+    }
+}
+
+/// Keeps a good text, once it is on its way: a disk takes longer than everything else.
+async fn keep(text: String, place: &Place, out: &watch::Sender<MeshFile>) {
+    let kept = Kept::new(&place.state);
+    let written = tokio::task::spawn_blocking(move || kept.keep(&text)).await;
+    if let Ok(Err(error)) = written {
+        let what = format!("{}: cannot be written ({error}): a restart could not start from it", kept::FILE);
+        let subject = place.state.display().to_string();
+        out.send_modify(|file| {
+            file.problems.insert(problem(&subject, what));
+        });
     }
 }
 
@@ -152,16 +171,11 @@ fn believe(file: &mut MeshFile, reading: Reading, place: &Place) {
     file.path = place.path.display().to_string();
     file.about = file.path.clone();
     match (reading.found, reading.mesh) {
-        (Found::Text(text), Some(Ok(mesh))) => {
+        (_, Some(Ok(mesh))) => {
             if mounted_alone(&place.path) {
                 file.about += ", mounted alone: a save by rename is not seen; mount its folder";
             }
-            let mut problems = map::problems(mesh.warnings(), &file.path);
-            if let Err(error) = kept.keep(&text) {
-                let what =
-                    format!("{}: cannot be written ({error}): a restart could not start from it", kept::FILE);
-                problems.insert(problem(&place.state.display().to_string(), what));
-            }
+            let problems = map::problems(mesh.warnings(), &file.path);
             tracing::info!(file = file.path, services = mesh.services().len(), "the mesh file holds");
             holds(file, mesh, problems);
         }

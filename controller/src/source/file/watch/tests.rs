@@ -68,6 +68,16 @@ impl Followed {
         found.expect("in time").expect("it follows").clone()
     }
 
+    /// A good text is kept after it holds.
+    async fn until_kept(&self, text: &str) {
+        let kept = async {
+            while !fs::read_to_string(self.kept()).is_ok_and(|kept| kept == text) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), kept).await.expect("in time");
+    }
+
     async fn until_mode(&mut self, mode: Mode) -> MeshFile {
         self.until(|file| file.current && mode_of(file) == Some(mode)).await
     }
@@ -97,7 +107,7 @@ async fn a_save_of_any_kind_is_taken() {
     followed.write(STRICT);
     let file = followed.until_mode(Mode::Strict).await;
     assert!(file.problems.is_empty() && file.error.is_none() && file.read.is_some());
-    assert_eq!(fs::read_to_string(followed.kept()).unwrap(), STRICT);
+    followed.until_kept(STRICT).await;
     assert_eq!(fs::metadata(followed.kept()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -151,7 +161,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     assert!(problem.what.contains("services.cart") && problem.what.contains("timeout"), "{problem:?}");
     let error = bad.error.unwrap();
     assert!(error.contains(":3:11") && error.contains("the last good mesh file stays in force"), "{error}");
-    assert_eq!(fs::read_to_string(followed.kept()).unwrap(), STRICT);
+    followed.until_kept(STRICT).await;
 
     followed.save(PERMISSIVE);
     assert!(followed.until_mode(Mode::Permissive).await.problems.is_empty());
@@ -166,6 +176,7 @@ async fn at_the_start_a_bad_file_is_replaced_by_the_last_good_one_or_by_nothing(
 
     followed.save(STRICT);
     followed.until_mode(Mode::Strict).await;
+    followed.until_kept(STRICT).await;
     followed.save(BAD);
     followed.until(|file| !file.current).await;
     followed.restart(false);
@@ -178,6 +189,7 @@ async fn at_the_start_a_bad_file_is_replaced_by_the_last_good_one_or_by_nothing(
 async fn a_removed_file_is_none_and_a_removed_folder_is_a_mistake() {
     let mut followed = Followed::new(|followed| followed.write(STRICT));
     followed.until_mode(Mode::Strict).await;
+    followed.until_kept(STRICT).await;
     fs::remove_dir_all(followed.root.join("mesh")).unwrap();
     let lost = followed.until(|file| !file.current).await;
     assert_eq!(mode_of(&lost), Some(Mode::Strict));
