@@ -13,8 +13,8 @@ use super::{Outcome, ask};
 
 /// Saves that are measured.
 const SAVES: usize = 25;
-/// Between two looks at the controller's status.
-const LOOK: Duration = Duration::from_millis(1);
+/// Between two looks at the controller's status, which cost the controller time, too.
+const LOOK: Duration = Duration::from_millis(3);
 /// Between two saves: people do not save faster.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A save that took nobody so far by then was lost.
