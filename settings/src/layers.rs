@@ -119,12 +119,12 @@ where
         );
     }
     if !faults.is_empty() {
-        return Err(Refused(faults));
+        return Err(Refused([faults, warnings].concat()));
     }
     let effective = section.keys.iter().map(|key| {
         let origin = origins.get(key.name).map_or(Origin::Default, |(origin, _)| origin.clone());
         let value = figment.find_value(key.name).ok().and_then(|value| scalar(&value));
-        (key, value.map_or("null".into(), |value| quoted(&value)), origin)
+        (key, value.map_or("null".into(), |value| if key.number { value } else { quoted(&value) }), origin)
     });
     Ok(Layered { settings, warnings, section, effective: effective.collect() })
 }

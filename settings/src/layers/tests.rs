@@ -80,7 +80,12 @@ fn each_layer_stands_over_the_one_before() {
     assert_eq!(found.settings, settings);
     let printed = found.print();
     let name = file.0.display().to_string();
-    for want in [format!("# {name}"), "# flag --certificate-lifetime".into(), "mesh: '2026'".into()] {
+    for want in [
+        format!("# {name}"),
+        "# flag --certificate-lifetime".into(),
+        "mesh: '2026'".into(),
+        "certificate-lifetime: 80 ".into(),
+    ] {
         assert!(printed.contains(&want), "{want}\n{printed}");
     }
 }

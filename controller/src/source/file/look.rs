@@ -104,3 +104,40 @@ pub(super) fn mounted_alone(path: &Path) -> bool {
     let path = path.display().to_string().replace(' ', "\\040");
     mounts.lines().any(|line| line.split(' ').nth(4) == Some(path.as_str()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set in the process that looks from inside a mount namespace.
+    const INSIDE: &str = "OUTRIGGER_TEST_MOUNTED";
+
+    #[test]
+    #[ignore = "needs root: a mount namespace"]
+    fn a_file_that_is_mounted_alone_is_seen_to_be_an_old_one() {
+        if let Some(folder) = env::var_os(INSIDE) {
+            let mounted = Path::new(&folder).join("mounted");
+            assert_eq!(look(&mounted), Found::Unusable(STALE.into()));
+            assert!(mounted_alone(&mounted));
+            assert!(!mounted_alone(&Path::new(&folder).join("mesh.yaml")));
+            return;
+        }
+        let folder = env::temp_dir().join(format!("outrigger-mounted-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for name in ["mesh.yaml", "mounted", "new"] {
+            fs::write(folder.join(name), "mode: strict\n").unwrap();
+        }
+        let script =
+            "cd $1 && mount --bind mesh.yaml mounted && mv new mesh.yaml && exec $0 --ignored --exact $2";
+        let test = "source::file::look::tests::a_file_that_is_mounted_alone_is_seen_to_be_an_old_one";
+        let mut inside = Command::new("unshare");
+        inside.args(["--mount", "sh", "-c", script]).arg(env::current_exe().unwrap()).arg(&folder).arg(test);
+        let output = inside.env(INSIDE, &folder).output().expect("unshare is there");
+        fs::remove_dir_all(&folder).unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    }
+}
