@@ -1,10 +1,13 @@
 //! Capture without a rule and without a capability: by name, and by local port.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::project::{Project, Setup, docker};
+use crate::project::{Project, Setup, docker, image, tried};
 
 /// Asks a URL and prints the header `x-name` of who answered.
 const ASK: &str =
@@ -185,16 +188,16 @@ fn an_explicit_upstream_is_a_local_port() {
 #[test]
 #[ignore = "needs Docker"]
 fn a_database_is_called_by_name() {
-    let image = std::env::var("OUTRIGGER_TEST_POSTGRES").unwrap_or_else(|_| "postgres:16-alpine".into());
+    let postgres = std::env::var("OUTRIGGER_TEST_POSTGRES").unwrap_or_else(|_| "postgres:16-alpine".into());
     let services = format!(
         "services:
   database:
-    image: '{image}'
+    image: '{postgres}'
     environment: {{ POSTGRES_USER: shop, POSTGRES_DB: shop, POSTGRES_PASSWORD: horse }}
     healthcheck: {{ test: [ CMD, pg_isready, -U, shop, -h, localhost ], interval: 1s, retries: 30 }}
     labels: {{ outrigger.capture: names }}
   client:
-    image: '{image}'
+    image: '{postgres}'
     entrypoint: [ sleep, infinity ]
     init: true
     labels: {{ outrigger.capture: names, outrigger.app-address: 127.0.0.1 }}
@@ -215,4 +218,104 @@ fn a_database_is_called_by_name() {
     assert_eq!((&edge["protocol"], &edge["mtls"]), (&"tcp".into(), &true.into()), "{edge}");
     let (answered, text) = query("wrong");
     assert!(!answered && text.contains("password authentication failed"), "{text}");
+}
+
+/// Calls by name again and again, until it is told; prints how often, and what failed.
+const KEEP_ASKING: &str = "
+import os, socket, time, urllib.request as r
+calls, failed = 0, []
+while not os.path.exists('/tmp/enough'):
+    calls += 1
+    try:
+        address = socket.gethostbyname('callee')
+        assert address.startswith('127.64.'), address
+        assert r.urlopen('http://callee:8080/healthz', timeout=5).headers['x-name'] == 'callee'
+    except Exception as error:
+        failed.append(repr(error))
+    time.sleep(0.02)
+print(calls, failed)
+";
+
+/// Another image with the same sidecar, gone when dropped.
+struct Next(String);
+
+impl Next {
+    fn build() -> Self {
+        let next = Self(format!("outrigger-sidecar:names-next-{}", std::process::id()));
+        let mut command = Command::new("docker");
+        command.args(["build", "-q", "-t", &next.0, "-"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().expect("docker is there");
+        let dockerfile = format!("FROM {}\nLABEL next=yes\n", image("sidecar"));
+        child.stdin.take().expect("piped").write_all(dockerfile.as_bytes()).expect("docker reads it");
+        assert!(child.wait().expect("docker ends").success());
+        next
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        let _removed = tried(&["rmi", "-f", &self.0]);
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn names_stay_while_the_sidecar_is_replaced() {
+    // Before the project, so that it goes after it.
+    let next = Next::build();
+    let project = Setup::new("names-upgrade", SERVICES).up();
+    project.until_meshed(&["caller", "callee", "late"]);
+    until_answered_by(&project, "caller", "http://callee:8080/healthz", "callee");
+    let before = project.sidecars();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| project.exec("caller", &["python3", "-c", KEEP_ASKING]));
+        let replaced = {
+            let controller = project.container("outrigger");
+            let words = ["exec", &controller, "/outrigger", "upgrade", "caller", "--image", &next.0];
+            let output = tried(&words);
+            let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            (output.status.success(), text)
+        };
+        project.exec("caller", &["touch", "/tmp/enough"]);
+        let asked = asking.join().unwrap();
+        assert!(replaced.0, "{}", replaced.1);
+        assert!(asked.trim().ends_with("[]") && !asked.starts_with("0 "), "{asked}");
+    });
+    let after = project.sidecars();
+    let ids = |all: &[(String, String)]| all.iter().map(|(_, id)| id.clone()).collect::<BTreeSet<_>>();
+    assert_eq!(ids(&before).difference(&ids(&after)).count(), 1, "one was replaced: {before:?} {after:?}");
+    let hosts = project.exec("caller", &["cat", "/etc/hosts"]);
+    assert!(hosts.contains("\n127.64.") && hosts.contains(" callee # outrigger\n"), "{hosts}");
+}
+
+const WRITTEN: &str = "
+services:
+  callee: { image: APPS, environment: { NAME: callee } }
+  caller:
+    image: APPS
+    command: [ sleep, infinity ]
+    init: true
+    labels: { outrigger.capture: names, outrigger.app-address: 127.0.0.1 }
+  other:
+    image: APPS
+    labels: { outrigger.capture: explicit, outrigger.upstreams: 'callee:8080=9001' }
+";
+
+#[test]
+#[ignore = "needs Docker"]
+fn names_and_local_ports_written_into_the_project_outlive_a_restart_of_the_application() {
+    let project = Setup::new("names-written", WRITTEN).inject();
+    project.compose(&["up", "-d"]);
+    project.meshed(3);
+    until_answered_by(&project, "caller", "http://callee:8080/healthz", "callee");
+    docker(&["restart", "-t", "1", &project.container("caller")]);
+    assert_eq!(ask(&project, "caller", "http://callee:8080/healthz").as_deref(), Some("callee"), "at once");
+    let address = resolve(&project, "caller", "callee").unwrap();
+    assert!(address.starts_with("127.64."), "{address}");
+    assert_eq!(project.edge("caller", "callee")["mtls"], true);
+
+    let place = project.exec("other", &["printenv", "OUTRIGGER_UPSTREAM_CALLEE_8080"]);
+    let url = format!("http://{}/healthz", place.trim());
+    until_answered_by(&project, "other", &url, "callee");
+    assert_eq!(project.edge("other", "callee")["mtls"], true);
 }
