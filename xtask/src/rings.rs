@@ -127,10 +127,12 @@ fn docker() -> Result<Tally, Fault> {
     let tag = std::env::var(TAG).unwrap_or_else(|_unset| images::VERSION.to_owned());
     let outcome = prepare(&engine, &tag).and_then(|base| {
         let programs = Programs::ensure()?;
+        let shop = base.env_file()?.display().to_string();
         let mut environment = vec![
             ("OUTRIGGER_TEST_BASE", base.debian()),
             ("OUTRIGGER_TEST_POSTGRES", base.postgres()),
             ("OUTRIGGER_TEST_APPS", images::TEST_APPS),
+            ("OUTRIGGER_TEST_SHOP", &shop),
             (TAG, &tag),
         ];
         environment.extend(programs.environment());

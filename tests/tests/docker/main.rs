@@ -12,6 +12,7 @@ mod names;
 mod networks;
 mod postgres;
 mod project;
+mod shop;
 mod strict;
 mod templates;
 mod upgrade;

@@ -76,13 +76,7 @@ impl Setup {
 
     /// Writes its files, and in their place one in which the mesh is injected statically.
     pub fn inject(self) -> Project {
-        let mut project = self.write();
-        let whole = outrigger_inject::read(&project.compose(&["config"])).unwrap();
-        let injected = outrigger_inject::inject(&whole, &Options::default());
-        let injected = injected.unwrap_or_else(|reasons| panic!("{reasons:?}"));
-        let text = outrigger_inject::render(&injected.project);
-        project.files = vec![project.write("injected.yaml", &text)];
-        project
+        self.write().injected()
     }
 
     /// Writes its files and brings it up.
@@ -90,6 +84,18 @@ impl Setup {
         let project = self.write();
         project.compose(&["up", "-d"]);
         project
+    }
+}
+
+impl Project {
+    /// The same with one file, in which the mesh is injected statically.
+    pub fn injected(mut self) -> Self {
+        let whole = outrigger_inject::read(&self.compose(&["config"])).unwrap();
+        let injected = outrigger_inject::inject(&whole, &Options::default());
+        let injected = injected.unwrap_or_else(|reasons| panic!("{reasons:?}"));
+        let text = outrigger_inject::render(&injected.project);
+        self.files = vec![self.write("injected.yaml", &text)];
+        self
     }
 }
 
