@@ -88,7 +88,7 @@ mod tests {
         let server = std::thread::spawn(move || {
             for answer in [answers[0], answers[0], answers[1]] {
                 let (mut stream, _) = listener.accept().unwrap();
-                stream.read(&mut [0; 1024]).unwrap();
+                let _head = stream.read(&mut [0; 1024]).unwrap();
                 stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).unwrap();
             }
         });

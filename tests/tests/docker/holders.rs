@@ -134,12 +134,12 @@ fn down_leaves_nothing_of_an_injected_project() {
     settled(&project);
     let filter = format!("label=com.docker.compose.project={}", project.name);
     let volumes = docker(&["volume", "ls", "-q", "--filter", "dangling=false"]);
-    let mounted = format!("{{{{range .Mounts}}}}{{{{.Name}}}} {{{{end}}}}");
+    let mounted = "{{range .Mounts}}{{.Name}} {{end}}";
     let ours: Vec<String> = project
         .everything()
         .iter()
         .flat_map(|name| {
-            docker(&["inspect", "-f", &mounted, name])
+            docker(&["inspect", "-f", mounted, name])
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
