@@ -39,8 +39,8 @@ const INJECT_COMPOSE_EXAMPLES: &str = "Examples:
   outrigger inject compose docker-compose.yaml outrigger.yaml --output meshed.yaml
   docker compose -f meshed.yaml up -d
 
-  outrigger inject compose compose.yaml outrigger.yaml --overlay > mesh.yaml
-  docker compose -f compose.yaml -f outrigger.yaml -f mesh.yaml up -d
+  outrigger inject compose compose.yaml outrigger.yaml --overlay > overlay.yaml
+  docker compose -f compose.yaml -f outrigger.yaml -f overlay.yaml up -d
 
   outrigger inject compose --diff | less          # what would change, in the project of this directory";
 const UPGRADE_EXAMPLES: &str = "Examples:
