@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::Docker;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
-use outrigger_model::{Capture, WorkloadId};
+use outrigger_model::{Capture, View, WorkloadId};
 use tokio::time::Instant;
 
 use super::Injector;
@@ -103,8 +103,7 @@ impl<'a> Running<'a> {
         let mesh = self.injector.mesh_file.borrow().mesh.clone();
         if let Some(mesh) = mesh.filter(|_| seen.current) {
             let view = map(&seen.containers, &self.injector.scope, &mesh).view;
-            let ruleless = view.values().filter(|workload| workload.declared.capture != Capture::Transparent);
-            self.ruleless = ruleless.map(|workload| workload.id.clone()).collect();
+            self.note_rules(&view, &seen.containers);
             let (touched, renamed) = (self.touched.clone(), self.renamed.clone());
             let started = self.started.keys().cloned().collect();
             let busy = Busy { injecting: self.injecting(), touched, renamed, started };
@@ -113,6 +112,18 @@ impl<'a> Running<'a> {
             }
         }
         self.injector.problems.set("injection", self.retries.problems());
+    }
+
+    /// The mesh file may give a running workload another capture: one that is to have rules from now on has none yet.
+    fn note_rules(&mut self, view: &View, containers: &Containers) {
+        let ruleless = view.values().filter(|workload| workload.declared.capture != Capture::Transparent);
+        let ruleless = ruleless.map(|workload| workload.id.clone()).collect();
+        let before = std::mem::replace(&mut self.ruleless, ruleless);
+        for app in before.difference(&self.ruleless).filter(|app| view.contains_key(*app)) {
+            if let Some(instance) = containers.get(&app.0).and_then(Container::instance) {
+                self.captures.missing(app.clone(), instance.clone());
+            }
+        }
     }
 
     fn injecting(&self) -> BTreeSet<WorkloadId> {

@@ -26,8 +26,9 @@ impl State {
         match &self.parts.hosts {
             Some(hosts) => hosts.check(names).err().map(|error| format!("hosts file: {error}")),
             None if config.proxy.hosts && !self.parts.succession.has_begun() => Some(
-                "names are to be kept in the hosts file, and none was opened: start the sidecar with \
-                 OUTRIGGER_HOSTS=/etc/hosts, as uid 0 with the capabilities SETUID and SETGID"
+                "names are to be kept in the hosts file, and this sidecar opened none at its start: recreate the \
+                 workload's container, or start the sidecar with OUTRIGGER_HOSTS=/etc/hosts, as uid 0 with the \
+                 capabilities SETUID and SETGID"
                     .to_owned(),
             ),
             None => None,

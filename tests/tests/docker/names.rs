@@ -319,3 +319,34 @@ fn names_and_local_ports_written_into_the_project_outlive_a_restart_of_the_appli
     until_answered_by(&project, "other", &url, "callee");
     assert_eq!(project.edge("other", "callee")["mtls"], true);
 }
+
+const PLAIN: &str = "
+services:
+  callee: { image: APPS, environment: { NAME: callee } }
+  caller:
+    image: APPS
+    command: [ sleep, infinity ]
+    init: true
+    labels: { outrigger.app-address: 127.0.0.1 }
+";
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_mesh_file_that_says_transparent_has_the_rules_set_in_a_running_workload() {
+    let says = |capture: &str| format!("services: {{ caller: {{ capture: {capture} }} }}\n");
+    let mounted = ("/etc/outrigger".to_owned(), vec![("mesh.yaml".to_owned(), says("names"))]);
+    let project = Setup { mounted: Some(mounted), ..Setup::new("names-file", PLAIN) }.up();
+    project.until_meshed(&["caller", "callee"]);
+    until_answered_by(&project, "caller", "http://callee:8080/healthz", "callee");
+    assert_eq!(sidecar(&project, "caller")["capture"], "names");
+    let calls = || project.edge("caller", "callee")["requests"].as_u64().unwrap();
+    let (before, address) = (calls(), project.address("callee", "default"));
+    project.write("mounted/mesh.yaml", &says("transparent"));
+    project.until("calls by address are caught", || {
+        ask(&project, "caller", &format!("http://{address}:8080/healthz"))?;
+        (calls() > before + 5).then_some(())
+    });
+    assert_eq!(sidecar(&project, "caller")["capture"], "transparent");
+    let hosts = project.exec("caller", &["cat", "/etc/hosts"]);
+    assert!(hosts.contains("\n#27.64."), "nothing is kept there any more: {hosts}");
+}
