@@ -8,6 +8,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::check::{Checked, Plan};
 use crate::controller::SOCKET;
+use crate::follow::follow;
 use crate::part::Part;
 use crate::rewrite::{completed, references, started, wait_for};
 use crate::tree::{field, items, map, mapping, names, pairs, text};
@@ -45,6 +46,7 @@ pub fn add(project: &mut Value, checked: &Checked) {
             }
         }
     }
+    follow(&mut all);
     *services = all;
     if let (Some(volume), Value::Mapping(project)) = (&checked.control.external, project) {
         let mut volumes = mapping(project.get("volumes"), &Value::Null);

@@ -8,6 +8,7 @@
 mod build;
 mod check;
 mod controller;
+mod follow;
 mod outline;
 mod overlay;
 mod part;

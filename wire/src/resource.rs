@@ -198,7 +198,8 @@ fn body<'a, T: serde::Deserialize<'a>>(r: &'a Resource) -> Result<T, ApplyError>
     serde_json::from_slice(&r.body).map_err(|source| ApplyError::Body { name: r.name.clone(), source })
 }
 
-pub(crate) fn hash(body: &[u8]) -> String {
+/// Names a content: the first 16 hex digits of its SHA-256.
+pub fn hash(body: &[u8]) -> String {
     short(&Sha256::digest(body))
 }
 

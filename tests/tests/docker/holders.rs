@@ -153,3 +153,32 @@ fn down_leaves_nothing_of_an_injected_project() {
     let left: Vec<_> = left.lines().filter(|volume| ours.iter().any(|our| our == volume)).collect();
     assert_eq!(left, Vec::<&str>::new(), "anonymous volumes of sidecars too");
 }
+
+/// docker-compose 1.29 made the holder anew and left the others joined to the one before, without a network.
+#[test]
+#[ignore = "needs Docker"]
+fn who_is_joined_follows_a_holder_whose_definition_changed() {
+    let before = COUNTER.replace("APPS", &apps());
+    let project = Setup::new("holder-change", &before).write();
+    let files = project.files.clone();
+    let mut project = project.injected();
+    project.compose(&["up", "-d"]);
+    project.endpoints("counter", 8080, 1);
+    let holder = container(&project, "counter-holder");
+
+    let after =
+        before.replacen("  counter:\n", "  counter:\n    extra_hosts: [ 'elsewhere:192.0.2.7' ]\n", 1);
+    project.write("docker-compose.yaml", &after);
+    project.files = files;
+    let project = project.injected();
+    project.compose(&["up", "-d"]);
+    assert_ne!(container(&project, "counter-holder"), holder, "it was made anew");
+    let holder = docker(&["inspect", "-f", "{{.Id}}", &container(&project, "counter-holder")]);
+    for service in ["counter", "counter-sidecar"] {
+        let mode = docker(&["inspect", "-f", "{{.HostConfig.NetworkMode}}", &container(&project, service)]);
+        assert_eq!(mode.trim(), format!("container:{}", holder.trim()), "{service}");
+    }
+    project.meshed(2);
+    project.endpoints("counter", 8080, 1);
+    project.until_answers("caller", "http://counter:8080/healthz");
+}
