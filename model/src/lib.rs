@@ -3,10 +3,12 @@
 
 pub mod label;
 pub mod mesh;
+pub mod route;
 mod snapshot;
 mod workload;
 
 pub use mesh::Mesh;
+pub use route::Route;
 pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
 pub use workload::{
     Attachment, Capture, Declared, Health, Lifecycle, Mode, Observed, Protocol, Timeouts, Upstream, Workload,

@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::Route;
 
 /// Names one workload for its source: a container id, a task's container, a pid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +61,8 @@ pub struct Declared {
     pub upstreams: BTreeMap<u16, Upstream>,
     /// Limits in time of calls to it.
     pub timeouts: Timeouts,
+    /// Where requests to it go, in the order of the mesh file; its workloads share them. Empty: to it.
+    pub routes: Arc<[Route]>,
 }
 
 /// Limits in time of calls to a service; `None`: nobody said one. Zero switches one off.

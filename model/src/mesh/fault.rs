@@ -75,8 +75,10 @@ pub enum Code {
     OutOfRange,
     /// The file is larger or deeper than any mesh file has reason to be.
     TooLarge,
-    /// A label says what mesh.yaml does not allow it to.
+    /// A label says what mesh.yaml does not allow it to, or two keys do not go together.
     Conflict,
+    /// A regular expression that cannot be tried.
+    BadPattern,
     /// What was said changes nothing.
     NoEffect,
     /// What protects could be gone around.
@@ -96,6 +98,7 @@ impl Code {
             Self::OutOfRange => "out-of-range",
             Self::TooLarge => "too-large",
             Self::Conflict => "conflict",
+            Self::BadPattern => "bad-pattern",
             Self::NoEffect => "no-effect",
             Self::Bypassable => "bypassable",
         }

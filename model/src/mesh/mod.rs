@@ -11,9 +11,11 @@ mod node;
 mod print;
 mod reader;
 mod reference;
+mod routes;
 mod schema;
 mod service;
 pub mod table;
+mod text;
 mod value;
 mod yaml;
 

@@ -51,7 +51,8 @@ fn service(f: &mut fmt::Formatter<'_>, said: &Service) -> fmt::Result {
         let upstreams = upstreams.map(|(local, to)| format!("{local}: \"{}:{}\"", to.service, to.port));
         writeln!(f, "    upstreams: {{ {} }}", joined(upstreams))?;
     }
-    limits(f, "    ", &said.limits)
+    limits(f, "    ", &said.limits)?;
+    said.routes.as_ref().map_or(Ok(()), |routes| super::routes::print(f, &routes.value))
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, indent: &str, limits: &Limits) -> fmt::Result {

@@ -38,6 +38,7 @@ fn section(text: &mut String, name: &str, section_: &'static Section) {
         match key.kind {
             Kind::Section(inner) => section(text, &format!("`{}`", key.name), inner),
             Kind::Services(inner) => section(text, "a service", inner),
+            Kind::List(inner) => section(text, &format!("each of `{}`", key.name), inner),
             _ => {}
         }
     }
@@ -68,5 +69,6 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
             Some("`cart:8080=9001,redis:6379`: a service and its port, and the local port where that differs")
         }
         Kind::Duration { .. } | Kind::Name | Kind::Section(_) | Kind::Services(_) => None,
+        Kind::Text(_) | Kind::Texts(_) | Kind::Matches(_) | Kind::Number { .. } | Kind::List(_) => None,
     }
 }

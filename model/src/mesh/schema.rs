@@ -1,13 +1,14 @@
 //! The JSON Schema (draft 2020-12) of the mesh file, for editors; made from the table of keys.
 //!
-//! It says all that the reader says of one value, but for two things that a schema cannot: how long a time may be, and
-//! that a plain `80` is a number and `"80"` is text where a key is meant.
+//! It says all that the reader says of one value, but for what a schema cannot: how long a time may be, that a plain `80`
+//! is a number and `"80"` is text where a key is meant, which keys do not go together, and which patterns can be tried.
 
 use serde_json::{Map, Value, json};
 
 use super::SECTION;
 use super::duration;
-use super::table::{Choice, Key, Kind, Section};
+use super::table::{Choice, Key, Kind, Section, Text};
+use super::text::{REGEX, VALUE};
 use super::value::{NONE, PROTOCOLS};
 
 /// 1 to 65535, decimal.
@@ -62,6 +63,20 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             json!({ "anyOf": [by_port(&upstream), { "type": "array", "items": upstream, "uniqueItems": true }] })
         }
         Kind::Name => json!({ "type": "string", "pattern": format!("^{NAME}$") }),
+        Kind::Text(text) => of_text(text),
+        Kind::Texts(text) => json!({ "anyOf": [of_text(text), { "type": "array", "items": of_text(text) }] }),
+        Kind::Matches(name) => json!({
+            "type": "object",
+            "propertyNames": { "pattern": name.pattern },
+            "additionalProperties": { "anyOf": [of_text(&VALUE), {
+                "type": "object",
+                "properties": { "regex": of_text(&REGEX) },
+                "required": ["regex"],
+                "additionalProperties": false,
+            }] },
+        }),
+        Kind::Number { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::List(section) => json!({ "type": "array", "items": object(section) }),
         Kind::Section(section) => Value::Object(object(section)),
         Kind::Services(section) => json!({
             "type": ["object", "null"],
@@ -73,6 +88,10 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Value::Object(schema) => schema,
         _ => Map::new(),
     }
+}
+
+fn of_text(text: &Text) -> Value {
+    json!({ "type": "string", "pattern": text.pattern })
 }
 
 fn by_port(value: &Value) -> Value {
@@ -109,6 +128,9 @@ pub(super) fn choices(kind: &Kind) -> &'static [Choice] {
 }
 
 pub(super) fn range(kind: &Kind) -> Option<String> {
+    if let Kind::Number { least, most } = kind {
+        return Some(format!("{least} to {most}"));
+    }
     let Kind::Duration { least, most, off } = kind else { return None };
     let range = format!("{} to {}", duration::print(*least), duration::print(*most));
     Some(if *off { range + ", or 0 for none" } else { range })

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::fault::Said;
 use super::limits::{CONNECT, IDLE, Limits, TIMEOUT};
 use super::node::Node;
 use super::reader::Reader;
 use super::table::{Choice, Key, Kind, Section};
-use super::value;
-use crate::{Capture, Mode, Protocol, ServiceKey, Upstream};
+use super::{routes, value};
+use crate::{Capture, Mode, Protocol, Route, ServiceKey, Upstream};
 
 /// `mode`, for the whole mesh and for one service.
 pub(crate) const fn mode(default: &'static str) -> Key {
@@ -84,6 +85,7 @@ pub const SECTION: Section = Section {
         TIMEOUT,
         IDLE,
         CONNECT,
+        routes::ROUTES,
     ],
 };
 
@@ -147,6 +149,8 @@ pub struct Service {
     pub upstreams: Option<Said<BTreeMap<u16, Upstream>>>,
     /// `timeout`, `idle-timeout`, `connect-timeout`.
     pub limits: Limits,
+    /// `routes`, shared by its workloads.
+    pub routes: Option<Said<Arc<[Route]>>>,
 }
 
 impl Service {
@@ -161,6 +165,7 @@ impl Service {
             app_address: fields.read(reader, "app-address", value::address),
             upstreams: fields.read(reader, "upstreams", value::upstreams),
             limits: Limits::read(reader, &fields),
+            routes: fields.read(reader, "routes", routes::routes),
         };
         if let (Some(node), Some(capture)) = (fields.node("upstreams"), &service.capture)
             && capture.value != Capture::Explicit
@@ -184,6 +189,7 @@ impl Service {
             app_address: or(&self.app_address, &other.app_address),
             upstreams: or(&self.upstreams, &other.upstreams),
             limits: self.limits.or(&other.limits),
+            routes: or(&self.routes, &other.routes),
         }
     }
 }

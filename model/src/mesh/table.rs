@@ -51,10 +51,38 @@ pub enum Kind {
     Upstreams,
     /// A name (only in labels).
     Name,
+    /// Text of one form.
+    Text(&'static Text),
+    /// One text of that form, or a list of them.
+    Texts(&'static Text),
+    /// A mapping from names of that form to a value, or to `{ regex: … }`.
+    Matches(&'static Text),
+    /// A number without a point.
+    Number {
+        /// The smallest.
+        least: u32,
+        /// The largest.
+        most: u32,
+    },
+    /// A list of mappings of these keys.
+    List(&'static Section),
     /// A mapping of these keys.
     Section(&'static Section),
     /// One mapping of these keys for each service.
     Services(&'static Section),
+}
+
+/// A form of text.
+#[derive(Debug)]
+pub struct Text {
+    /// What it is, with its article.
+    pub what: &'static str,
+    /// What all of it fits, from `^` to `$`: for the reader and for the JSON Schema.
+    pub pattern: &'static str,
+    /// What may be written, after "write".
+    pub help: &'static str,
+    /// It is a pattern itself, and must be one that can be tried.
+    pub regex: bool,
 }
 
 /// One word of a choice.

@@ -181,7 +181,7 @@ fn port_list(reader: &mut Reader, node: &Node) -> Option<BTreeSet<u16>> {
 }
 
 /// A port as a value: a number, not text.
-fn port(reader: &mut Reader, node: &Node) -> Option<u16> {
+pub(super) fn port(reader: &mut Reader, node: &Node) -> Option<u16> {
     match &node.value {
         Value::Scalar { text, plain: true } => port_of_text(reader, node, text),
         Value::Scalar { text, plain: false } if port_number(text).is_some() => {
@@ -201,7 +201,7 @@ fn port(reader: &mut Reader, node: &Node) -> Option<u16> {
     }
 }
 
-fn port_of_text(reader: &mut Reader, node: &Node, text: &str) -> Option<u16> {
+pub(super) fn port_of_text(reader: &mut Reader, node: &Node, text: &str) -> Option<u16> {
     let port = port_number(text);
     if port.is_none() {
         let help = "write a number from 1 to 65535, such as 8080";
