@@ -1,4 +1,4 @@
-//! Where calls go: one cluster for each port of each visible service.
+//! Where calls go: one cluster for each port of each visible service, and for each backend that routes name.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
 use crate::identity;
 use crate::ports::ports_of;
 use crate::readiness::readiness;
+use crate::routes::backends;
 use crate::services::{Visible, milliseconds, shared_addresses};
 
 /// Milliseconds to connect to an endpoint, TLS included: long for one host, short for a person. Unless mesh.yaml says another.
@@ -25,6 +26,20 @@ pub(crate) fn clusters(
         let Ok(identity) = identity(&snapshot.trust_domain, key) else { continue };
         for port in ports_of(replicas).into_keys() {
             clusters.insert(cluster_key(key, port), cluster(caller, key, replicas, port, &identity));
+        }
+        for backend in backends(key, replicas) {
+            let Some(replicas) = visible.replicas(&backend.service) else { continue };
+            let Ok(identity) = crate::identity(&snapshot.trust_domain, &backend.service) else { continue };
+            clusters.entry(backend.cluster_key()).or_insert_with(|| {
+                let mut cluster = cluster(caller, &backend.service, replicas, backend.port, &identity);
+                let version = backend.version.as_deref();
+                let replicas = replicas
+                    .iter()
+                    .filter(|replica| version.is_none() || replica.declared.version.as_deref() == version);
+                cluster.endpoints =
+                    replicas.filter_map(|replica| endpoint(caller, replica, backend.port)).collect();
+                cluster
+            });
         }
     }
     clusters

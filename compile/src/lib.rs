@@ -6,6 +6,7 @@ mod listeners;
 mod ports;
 mod reach;
 mod readiness;
+mod routes;
 mod services;
 
 pub use ports::{ports_of, protocol};

@@ -8,6 +8,7 @@ use outrigger_model::{Capture, Observed, ServiceKey, Snapshot, Upstream, Workloa
 use outrigger_wire::{Listener, ListenerKind, Target, port};
 
 use crate::ports::ports_of;
+use crate::routes::backends;
 use crate::service_key;
 use crate::services::{Names, Visible};
 
@@ -152,6 +153,9 @@ impl<'a> Reach<'a> {
                 Ok(key) => {
                     let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), *local);
                     listeners.insert(format!("upstream/{local}"), to_service(address, &key, upstream.port));
+                    // Its routes may send calls elsewhere.
+                    let replicas = visible.replicas(&key).unwrap_or_default();
+                    called.extend(backends(&key, replicas).into_iter().map(|backend| backend.service));
                     called.insert(key);
                 }
                 Err(reason) => unreachable.push(reason),

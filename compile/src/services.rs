@@ -10,6 +10,7 @@ use outrigger_wire::{Service, ServicePort, Timeouts};
 use crate::clusters::cluster_key;
 use crate::ports::ports_of;
 use crate::reach::Reach;
+use crate::routes::{is_routed, routes};
 use crate::{identity, service_key};
 
 /// Services that share a network with one workload, each with the replicas that do. The mesh never joins
@@ -35,6 +36,11 @@ impl<'a> Visible<'a> {
     /// Forgets the other services.
     pub(crate) fn retain(&mut self, keep: impl Fn(&ServiceKey) -> bool) {
         self.0.retain(|key, _| keep(key));
+    }
+
+    /// The replicas of a service.
+    pub(crate) fn replicas(&self, key: &ServiceKey) -> Option<&[&'a Workload]> {
+        self.0.get(key).map(Vec::as_slice)
     }
 
     /// Each service with its replicas, ordered by name.
@@ -75,17 +81,22 @@ pub(crate) fn services(
             .map(|index| IpAddr::V4(index.loopback()))
             .into_iter()
             .collect(),
-        ports: service_ports(key, replicas),
+        ports: service_ports(key, replicas, visible),
         replicas: names.of_replicas(caller, replicas),
     };
     visible.iter().map(|(key, replicas)| (key.to_string(), service(key, replicas))).collect()
 }
 
-fn service_ports(key: &ServiceKey, replicas: &[&Workload]) -> BTreeMap<u16, ServicePort> {
+fn service_ports(
+    key: &ServiceKey,
+    replicas: &[&Workload],
+    visible: &Visible<'_>,
+) -> BTreeMap<u16, ServicePort> {
     let timeouts = timeouts(replicas);
     let port = |(port, protocol)| {
         let cluster = cluster_key(key, port);
-        (port, ServicePort { protocol, cluster, timeouts })
+        let routes = if is_routed(protocol) { routes(key, port, replicas, visible) } else { Vec::new() };
+        (port, ServicePort { protocol, cluster, timeouts, routes })
     };
     ports_of(replicas).into_iter().map(port).collect()
 }

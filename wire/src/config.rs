@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::SpiffeId;
+use crate::{Route, SpiffeId};
 
 /// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +187,9 @@ pub struct ServicePort {
     /// Limits in time.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Where its requests go; empty: to its cluster. One that no route takes is answered with 404.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
 }
 
 /// Limits in time, in milliseconds; 0 switches one off.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod port;
 pub mod resource;
+mod route;
 mod spiffe;
 mod wanted;
 
@@ -16,5 +17,6 @@ pub use config::{
     ServicePort, Target, Timeouts, Transport,
 };
 pub use resource::{ApplyError, Held, Resource};
+pub use route::{Backend, PathMatch, Route, RouteMatch, TextMatch};
 pub use spiffe::{InvalidSpiffeId, SpiffeId};
 pub use wanted::{Common, Hashes, Wanted};

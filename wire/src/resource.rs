@@ -171,8 +171,11 @@ impl ProxyConfig {
     pub fn check(&self) -> Result<(), ApplyError> {
         for (service, s) in &self.services {
             for (port, p) in &s.ports {
-                if !self.clusters.contains_key(&p.cluster) {
-                    let (service, cluster) = (service.clone(), p.cluster.clone());
+                let backends = p.routes.iter().flat_map(|route| &route.backends);
+                let named = backends.filter_map(|backend| backend.cluster.as_ref());
+                let missing = named.chain([&p.cluster]).find(|cluster| !self.clusters.contains_key(*cluster));
+                if let Some(cluster) = missing {
+                    let (service, cluster) = (service.clone(), cluster.clone());
                     return Err(ApplyError::NoCluster { service, port: *port, cluster });
                 }
             }

@@ -312,7 +312,9 @@ fn one_match(reader: &mut Reader, node: &Node) -> RouteMatch {
         let service = said(fields.read(reader, "service", text::text));
         Some(GrpcMatch { service, method: said(fields.read(reader, "method", text::text)) })
     });
-    if let Some(node) = fields.node("grpc").filter(|_| fields.node("path").or(fields.node("method")).is_some()) {
+    if let Some(node) =
+        fields.node("grpc").filter(|_| fields.node("path").or(fields.node("method")).is_some())
+    {
         let what = "a match of gRPC says path and method itself";
         reader.fault(Code::Conflict, node, what, "remove path and method, or grpc");
     }
@@ -367,7 +369,8 @@ fn read_list<T>(
     name: &str,
     item: fn(&mut Reader, &Node) -> T,
 ) -> Vec<T> {
-    said(fields.read(reader, name, |reader, node, key| list(reader, node, key.example, item))).unwrap_or_default()
+    said(fields.read(reader, name, |reader, node, key| list(reader, node, key.example, item)))
+        .unwrap_or_default()
 }
 
 fn list<T>(

@@ -60,7 +60,9 @@ pub(crate) fn number(reader: &mut Reader, node: &Node, key: &Key) -> Option<u32>
     let Kind::Number { least, most } = key.kind else { return None };
     let help = format!("write a number from {least} to {most}, such as {}", key.example);
     let digits = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && (text == "0" || !text.starts_with('0'))
     };
     match &node.value {
         Value::Scalar { text, plain: true } if digits(text) => {
@@ -91,7 +93,12 @@ pub(crate) fn matches(reader: &mut Reader, node: &Node, key: &Key) -> Option<BTr
                     let fields = reader.section(value, &REGEX_SECTION);
                     let regex = fields.read(reader, "regex", text);
                     if regex.is_none() && fields.node("regex").is_none() {
-                        reader.fault(Code::WrongType, value, "there is no pattern", "write { regex: \"v[12]\" }");
+                        reader.fault(
+                            Code::WrongType,
+                            value,
+                            "there is no pattern",
+                            "write { regex: \"v[12]\" }",
+                        );
                     }
                     regex.map(|said| TextMatch::Regex(said.value))
                 }
@@ -125,7 +132,8 @@ pub(crate) fn formed(reader: &mut Reader, node: &Node, form: &Text) -> Option<St
         return None;
     }
     if let Some(error) = form.regex.then(|| untriable(text)).flatten() {
-        let help = "write it as Rust's regex-lite understands it: no look-around, no back-references, ASCII classes";
+        let help =
+            "write it as Rust's regex-lite understands it: no look-around, no back-references, ASCII classes";
         reader.fault(Code::BadPattern, node, format!("{} cannot be tried: {error}", shown(text)), help);
         return None;
     }

@@ -9,14 +9,8 @@ use serde_json::Value;
 
 /// What the reader refuses and a schema cannot: how long a time is, what is no JSON tree (a key twice, two documents),
 /// what of YAML is not used, which keys do not go together, which patterns can be tried.
-const BEYOND: [Code; 6] = [
-    Code::OutOfRange,
-    Code::DuplicateKey,
-    Code::Syntax,
-    Code::TooLarge,
-    Code::Conflict,
-    Code::BadPattern,
-];
+const BEYOND: [Code; 6] =
+    [Code::OutOfRange, Code::DuplicateKey, Code::Syntax, Code::TooLarge, Code::Conflict, Code::BadPattern];
 
 struct Validator(Schemas, SchemaIndex);
 

@@ -1,0 +1,119 @@
+//! Where requests go: routes as a sidecar reads them, and the clusters that they name.
+
+use std::collections::BTreeSet;
+
+use outrigger_model::mesh::ServiceName;
+use outrigger_model::route::{self, whole};
+use outrigger_model::{ServiceKey, Workload};
+use outrigger_wire as wire;
+
+use crate::clusters::cluster_key;
+use crate::ports::ports_of;
+use crate::services::{Visible, milliseconds};
+
+/// What a backend of a route stands for: a port of a service, or only the workloads of one version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Subset {
+    pub service: ServiceKey,
+    pub port: u16,
+    pub version: Option<String>,
+}
+
+impl Subset {
+    fn of(owner: &ServiceKey, called: u16, backend: &route::Backend) -> Self {
+        let service = backend.service.as_ref().map_or_else(|| owner.clone(), |name| resolved(owner, name));
+        Self { service, port: backend.port.unwrap_or(called), version: backend.version.clone() }
+    }
+
+    /// `cart.shop:8080`, or `cart.shop:8080/v2`.
+    pub(crate) fn cluster_key(&self) -> String {
+        let whole = cluster_key(&self.service, self.port);
+        self.version.as_ref().map_or_else(|| whole.clone(), |version| format!("{whole}/{version}"))
+    }
+}
+
+/// `cart` in the namespace of the service that has the route, or `cart.shop`.
+fn resolved(owner: &ServiceKey, name: &str) -> ServiceKey {
+    let said = ServiceName::parse(name);
+    let namespace = said.as_ref().and_then(|said| said.namespace.clone());
+    ServiceKey {
+        namespace: namespace.unwrap_or_else(|| owner.namespace.clone()),
+        service: said.map_or_else(|| name.to_owned(), |said| said.service),
+    }
+}
+
+/// Routes come from the mesh file by the service's name, so all replicas have the same.
+fn said<'a>(replicas: &[&'a Workload]) -> &'a [route::Route] {
+    replicas.first().map_or(&[], |replica| &replica.declared.routes)
+}
+
+/// Byte streams are not routed.
+pub(crate) fn is_routed(protocol: wire::Protocol) -> bool {
+    protocol != wire::Protocol::Tcp
+}
+
+/// All that the routes of a service name.
+pub(crate) fn backends(owner: &ServiceKey, replicas: &[&Workload]) -> BTreeSet<Subset> {
+    let named = said(replicas).iter().flat_map(|route| &route.backends);
+    let named: Vec<&route::Backend> = named.collect();
+    if named.is_empty() {
+        return BTreeSet::new();
+    }
+    let of_port = |port| named.iter().map(move |backend| Subset::of(owner, port, backend));
+    let routed = ports_of(replicas).into_iter().filter(|(_, protocol)| is_routed(*protocol));
+    routed.flat_map(|(port, _)| of_port(port)).collect()
+}
+
+/// The routes of one port of a service.
+pub(crate) fn routes(
+    owner: &ServiceKey,
+    port: u16,
+    replicas: &[&Workload],
+    visible: &Visible<'_>,
+) -> Vec<wire::Route> {
+    let backend = |backend: &route::Backend| {
+        let subset = Subset::of(owner, port, backend);
+        let there = visible.replicas(&subset.service).is_some();
+        wire::Backend { cluster: there.then(|| subset.cluster_key()), weight: backend.weight }
+    };
+    let route = |(number, route): (usize, &route::Route)| wire::Route {
+        name: route.name.clone().unwrap_or_else(|| number.to_string()),
+        matches: route.matches.iter().map(|said| one_match(owner, said)).collect(),
+        backends: route.backends.iter().map(backend).collect(),
+        request_ms: route.timeout.map(milliseconds),
+    };
+    (1..).zip(said(replicas)).map(route).collect()
+}
+
+fn one_match(owner: &ServiceKey, said: &route::RouteMatch) -> wire::RouteMatch {
+    let text = |(name, value): (&String, &route::TextMatch)| {
+        let value = match value {
+            route::TextMatch::Exact(text) => wire::TextMatch::Exact(text.clone()),
+            route::TextMatch::Regex(pattern) => wire::TextMatch::Regex(whole(pattern)),
+        };
+        (name.clone(), value)
+    };
+    let path = said.path.as_ref().map(|path| match path {
+        route::PathMatch::Exact(path) => wire::PathMatch::Exact(path.clone()),
+        route::PathMatch::Prefix(path) => wire::PathMatch::Prefix(path.clone()),
+        route::PathMatch::Regex(pattern) => wire::PathMatch::Regex(whole(pattern)),
+    });
+    wire::RouteMatch {
+        from: said.from.iter().map(|name| resolved(owner, name).to_string()).collect(),
+        path: path.or_else(|| said.grpc.as_ref().and_then(call)),
+        method: said.method.clone(),
+        headers: said.headers.iter().map(text).collect(),
+        query: said.query.iter().map(text).collect(),
+        grpc: said.grpc.is_some(),
+    }
+}
+
+/// gRPC over HTTP/2: the path is `/` service `/` method.
+fn call(said: &route::GrpcMatch) -> Option<wire::PathMatch> {
+    match (&said.service, &said.method) {
+        (Some(service), Some(method)) => Some(wire::PathMatch::Exact(format!("/{service}/{method}"))),
+        (Some(service), None) => Some(wire::PathMatch::Prefix(format!("/{service}"))),
+        (None, Some(method)) => Some(wire::PathMatch::Call(method.clone())),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,91 @@
+//! Which requests to a port of a service go where. The sidecar orders the matches by how specific they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// What becomes of the requests that it takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// As metrics and the access log name it; unique in its port.
+    pub name: String,
+    /// It takes a request that one of these takes; empty: every request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<RouteMatch>,
+    /// Where they go, by weight; empty: to the port's own cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<Backend>,
+    /// Milliseconds that they may take in place of the port's; 0: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_ms: Option<u64>,
+}
+
+/// Takes the requests that fit all it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteMatch {
+    /// Calling services (`web.shop`); empty: whoever. A sidecar that stands for none of them leaves the match out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub from: BTreeSet<String>,
+    /// The path, as sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathMatch>,
+    /// The method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Fields, by name in lower case.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, TextMatch>,
+    /// Parameters of the query, as sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, TextMatch>,
+    /// Only calls of gRPC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grpc: bool,
+}
+
+/// Paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PathMatch {
+    /// This one.
+    Exact(String),
+    /// This one and all below it, by whole segments; a slash at its end says nothing.
+    Prefix(String),
+    /// Those in which this pattern is found.
+    Regex(String),
+    /// Those of two segments, the second of which is this: a method of gRPC.
+    Call(String),
+}
+
+/// Values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextMatch {
+    /// This one.
+    Exact(String),
+    /// Those in which this pattern is found.
+    Regex(String),
+}
+
+/// One place where requests go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// Key in `clusters`; none: there is no such service for this caller, and its share is answered with 500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Its share of the requests, as part of the sum over the backends. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(weight: &u32) -> bool {
+    *weight == 1
+}
