@@ -23,6 +23,7 @@ mod netlink;
 pub mod netns;
 pub mod privilege;
 pub mod report;
+mod route;
 pub mod runtime;
 pub mod settings;
 mod sidecar;

@@ -103,6 +103,14 @@ pub enum RequestError {
     /// The client did not send the rest of its request in time.
     #[error("the rest of the request did not come in time")]
     ClientSlow,
+    /// The service has routes, and none takes the request.
+    #[error("no route of {0} takes this request")]
+    NoRoute(String),
+    /// A route names a service that is not there, or nothing with a weight.
+    #[error(
+        "route {0} leads nowhere: it names a service that this caller shares no network with, or every weight is 0"
+    )]
+    NoBackend(String),
     /// There is no endpoint, and none came in time.
     #[error("no endpoint of {0} is ready")]
     NoEndpoint(String),
@@ -135,6 +143,7 @@ impl RequestError {
         match self {
             Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining | Self::NoEndpoint(_) => true,
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow => false,
+            Self::NoRoute(_) | Self::NoBackend(_) => false,
             Self::Timeout | Self::Upstream(_) | Self::BadResponse(_) => false,
         }
     }
@@ -146,6 +155,8 @@ impl RequestError {
             Self::ClientGone(Broken::Bad(bad)) => bad.status(),
             Self::ClientGone(_) => StatusCode::BAD_REQUEST,
             Self::ClientSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute(_) => StatusCode::NOT_FOUND,
+            Self::NoBackend(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -160,6 +171,8 @@ impl RequestError {
             Self::Bad(_) => "bad-request",
             Self::ClientGone(_) => "client-gone",
             Self::ClientSlow => "client-slow",
+            Self::NoRoute(_) => "no-route",
+            Self::NoBackend(_) => "no-backend",
             Self::NoEndpoint(_) => "no-endpoint",
             Self::Connect { .. } => "connect-failed",
             Self::NotDelivered(_) => "not-delivered",
@@ -170,10 +183,12 @@ impl RequestError {
         }
     }
 
-    /// The gRPC status that stands for it: 14 is UNAVAILABLE, 4 DEADLINE_EXCEEDED, 13 INTERNAL.
+    /// The gRPC status that stands for it: 14 is UNAVAILABLE, 4 DEADLINE_EXCEEDED, 12 UNIMPLEMENTED, 13 INTERNAL.
     pub fn grpc_status(&self) -> &'static str {
         match self {
             Self::Timeout => "4",
+            Self::NoRoute(_) => "12",
+            Self::NoBackend(_) => "13",
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow | Self::BadResponse(_) => "13",
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) => "14",
             Self::Draining | Self::Upstream(_) => "14",

@@ -48,7 +48,13 @@ pub(super) async fn forward(
     let answer = match origin.prepare(request) {
         Err(bad) => Err(bad.into()),
         Ok(()) if origin.is_leaving() => Err(RequestError::Draining),
-        Ok(()) => carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await,
+        Ok(()) => match origin.route(request) {
+            Ok(taken) => {
+                attempts.taken = taken;
+                carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await
+            }
+            Err(error) => Err(error),
+        },
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -57,8 +63,7 @@ pub(super) async fn forward(
     deadline.after(None);
     origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
     if origin.worker.telemetry().logs_access() {
-        let (endpoint, error) = (attempts.endpoint(), answer.error);
-        origin.log(request, answer.status, upload.bytes, started.elapsed(), endpoint, error);
+        origin.log(request, answer.status, upload.bytes, started.elapsed(), &attempts, answer.error);
     }
     match down {
         Down::H1 { conn, keep_alive, .. } => keep_alive && upload.is_received() && conn.is_read(),
@@ -113,7 +118,7 @@ async fn attempt(
         .await?
     };
     attempts.sent_on(&up);
-    let limits = Limits::of(origin, request);
+    let limits = Limits::of(origin, request, attempts);
     deadline.after(limits.now(upload));
     match answer(deadline, &limits, down, &mut up, upload, &request.method).await {
         Ok(response) => Ok((response, up)),
@@ -129,8 +134,8 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(origin: &Origin, request: &Request) -> Self {
-        let waiting = origin.request_limit(request);
+    fn of(origin: &Origin, request: &Request, attempts: &Attempts) -> Self {
+        let waiting = origin.request_limit(request, attempts.taken.as_ref());
         // The two ways of a gRPC stream take turns as they like.
         let sending = if is_grpc(&request.headers) {
             waiting

@@ -13,7 +13,7 @@ use super::h1::Conn;
 use super::h2stream::H2Stream;
 use super::head::Request;
 use super::link::{Links, To};
-use super::origin::Origin;
+use super::origin::{Origin, Taken};
 use super::pump::Pump;
 use super::sides::{self, Up};
 use crate::cluster::{Endpoint, Picked, Tried};
@@ -32,6 +32,8 @@ const MAX_SAME: u32 = 3;
 /// What was tried for one request.
 #[derive(Default)]
 pub(super) struct Attempts {
+    /// What a route says, where the port has any.
+    pub taken: Option<Taken>,
     tried: Tried,
     picked: Option<Picked>,
     /// Take a new connection.
@@ -122,18 +124,23 @@ pub(super) async fn open(
     attempts.picked = None;
     let (cluster, picked) = match &origin.downstream.destination {
         Destination::Cluster { cluster, .. } => {
-            let hold = origin.request_limit(request).unwrap_or(HOLD);
+            let taken = attempts.taken.as_ref();
+            let hold = origin.request_limit(request, taken).unwrap_or(HOLD);
+            let cluster = taken.and_then(|taken| taken.cluster.as_deref()).unwrap_or(cluster);
             (cluster, worker.pick(cluster, &mut attempts.tried, hold).await)
         }
-        Destination::Endpoint { cluster, workload } => (cluster, worker.pick_named(cluster, workload)),
+        Destination::Endpoint { cluster, workload } => {
+            (cluster.as_str(), worker.pick_named(cluster, workload))
+        }
         Destination::Application(address) | Destination::Passthrough(address) => {
             return to_application(origin, request, *address, attempts.fresh, ended).await;
         }
     };
     let picked = picked.map_err(|why| RequestError::NoEndpoint(format!("{cluster} ({why})")))?;
     let endpoint = picked.endpoint.clone();
+    let fresh = attempts.fresh;
     attempts.picked = Some(picked);
-    to_endpoint(origin, request, cluster, endpoint, attempts.fresh, ended).await
+    to_endpoint(origin, request, cluster, endpoint, fresh, ended).await
 }
 
 async fn to_endpoint(

@@ -7,12 +7,23 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderValue};
 use outrigger_wire::Timeouts;
 
-use super::error::BadMessage;
+use super::error::{BadMessage, RequestError};
 use super::head::Request;
 use super::hop::Caller;
+use super::open::Attempts;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
+use crate::route::{Drawn, Route};
 use crate::telemetry::{Access, Carried, Edge, EdgeKey};
 use crate::worker::{Ending, Worker};
+
+/// What a route says of one request.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Where the request goes, if not to the called port's own cluster.
+    pub cluster: Option<Arc<str>>,
+}
 
 /// An accepted connection.
 pub(super) struct Origin {
@@ -62,7 +73,7 @@ impl Origin {
         status: u16,
         received: u64,
         took: Duration,
-        upstream: Option<&str>,
+        attempts: &Attempts,
         error: Option<&str>,
     ) {
         let key = self.edge(is_grpc(&request.headers)).key();
@@ -78,7 +89,8 @@ impl Origin {
             status: Some(status),
             received,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            upstream,
+            upstream: attempts.endpoint(),
+            route: attempts.taken.as_ref().map(|taken| taken.route.name.as_str()),
             error,
             sent: None,
         });
@@ -90,11 +102,37 @@ impl Origin {
         EdgeKey { direction: down.direction, peer, port: down.port, mtls, carried }
     }
 
+    /// The route that takes a request; none where the port has no routes.
+    ///
+    /// # Errors
+    /// It has routes, and none takes the request, or the one that does leads nowhere.
+    pub fn route(&self, request: &Request) -> Result<Option<Taken>, RequestError> {
+        let Destination::Cluster { cluster, .. } = &self.downstream.destination else { return Ok(None) };
+        let Some(routes) = self.worker.routes(cluster) else { return Ok(None) };
+        let Request { method, uri, headers, .. } = request;
+        let Some(route) = routes.find(method, uri, headers, is_grpc(headers)) else {
+            return Err(RequestError::NoRoute(cluster.clone()));
+        };
+        let cluster = match self.worker.draw(route) {
+            Drawn::Own => None,
+            Drawn::Cluster(cluster) => Some(cluster),
+            Drawn::Nowhere => return Err(RequestError::NoBackend(route.name.clone())),
+        };
+        Ok(Some(Taken { route: route.clone(), cluster }))
+    }
+
     /// From the head sent to the response's head; none where nobody set a limit.
-    pub fn request_limit(&self, request: &Request) -> Option<Duration> {
+    pub fn request_limit(&self, request: &Request, taken: Option<&Taken>) -> Option<Duration> {
+        let routed = taken.and_then(|taken| taken.route.timeout);
         if is_grpc(&request.headers) {
-            // A stream of events may be silent for hours before its first; the caller's own deadline counts.
-            return request.headers.get("grpc-timeout").and_then(grpc_timeout);
+            // A stream of events may be silent for hours before its first; the caller's own deadline counts, and a
+            // route's, which is meant for it.
+            let asked = request.headers.get("grpc-timeout").and_then(grpc_timeout);
+            let routed = routed.filter(|limit| !limit.is_zero());
+            return asked.into_iter().chain(routed).min();
+        }
+        if let Some(limit) = routed {
+            return (!limit.is_zero()).then_some(limit);
         }
         self.timeouts().map(|t| t.request_ms).filter(|ms| *ms > 0).map(Duration::from_millis)
     }

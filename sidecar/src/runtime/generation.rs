@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use crate::cluster::{Cluster, Endpoint, Member};
 use crate::downstream::Destination;
+use crate::route::Routes;
 
 /// One configuration, ready for look-up. Endpoints are shared with the generation before.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Generation {
     pub version: String,
     /// By key (`cart.shop:8080`).
     pub clusters: HashMap<String, Arc<Cluster>>,
+    /// Of ports that have any, by the key of their cluster.
+    pub routes: HashMap<String, Arc<Routes>>,
     services: HashMap<SocketAddr, ServicePort>,
     virtual_addresses: HashSet<IpAddr>,
     replicas: HashMap<SocketAddr, Replica>,
@@ -56,18 +59,21 @@ impl Generation {
         let mut clusters = HashMap::with_capacity(config.clusters.len());
         for (key, cluster) in &config.clusters {
             let old = before.and_then(|before| before.clusters.get(key));
-            match cluster_of(key, cluster, old, next_id) {
+            // A version's endpoints are those of the whole: `cart.shop:8080/v2` comes after `cart.shop:8080`.
+            let whole = key.split_once('/').and_then(|(whole, _)| clusters.get(whole));
+            match cluster_of(key, cluster, whole.or(old), next_id) {
                 Ok(cluster) => drop(clusters.insert(key.clone(), Arc::new(cluster))),
                 Err(reason) => reasons.push(reason),
             }
         }
+        let routes = routes(&config, before, &mut reasons);
         if !reasons.is_empty() {
             return Err(reasons);
         }
         let version = Held::of(&config).version();
         let (services, virtual_addresses) = services(&config);
         let replicas = replicas(&config);
-        Ok(Self { config, version, clusters, services, virtual_addresses, replicas })
+        Ok(Self { config, version, clusters, routes, services, virtual_addresses, replicas })
     }
 
     /// Where a connection that the application opened to `address` goes.
@@ -120,8 +126,7 @@ impl Generation {
 
     /// Own service and namespace as peers name them (`cart.shop`).
     pub fn own_service(&self) -> String {
-        let identity = &self.config.proxy.identity;
-        format!("{}.{}", identity.service(), identity.namespace())
+        own_service(&self.config)
     }
 
     /// Tells endpoints that `next` does not name any more.
@@ -129,14 +134,47 @@ impl Generation {
         for (key, cluster) in &self.clusters {
             let still = next.clusters.get(key);
             for member in &cluster.members {
-                let kept = still
-                    .is_some_and(|next| next.members.iter().any(|m| m.endpoint.id == member.endpoint.id));
-                if !kept {
+                let names = |cluster: &Arc<Cluster>| {
+                    cluster.members.iter().any(|m| m.endpoint.id == member.endpoint.id)
+                };
+                // Another cluster may name it, too: that of its version, or of all versions.
+                if !still.is_some_and(names) && !next.clusters.values().any(names) {
                     member.endpoint.remove();
                 }
             }
         }
     }
+}
+
+fn own_service(config: &ProxyConfig) -> String {
+    let identity = &config.proxy.identity;
+    format!("{}.{}", identity.service(), identity.namespace())
+}
+
+/// Routes of all ports that have any. Those that say the same as before are the same: patterns take time to make.
+fn routes(
+    config: &ProxyConfig,
+    before: Option<&Generation>,
+    reasons: &mut Vec<String>,
+) -> HashMap<String, Arc<Routes>> {
+    let own = own_service(config);
+    let before = before.filter(|before| before.own_service() == own);
+    let mut all = HashMap::new();
+    for (name, service) in &config.services {
+        for (number, port) in service.ports.iter().filter(|(_, port)| !port.routes.is_empty()) {
+            let same = before.and_then(|before| {
+                let old = before.config.services.get(name)?.ports.get(number)?;
+                let same = old.routes == port.routes && old.cluster == port.cluster;
+                before.routes.get(&port.cluster).filter(|_| same)
+            });
+            match same.map_or_else(|| Routes::new(&port.routes, &own).map(Arc::new), |same| Ok(same.clone()))
+            {
+                Ok(routes) => drop(all.insert(port.cluster.clone(), routes)),
+                Err(why) => reasons.push(format!("service `{name}` port {number}: {why}")),
+            }
+        }
+    }
+    all
 }
 
 fn to_cluster(port: &ServicePort) -> Found {
@@ -195,7 +233,8 @@ fn replicas(config: &ProxyConfig) -> HashMap<SocketAddr, Replica> {
         .map(|port| (port.cluster.as_str(), port.protocol))
         .collect();
     let mut replicas = HashMap::new();
-    for (key, cluster) in &config.clusters {
+    // A version's endpoints are among those of the whole.
+    for (key, cluster) in config.clusters.iter().filter(|(key, _)| !key.contains('/')) {
         let protocol = protocols.get(key.as_str()).copied().unwrap_or_default();
         for endpoint in &cluster.endpoints {
             for ip in [endpoint.address.ip()].iter().chain(&endpoint.also) {

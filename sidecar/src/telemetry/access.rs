@@ -35,6 +35,9 @@ pub struct Access<'a> {
     /// Status sent downstream, on requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Route that took it, on outbound requests to ports that have any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<&'a str>,
     /// Endpoint that served it, on outbound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<&'a str>,

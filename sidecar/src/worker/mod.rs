@@ -19,6 +19,7 @@ use crate::downstream::Downstream;
 use crate::handover::Succession;
 use crate::http::Pools;
 use crate::netns::Listening;
+use crate::route::{Drawn, Route, Routes};
 use crate::runtime::{Generation, Shared};
 use crate::telemetry::Telemetry;
 use crate::tls::Contexts;
@@ -159,6 +160,17 @@ impl Worker {
             // Rare, and large: every request would carry room for it.
             None => Box::pin(self.hold(cluster, tried, hold.min(MAX_HOLD))).await,
         }
+    }
+
+    /// The routes of the port whose cluster that is; none where it has none.
+    pub(crate) fn routes(&self, cluster: &str) -> Option<Arc<Routes>> {
+        let generation = self.0.shared.generation.load();
+        if generation.routes.is_empty() { None } else { generation.routes.get(cluster).cloned() }
+    }
+
+    /// Draws one of a route's backends.
+    pub(crate) fn draw(&self, route: &Route) -> Drawn {
+        route.draw(&mut self.0.rng.borrow_mut())
     }
 
     /// One named endpoint of a cluster, ready or not.

@@ -9,6 +9,7 @@ mod http_one;
 mod http_two;
 mod mesh;
 mod names;
+mod routes;
 mod runtime;
 mod strict;
 mod tcp;

@@ -1,0 +1,113 @@
+//! Which route takes a request, and which of its backends. Made once for each generation; a port without routes has none
+//! of this.
+
+mod rule;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Uri};
+use outrigger_wire as wire;
+
+use rule::Rule;
+
+/// The routes of one port of a service.
+#[derive(Debug)]
+pub struct Routes {
+    /// The most specific first.
+    rules: Vec<Rule>,
+    routes: Vec<Arc<Route>>,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// As metrics and the access log name it.
+    pub name: String,
+    /// How long its requests may take; none: as the port says. Zero: no limit.
+    pub timeout: Option<Duration>,
+    backends: Vec<Backend>,
+    /// Sum of the weights.
+    weight: u64,
+}
+
+#[derive(Debug)]
+struct Backend {
+    cluster: Option<Arc<str>>,
+    weight: u64,
+}
+
+/// Where a route sends one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// To the called port's own cluster.
+    Own,
+    /// To this cluster.
+    Cluster(Arc<str>),
+    /// There is no such service for this caller, or nothing has a weight.
+    Nowhere,
+}
+
+impl Routes {
+    /// Makes them ready for `caller` (`web.shop`); matches for other callers are left out.
+    ///
+    /// # Errors
+    /// What cannot be matched, for a person: a pattern, a method, a header's name.
+    pub fn new(routes: &[wire::Route], caller: &str) -> Result<Self, String> {
+        let everything = [wire::RouteMatch::default()];
+        let mut rules = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            let matches = if route.matches.is_empty() { &everything[..] } else { &route.matches };
+            for said in matches.iter().filter(|said| said.from.is_empty() || said.from.contains(caller)) {
+                let rule = Rule::new(said, index).map_err(|why| format!("route {}: {why}", route.name))?;
+                rules.push(rule);
+            }
+        }
+        // Equals stay in the order of the mesh file.
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.rank));
+        Ok(Self { rules, routes: routes.iter().map(|route| Arc::new(Route::new(route))).collect() })
+    }
+
+    /// The route that takes a request.
+    pub fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap, grpc: bool) -> Option<&Arc<Route>> {
+        let rule = self.rules.iter().find(|rule| rule.takes(method, uri, headers, grpc))?;
+        self.routes.get(rule.route)
+    }
+}
+
+impl Route {
+    fn new(route: &wire::Route) -> Self {
+        let backend = |backend: &wire::Backend| Backend {
+            cluster: backend.cluster.as_deref().map(Arc::from),
+            weight: backend.weight.into(),
+        };
+        let backends: Vec<Backend> = route.backends.iter().map(backend).collect();
+        Self {
+            name: route.name.clone(),
+            timeout: route.request_ms.map(Duration::from_millis),
+            weight: backends.iter().map(|backend| backend.weight).sum(),
+            backends,
+        }
+    }
+
+    /// Draws a backend by weight.
+    pub fn draw(&self, rng: &mut fastrand::Rng) -> Drawn {
+        if self.backends.is_empty() {
+            return Drawn::Own;
+        }
+        if self.weight == 0 {
+            return Drawn::Nowhere;
+        }
+        let mut left = rng.u64(..self.weight);
+        for backend in &self.backends {
+            match left.checked_sub(backend.weight) {
+                Some(rest) => left = rest,
+                None => return backend.cluster.clone().map_or(Drawn::Nowhere, Drawn::Cluster),
+            }
+        }
+        Drawn::Nowhere
+    }
+}
+
+#[cfg(test)]
+mod tests;
