@@ -12,7 +12,8 @@ use crate::tree::{field, pairs};
 /// Hash of the holder's definition. No label of the mesh (`outrigger.`): nobody reads it but compose.
 const LABEL: &str = "outrigger-holder";
 
-/// Labels all services that join a holder.
+/// Labels all services that join a holder and are not labelled yet: compose renders a holder that it reads back in other
+/// words, which would be another hash.
 pub fn follow(services: &mut Mapping) {
     let definition = |(name, body): (&Value, &Value)| {
         let holder = pairs(body.get("labels")).get(MANAGED).is_some_and(|value| value == HOLDER);
@@ -20,7 +21,8 @@ pub fn follow(services: &mut Mapping) {
         holder.then(|| Some((format!("service:{}", name.as_str()?), hash))).flatten()
     };
     let holders: BTreeMap<String, String> = services.iter().filter_map(definition).collect();
-    for body in services.values_mut().filter_map(Value::as_mapping_mut) {
+    let bodies = services.values_mut().filter_map(Value::as_mapping_mut);
+    for body in bodies.filter(|body| !pairs(body.get("labels")).contains_key(LABEL)) {
         if let Some(hash) = field(body, "network_mode").and_then(|mode| holders.get(&mode)) {
             label(body, hash);
         }
@@ -31,11 +33,7 @@ pub fn follow(services: &mut Mapping) {
 fn label(body: &mut Mapping, hash: &str) {
     let labels = body.entry("labels".into()).or_insert_with(|| Value::Mapping(Mapping::new()));
     match labels {
-        Value::Sequence(items) => {
-            let ours = |item: &Value| item.as_str().is_some_and(|item| item.starts_with(LABEL));
-            items.retain(|item| !ours(item));
-            items.push(format!("{LABEL}={hash}").into());
-        }
+        Value::Sequence(items) => items.push(format!("{LABEL}={hash}").into()),
         Value::Mapping(labels) => drop(labels.insert(LABEL.into(), hash.into())),
         none => *none = Value::Mapping([(LABEL.into(), hash.into())].into_iter().collect()),
     }
