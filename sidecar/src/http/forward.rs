@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use h2::Reason;
-use http::Method;
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
@@ -91,7 +91,7 @@ async fn carry(
     };
     upload.forget();
     deadline.after(None);
-    if response.upgrade.is_some() && request.upgrade.is_some() {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return Box::pin(upgrade::carry(origin, deadline, down, up, response, &request.method))
             .await
             .map(|status| Answer { status, failed: false, error: None });
@@ -120,7 +120,7 @@ async fn attempt(
     attempts.sent_on(&up);
     let limits = Limits::of(origin, request, attempts);
     deadline.after(limits.now(upload));
-    match answer(deadline, &limits, down, &mut up, upload, &request.method).await {
+    match answer(deadline, &limits, down, &mut up, upload, request).await {
         Ok(response) => Ok((response, up)),
         Err(Stopped::Request(error)) => Err(error),
         Err(Stopped::Upstream(error)) => Err(up.failed(upload, error)),
@@ -162,7 +162,7 @@ async fn answer(
     down: &mut Down<'_>,
     up: &mut Up,
     upload: &mut Pump,
-    method: &Method,
+    request: &Request,
 ) -> Result<Response, Stopped> {
     let mut stuck: Option<Broken> = None;
     let mut interim = 0;
@@ -185,7 +185,11 @@ async fn answer(
             deadline.after(limits.now(upload));
         }
         loop {
-            match up.poll_response(cx, method) {
+            match up.poll_response(cx, &request.method) {
+                Poll::Ready(Ok(response)) if is_unasked_switch(&response, request) => {
+                    let switch = BadMessage::Malformed("status: 101 that was not asked for");
+                    return Poll::Ready(Err(Stopped::Request(RequestError::BadResponse(switch))));
+                }
                 Poll::Ready(Ok(response)) if is_interim(&response) => {
                     interim += 1;
                     if interim > MAX_INTERIM {
@@ -224,6 +228,12 @@ async fn answer(
 /// 1xx, but for the switch that ends HTTP.
 fn is_interim(response: &Response) -> bool {
     response.status.is_informational() && response.upgrade.is_none()
+}
+
+/// RFC 9110 section 7.8: what follows a 101 is another protocol, so it must be one that the client named, and say which.
+fn is_unasked_switch(response: &Response, request: &Request) -> bool {
+    let asked = request.upgrade.is_some() && response.upgrade.is_some();
+    response.status == StatusCode::SWITCHING_PROTOCOLS && !asked
 }
 
 /// A reset says why; the end of the connection that follows does not.

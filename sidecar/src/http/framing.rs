@@ -44,6 +44,9 @@ pub fn of_request(hop: &Hop, version: Version) -> Result<Length, BadMessage> {
 /// # Errors
 /// A coding that is not `chunked`, a length that is not one number.
 pub fn of_response(hop: &Hop, status: StatusCode, method: &Method) -> Result<Length, BadMessage> {
+    if hop.said_length == SaidLength::Bad {
+        return Err(BadMessage::Malformed("content-length"));
+    }
     if has_no_body(status, method) {
         return Ok(Length::Empty);
     }
@@ -52,8 +55,7 @@ pub fn of_response(hop: &Hop, status: StatusCode, method: &Method) -> Result<Len
         (Coding::Other | Coding::OtherThenChunked, _) => Err(BadMessage::Coding),
         (Coding::None, SaidLength::Is(0)) => Ok(Length::Empty),
         (Coding::None, SaidLength::Is(length)) => Ok(Length::Known(length)),
-        (Coding::None, SaidLength::Bad) => Err(BadMessage::Malformed("content-length")),
-        (Coding::None, SaidLength::None) => Ok(Length::UntilClose),
+        (Coding::None, SaidLength::None | SaidLength::Bad) => Ok(Length::UntilClose),
     }
 }
 
@@ -74,18 +76,17 @@ pub fn has_no_body(status: StatusCode, method: &Method) -> bool {
         || status == StatusCode::NOT_MODIFIED
 }
 
-/// Equal lengths said several times become one.
-pub fn collapse_length(headers: &mut HeaderMap, length: Length) {
-    if let Length::Known(length) = length
-        && let Some(said) = headers.get_mut(header::CONTENT_LENGTH)
-        && said.as_bytes().contains(&b',')
-    {
-        *said = HeaderValue::from(length);
-    }
-    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some()
-        && let Some(first) = headers.get(header::CONTENT_LENGTH).cloned()
-    {
-        headers.insert(header::CONTENT_LENGTH, first);
+/// A length becomes one field in plain digits, however it was said: `5, 5` and `005` are `5`.
+pub fn collapse_length(headers: &mut HeaderMap, said: SaidLength) {
+    let SaidLength::Is(length) = said else { return };
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let plain = match (lines.next(), lines.next()) {
+        (Some(b"0"), None) => true,
+        (Some(digits), None) => !digits.starts_with(b"0") && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !plain {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use super::error::Broken;
 use super::h1::Frame;
+use super::hop;
 
 /// The two bodies of a stream.
 #[derive(Debug, Default)]
@@ -25,8 +26,11 @@ impl H2Stream {
         if let Some(data) = ready!(recv.poll_data(cx)) {
             return Poll::Ready(Ok(Some(Frame::Data(data?))));
         }
-        let trailers = ready!(recv.poll_trailers(cx))?;
-        Poll::Ready(Ok(trailers.map(Frame::Trailers)))
+        let trailers = ready!(recv.poll_trailers(cx))?.map(|mut trailers| {
+            hop::strip_forbidden_trailers(&mut trailers);
+            Frame::Trailers(trailers)
+        });
+        Poll::Ready(Ok(trailers))
     }
 
     /// The end was received.

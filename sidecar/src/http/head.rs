@@ -72,6 +72,9 @@ pub fn take_request(buffer: &mut BytesMut) -> Result<Option<(Request, Wire)>, Ba
         Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
         Ok(httparse::Status::Partial) if !buffer.contains(&b'\n') => return Err(BadMessage::TargetTooLong),
         Ok(httparse::Status::Partial) => return Err(BadMessage::HeadTooLarge),
+        Err(httparse::Error::Version) if !says_a_version(buffer) => {
+            return Err(BadMessage::Malformed("request line"));
+        }
         Err(error) => return Err(error.into()),
     };
     let head = buffer.get(..size).unwrap_or_default();
@@ -89,7 +92,7 @@ pub fn take_request(buffer: &mut BytesMut) -> Result<Option<(Request, Wire)>, Ba
     let mut headers = fields_at(&head, places, &hop)?;
     let uri = target_of(&method, head.slice(target), version, &mut headers)?;
     let length = framing::of_request(&hop, version)?;
-    framing::collapse_length(&mut headers, length);
+    framing::collapse_length(&mut headers, hop.said_length);
     // RFC 9110 section 7.8: an upgrade needs HTTP/1.1. One to h2c is ours to decline.
     let upgrade = hop.upgrade().filter(|_| version == Version::HTTP_11);
     let wire = hop.wire(version);
@@ -122,10 +125,12 @@ pub fn take_response(buffer: &mut BytesMut, method: &Method) -> Result<Option<(R
     if hop.is_chunked() || status == StatusCode::NO_CONTENT || status.is_informational() {
         headers.remove(header::CONTENT_LENGTH);
     } else {
-        framing::collapse_length(&mut headers, length);
+        framing::collapse_length(&mut headers, hop.said_length);
     }
-    let upgrade = hop.upgrade();
-    let wire = hop.wire(version);
+    let upgrade = hop.upgrade().filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
+    let mut wire = hop.wire(version);
+    // RFC 9112 sections 6.1 and 6.3: such a sender may mean another end than the one found here.
+    wire.keep_alive &= !hop.is_framed_strangely(version);
     Ok(Some((Response { status, headers, length, upgrade }, wire)))
 }
 
@@ -225,6 +230,17 @@ fn skip_empty_line(buffer: &mut BytesMut) {
     }
 }
 
+/// The first line ends with a version, only with none that is spoken here.
+fn says_a_version(buffer: &[u8]) -> bool {
+    let line = buffer.split(|b| *b == b'\r').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ').skip(2);
+    let [major, b'.', minor] = words.next().and_then(|word| word.strip_prefix(b"HTTP/")).unwrap_or_default()
+    else {
+        return false;
+    };
+    major.is_ascii_digit() && minor.is_ascii_digit() && words.next().is_none()
+}
+
 fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
 }
@@ -284,6 +300,9 @@ fn target_of(
         (None, _) if version == Version::HTTP_11 => return Err(BadMessage::Malformed("host: missing")),
         (Some(host), None) if !is_authority(host.as_bytes()) => return Err(BadMessage::Malformed("host")),
         _ => {}
+    }
+    if target.contains(&b'#') {
+        return Err(BadMessage::Malformed("target: a fragment"));
     }
     if target.first() == Some(&b'/') || (target.as_ref() == b"*" && *method == Method::OPTIONS) {
         let path = PathAndQuery::from_maybe_shared(target).map_err(|_| BadMessage::Malformed("target"))?;

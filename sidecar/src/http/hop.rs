@@ -143,6 +143,11 @@ impl Hop {
         self.coding == Coding::Chunked
     }
 
+    /// Both a length and a coding, or a coding from a sender of HTTP/1.0.
+    pub fn is_framed_strangely(&self, version: Version) -> bool {
+        self.coding != Coding::None && (self.said_length != SaidLength::None || version == Version::HTTP_10)
+    }
+
     /// What to switch to, when asked for. Never h2c: the offer may be ignored, and we do.
     pub fn upgrade(&self) -> Option<HeaderValue> {
         let value = self.upgrade.as_ref().filter(|_| self.upgrade_option)?;

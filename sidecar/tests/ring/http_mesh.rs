@@ -22,19 +22,28 @@ impl Chain {
         Self::start_with(applications, "").await
     }
 
+    /// The called port is declared to speak HTTP.
+    pub async fn start_http(applications: &[SocketAddr]) -> Self {
+        Self::start_speaking(applications, "http", "").await
+    }
+
     /// With more words about the called port (`, timeouts: { … }`).
     pub async fn start_with(applications: &[SocketAddr], port: &str) -> Self {
+        Self::start_speaking(applications, "detect", port).await
+    }
+
+    async fn start_speaking(applications: &[SocketAddr], protocol: &str, port: &str) -> Self {
         let ca = Ca::new();
         let mut callees = Vec::new();
         let mut endpoints = BTreeMap::new();
         let names: Vec<String> = (1..=applications.len()).map(|n| format!("shop-echo-{n}")).collect();
         for (application, name) in applications.iter().zip(&names) {
-            let callee = Node::start(&ca, &detect(&mesh::callee(*application))).await;
+            let callee = Node::start(&ca, &speaking(&mesh::callee(*application), protocol)).await;
             endpoints.insert(name.as_str(), callee.at("mesh"));
             callees.push(callee);
         }
         let config =
-            mesh::caller(&endpoints).replace("protocol: tcp }", &format!("protocol: detect{port} }}"));
+            mesh::caller(&endpoints).replace("protocol: tcp }", &format!("protocol: {protocol}{port} }}"));
         let caller = Node::start(&ca, &config).await;
         Self { caller, callees }
     }
@@ -50,8 +59,8 @@ impl Chain {
     }
 }
 
-fn detect(config: &str) -> String {
-    config.replace("protocol: tcp", "protocol: detect")
+fn speaking(config: &str, protocol: &str) -> String {
+    config.replace("protocol: tcp", &format!("protocol: {protocol}"))
 }
 
 /// An end of a connection that speaks bytes.
@@ -109,6 +118,28 @@ impl Raw {
         }
         let rest = self.buffer.split_off(size);
         std::mem::replace(&mut self.buffer, rest)
+    }
+
+    /// Up to and with `end`, a character for each byte; `None` when the other side ends before.
+    pub async fn part(&mut self, end: &str) -> Option<String> {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|w| w == end.as_bytes()) {
+                return self.piece(at + end.len()).await;
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// So many bytes, a character for each; `None` when the other side ends before.
+    pub async fn piece(&mut self, size: usize) -> Option<String> {
+        while self.buffer.len() < size {
+            if !self.more().await {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..size).map(char::from).collect())
     }
 
     /// All until the other side ends.

@@ -3,6 +3,7 @@
 
 mod curl;
 mod hand_over;
+mod hostile;
 mod http_delivery;
 mod http_mesh;
 mod http_one;

@@ -1,0 +1,5 @@
+//! Bytes that mean harm: a corpus of our own. What each is answered is in docs/conformance.md.
+
+mod application;
+mod recorder;
+mod requests;
