@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use outrigger_model::{ServiceKey, Snapshot, Workload};
-use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
+use outrigger_wire::{Cluster, Endpoint, Policy, SpiffeId, Transport, port};
 
 use crate::identity;
 use crate::ports::ports_of;
@@ -63,6 +63,7 @@ fn cluster(
         port,
         identity: identity.clone(),
         connect_timeout_ms: connect.map_or(CONNECT_TIMEOUT_MS, milliseconds),
+        policy: Policy::default(),
         endpoints: replicas.iter().filter_map(|replica| endpoint(caller, replica, port)).collect(),
     }
 }

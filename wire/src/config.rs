@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Route, SpiffeId};
+use crate::{Policy, Route, SpiffeId};
 
 /// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +222,9 @@ pub struct Cluster {
     /// Milliseconds to connect, TLS included. Default 2,000.
     #[serde(default = "connect_timeout")]
     pub connect_timeout_ms: u64,
+    /// What is done about endpoints that fail.
+    #[serde(default, skip_serializing_if = "Policy::is_default")]
+    pub policy: Policy,
     /// Where it is served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,

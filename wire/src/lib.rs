@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod control;
+pub mod policy;
 pub mod port;
 pub mod resource;
 mod route;
@@ -16,6 +17,7 @@ pub use config::{
     Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig, Service,
     ServicePort, Target, Timeouts, Transport,
 };
+pub use policy::Policy;
 pub use resource::{ApplyError, Held, Resource};
 pub use route::{Backend, PathMatch, Route, RouteMatch, TextMatch};
 pub use spiffe::{InvalidSpiffeId, SpiffeId};

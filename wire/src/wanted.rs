@@ -131,6 +131,7 @@ mod tests {
                 port: 80,
                 identity: SpiffeId::new("a", "b", "c").unwrap(),
                 connect_timeout_ms: 1,
+                policy: Default::default(),
                 endpoints: Vec::new(),
             };
             (format!("{key}:80"), cluster)

@@ -1,6 +1,7 @@
 //! Least requests: the less loaded of two random ready endpoints; of all of them where they are few.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::{Cluster, Endpoint, Picked};
 
@@ -11,6 +12,8 @@ const FEW: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
     ids: Vec<u64>,
+    /// Not again while there is another.
+    rather_not: Vec<u64>,
     pub(crate) rounds: u32,
 }
 
@@ -30,6 +33,11 @@ impl Tried {
         self.ids.contains(&endpoint.id)
     }
 
+    /// Pick another for this request, if there is one.
+    pub(crate) fn rather_not(&mut self, endpoint: &Endpoint) {
+        self.rather_not.push(endpoint.id);
+    }
+
     pub(crate) fn next_round(&mut self) {
         self.ids.clear();
         self.rounds += 1;
@@ -37,15 +45,17 @@ impl Tried {
 }
 
 impl Cluster {
-    /// Picks a ready endpoint that was not tried; one that is avoided only if there is no other. `None` if
+    /// Picks a ready endpoint that was not tried; one that is avoided or ejected only if there is no other. `None` if
     /// there is none left.
-    pub fn pick(&self, tried: &Tried, rng: &mut fastrand::Rng) -> Option<Picked> {
+    pub fn pick(self: &Arc<Self>, tried: &Tried, rng: &mut fastrand::Rng) -> Option<Picked> {
         if self.members.len() > FEW
             && let Some(picked) = self.better_of_two(tried, rng)
         {
             return Some(picked);
         }
-        let mut best: Option<&std::sync::Arc<Endpoint>> = None;
+        let ejects = self.ejects();
+        let load = |endpoint: &Endpoint| load(endpoint, tried, ejects);
+        let mut best: Option<&Arc<Endpoint>> = None;
         let mut equals = 0;
         for member in self.members.iter().filter(|m| m.ready && !tried.contains(&m.endpoint)) {
             let order = best.map_or(Ordering::Less, |best| load(&member.endpoint).cmp(&load(best)));
@@ -58,22 +68,27 @@ impl Cluster {
                 best = Some(&member.endpoint);
             }
         }
-        best.map(Endpoint::pick)
+        best.map(|best| self.take(best))
     }
 
     /// `None` when the two drawn are not both good: then all are looked at.
-    fn better_of_two(&self, tried: &Tried, rng: &mut fastrand::Rng) -> Option<Picked> {
+    fn better_of_two(self: &Arc<Self>, tried: &Tried, rng: &mut fastrand::Rng) -> Option<Picked> {
+        let ejects = self.policy.outlier.is_some();
         let mut draw = || {
             let member = self.members.get(rng.usize(..self.members.len()))?;
-            let good = member.ready && !tried.contains(&member.endpoint) && !member.endpoint.is_avoided();
-            good.then_some(&member.endpoint)
+            let endpoint = &member.endpoint;
+            let good = member.ready && !tried.contains(endpoint) && !endpoint.is_avoided();
+            let good = good && !tried.rather_not.contains(&endpoint.id) && !(ejects && endpoint.is_out());
+            good.then_some(endpoint)
         };
         let (a, b) = (draw()?, draw()?);
-        Some(if b.in_flight() < a.in_flight() { b.pick() } else { a.pick() })
+        Some(self.take(if b.in_flight() < a.in_flight() { b } else { a }))
     }
 }
 
-/// Order of preference: avoided ones last, then by requests in flight.
-fn load(endpoint: &Endpoint) -> (bool, u32) {
-    (endpoint.is_avoided(), endpoint.in_flight())
+/// Order of preference: ejected ones last, then those that failed this request, then avoided ones, then by requests
+/// in flight.
+fn load(endpoint: &Endpoint, tried: &Tried, ejects: bool) -> (bool, bool, bool, u32) {
+    let out = ejects && endpoint.is_out();
+    (out, tried.rather_not.contains(&endpoint.id), endpoint.is_avoided(), endpoint.in_flight())
 }

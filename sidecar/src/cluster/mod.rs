@@ -1,17 +1,21 @@
 //! Endpoints of a cluster: which to pick. Knows no request types.
 
 mod balance;
+mod budget;
+mod outlier;
+mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use outrigger_wire::{SpiffeId, Transport};
+use outrigger_wire::{Policy, SpiffeId, Transport};
 use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
 pub use balance::Tried;
+pub use state::{Bound, RetryOutcome, State};
 
 /// How long an endpoint that could not be reached is avoided while there is another.
 const AVOID: Duration = Duration::from_secs(1);
@@ -29,6 +33,10 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// All endpoints; those not ready can still be called by their own name or address.
     pub members: Vec<Member>,
+    /// What is done about endpoints that fail.
+    pub policy: Policy,
+    /// What that counts; shared with other generations.
+    pub state: Arc<State>,
 }
 
 /// An endpoint and what this generation says of it.
@@ -60,6 +68,8 @@ pub struct Endpoint {
     in_flight: AtomicU32,
     since: Instant,
     avoid_until_ms: AtomicU64,
+    /// A packed [`outlier::Standing`].
+    standing: AtomicU64,
     removed: watch::Sender<bool>,
 }
 
@@ -68,19 +78,57 @@ pub struct Endpoint {
 pub struct Picked {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
+    /// The cluster, where it has a policy.
+    cluster: Option<Arc<Cluster>>,
+    /// What it counts as there.
+    under_way: Option<Bound>,
+}
+
+impl Picked {
+    /// The cluster, where it has a policy.
+    pub(crate) fn policed(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    /// Takes note of how it went.
+    pub(crate) fn observe(&self, failed: bool) {
+        if let Some(cluster) = &self.cluster {
+            cluster.observe(&self.endpoint, failed);
+        }
+    }
+
+    /// Counts it as a request or a byte stream; false if there are as many as may be.
+    pub(crate) fn enter(&mut self, bound: Bound) -> bool {
+        let Some((cluster, limits)) = self.cluster.as_ref().and_then(|c| Some((c, c.policy.limits?))) else {
+            return true;
+        };
+        let most = if bound == Bound::Streams { limits.streams } else { limits.requests };
+        let entered = cluster.state.enter(bound, most);
+        self.under_way = entered.then_some(bound);
+        entered
+    }
 }
 
 impl Drop for Picked {
     fn drop(&mut self) {
         self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let (Some(cluster), Some(bound)) = (&self.cluster, self.under_way) {
+            cluster.state.leave(bound);
+        }
     }
 }
 
 impl Cluster {
     /// The endpoint of that name, counted as in flight, ready or not.
-    pub fn named(&self, workload: &str) -> Option<Picked> {
+    pub fn named(self: &Arc<Self>, workload: &str) -> Option<Picked> {
         let member = self.members.iter().find(|m| m.endpoint.workload == workload)?;
-        Some(member.endpoint.pick())
+        Some(self.take(&member.endpoint))
+    }
+
+    fn take(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Picked {
+        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        let cluster = (!self.policy.is_default()).then(|| self.clone());
+        Picked { endpoint: endpoint.clone(), cluster, under_way: None }
     }
 
     /// True when every endpoint is reached by mutual TLS.
@@ -112,6 +160,7 @@ impl Endpoint {
             in_flight: AtomicU32::new(0),
             since: Instant::now(),
             avoid_until_ms: AtomicU64::new(0),
+            standing: AtomicU64::new(0),
             removed: watch::Sender::new(false),
         }
     }
@@ -168,11 +217,6 @@ impl Endpoint {
 
     pub(crate) fn remove(&self) {
         self.removed.send_replace(true);
-    }
-
-    fn pick(self: &Arc<Self>) -> Picked {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Picked { endpoint: self.clone() }
     }
 
     fn age_ms(&self) -> u64 {

@@ -4,12 +4,17 @@ use outrigger_wire::{Endpoint as Described, SpiffeId, Transport};
 
 use super::*;
 
-fn cluster(ready: &[bool]) -> Cluster {
+fn cluster(ready: &[bool]) -> Arc<Cluster> {
+    policed(ready, Policy::default())
+}
+
+fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
     let config = outrigger_wire::Cluster {
         service: "cart.shop".into(),
         port: 80,
         identity: SpiffeId::new("a", "shop", "cart").unwrap(),
         connect_timeout_ms: 1000,
+        policy: Default::default(),
         endpoints: Vec::new(),
     };
     let name: ServerName<'static> = "80.cart.shop".try_into().unwrap();
@@ -25,13 +30,15 @@ fn cluster(ready: &[bool]) -> Cluster {
         let endpoint = Arc::new(Endpoint::new(id as u64, &config, name.clone(), &described));
         Member { endpoint, ready: *ready }
     };
-    Cluster {
+    Arc::new(Cluster {
         key: "cart.shop:80".into(),
         service: "cart.shop".into(),
         port: 80,
         connect_timeout: Duration::from_secs(1),
         members: ready.iter().enumerate().map(member).collect(),
-    }
+        state: Arc::new(State::new(&policy)),
+        policy,
+    })
 }
 
 fn loads(cluster: &Cluster) -> Vec<u32> {
@@ -112,4 +119,75 @@ fn one_that_is_not_ready_can_still_be_called_by_name() {
     let picked = cluster.named("cart-0").unwrap();
     assert_eq!(picked.endpoint.in_flight(), 1);
     assert!(cluster.named("cart-1").is_none());
+}
+
+fn ejecting(most_percent: u32, panic_percent: u32) -> Policy {
+    let outlier = outrigger_wire::policy::Outlier {
+        consecutive_errors: 2,
+        eject_ms: 60_000,
+        most_percent,
+        panic_percent,
+    };
+    Policy { outlier: Some(outlier), ..Policy::default() }
+}
+
+fn fail(cluster: &Cluster, id: usize) {
+    for _ in 0..2 {
+        cluster.observe(&cluster.members[id].endpoint, true);
+    }
+}
+
+#[test]
+fn what_is_ejected_is_not_picked_and_no_more_are_than_may_be() {
+    for (count, most, expected) in [(1, 50, 0), (2, 50, 1), (3, 50, 1), (4, 50, 2), (10, 30, 3), (3, 100, 3)]
+    {
+        let cluster = policed(&vec![true; count], ejecting(most, 0));
+        (0..count).for_each(|id| fail(&cluster, id));
+        assert_eq!(cluster.ready_and_out(), (count, expected), "{most}% of {count}");
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..100 {
+            let picked = cluster.pick(&Tried::none(), &mut rng).unwrap();
+            assert!(expected == count || !picked.endpoint.is_out());
+        }
+    }
+}
+
+#[test]
+fn with_too_few_in_all_are_used() {
+    let mut rng = fastrand::Rng::with_seed(2);
+    let mut cluster = policed(&[true; 4], ejecting(50, 50));
+    (0..2).for_each(|id| fail(&cluster, id));
+    let seen = |cluster: &Arc<Cluster>, rng: &mut fastrand::Rng| {
+        (0..200).any(|_| cluster.pick(&Tried::none(), rng).unwrap().endpoint.is_out())
+    };
+    assert!(!seen(&cluster, &mut rng), "half are in, as asked");
+    Arc::get_mut(&mut cluster).unwrap().members[3].ready = false;
+    assert!(seen(&cluster, &mut rng), "one of three is less than half");
+}
+
+#[test]
+fn without_a_policy_nothing_is_ejected_and_nobody_holds_the_cluster() {
+    let cluster = cluster(&[true; 4]);
+    fail(&cluster, 0);
+    assert_eq!(cluster.ready_and_out(), (4, 0));
+    let picked = cluster.pick(&Tried::none(), &mut fastrand::Rng::new()).unwrap();
+    assert!(picked.policed().is_none() && Arc::strong_count(&cluster) == 1);
+}
+
+#[test]
+fn a_bound_is_reached_and_left() {
+    let limits = outrigger_wire::policy::Limits { requests: 2, ..Default::default() };
+    let cluster = policed(&[true; 2], Policy { limits: Some(limits), ..Policy::default() });
+    let enter = |bound| {
+        let mut picked = cluster.pick(&Tried::none(), &mut fastrand::Rng::new()).unwrap();
+        picked.enter(bound).then_some(picked)
+    };
+    let (first, second) = (enter(Bound::Requests), enter(Bound::Requests));
+    assert!(first.is_some() && second.is_some() && enter(Bound::Requests).is_none());
+    assert!(enter(Bound::Streams).is_some(), "another bound");
+    drop(first);
+    assert!(enter(Bound::Requests).is_some());
+    let refused: Vec<u64> = cluster.state.refusals().map(|(_, times)| times).collect();
+    assert_eq!(refused, [1, 0, 0, 0]);
+    drop(second);
 }

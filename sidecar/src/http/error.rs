@@ -6,6 +6,8 @@ use std::io;
 use h2::Reason;
 use http::StatusCode;
 
+use crate::cluster::Bound;
+
 /// Bytes that are not a message, or one that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMessage {
@@ -114,6 +116,14 @@ pub enum RequestError {
     /// There is no endpoint, and none came in time.
     #[error("no endpoint of {0} is ready")]
     NoEndpoint(String),
+    /// As much is under way to the destination as may be.
+    #[error("as many {} to {cluster} are under way as may be", bound.as_str())]
+    Overloaded {
+        /// The destination.
+        cluster: String,
+        /// What there is too much of.
+        bound: Bound,
+    },
     /// Nothing could be sent: no connection.
     #[error("{why}")]
     Connect {
@@ -142,6 +152,7 @@ impl RequestError {
     pub fn never_delivered(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining | Self::NoEndpoint(_) => true,
+            Self::Overloaded { .. } => true,
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow => false,
             Self::NoRoute(_) | Self::NoBackend(_) => false,
             Self::Timeout | Self::Upstream(_) | Self::BadResponse(_) => false,
@@ -160,6 +171,7 @@ impl RequestError {
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
         }
@@ -174,6 +186,7 @@ impl RequestError {
             Self::NoRoute(_) => "no-route",
             Self::NoBackend(_) => "no-backend",
             Self::NoEndpoint(_) => "no-endpoint",
+            Self::Overloaded { .. } => "overloaded",
             Self::Connect { .. } => "connect-failed",
             Self::NotDelivered(_) => "not-delivered",
             Self::Draining => "draining",
@@ -191,7 +204,7 @@ impl RequestError {
             Self::NoBackend(_) => "13",
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow | Self::BadResponse(_) => "13",
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) => "14",
-            Self::Draining | Self::Upstream(_) => "14",
+            Self::Draining | Self::Upstream(_) | Self::Overloaded { .. } => "14",
         }
     }
 }

@@ -17,6 +17,7 @@ use super::open::{Attempts, open};
 use super::origin::{Origin, is_grpc};
 use super::pump::{Pump, Side};
 use super::reply;
+use super::retry::{self, Next};
 use super::sides::{Down, Up};
 use super::upgrade;
 
@@ -44,7 +45,7 @@ pub(super) async fn forward(
     let started = Instant::now();
     let grpc = is_grpc(&request.headers);
     let mut upload = Pump::upload(request.length == Length::Empty);
-    let mut attempts = Attempts::default();
+    let mut attempts = Attempts::new(started);
     let answer = match origin.prepare(request) {
         Err(bad) => Err(bad.into()),
         Ok(()) if origin.is_leaving() => Err(RequestError::Draining),
@@ -80,14 +81,16 @@ async fn carry(
     attempts: &mut Attempts,
 ) -> Result<Answer, RequestError> {
     let (response, up) = loop {
-        match attempt(origin, deadline, down, request, upload, attempts).await {
-            Ok(answered) => break answered,
-            Err(error) if attempts.again(origin, &error, request, upload) => {
-                tracing::debug!(%error, "sent elsewhere");
-                upload.rewind();
+        let outcome = attempt(origin, deadline, down, request, upload, attempts).await;
+        match (attempts.next(origin, request, upload, &outcome), outcome) {
+            (Next::Done, outcome) => break outcome?,
+            (Next::Elsewhere, _) => {}
+            (Next::Again(pause), outcome) => {
+                drop(outcome);
+                Box::pin(retry::wait(down, pause)).await?;
             }
-            Err(error) => return Err(error),
         }
+        upload.rewind();
     };
     upload.forget();
     deadline.after(None);
@@ -120,7 +123,8 @@ async fn attempt(
     attempts.sent_on(&up);
     let limits = Limits::of(origin, request, attempts);
     deadline.after(limits.now(upload));
-    match answer(deadline, &limits, down, &mut up, upload, request).await {
+    let interim = &mut attempts.interim;
+    match answer(deadline, &limits, down, &mut up, upload, request, interim).await {
         Ok(response) => Ok((response, up)),
         Err(Stopped::Request(error)) => Err(error),
         Err(Stopped::Upstream(error)) => Err(up.failed(upload, error)),
@@ -135,7 +139,7 @@ struct Limits {
 
 impl Limits {
     fn of(origin: &Origin, request: &Request, attempts: &Attempts) -> Self {
-        let waiting = origin.request_limit(request, attempts.taken.as_ref());
+        let waiting = attempts.limit(origin.request_limit(request, attempts.taken.as_ref()));
         // The two ways of a gRPC stream take turns as they like.
         let sending = if is_grpc(&request.headers) {
             waiting
@@ -163,9 +167,9 @@ async fn answer(
     up: &mut Up,
     upload: &mut Pump,
     request: &Request,
+    interim: &mut u32,
 ) -> Result<Response, Stopped> {
     let mut stuck: Option<Broken> = None;
-    let mut interim = 0;
     poll_fn(|cx| {
         let before = (upload.bytes, upload.is_received());
         if stuck.is_none() {
@@ -191,8 +195,8 @@ async fn answer(
                     return Poll::Ready(Err(Stopped::Request(RequestError::BadResponse(switch))));
                 }
                 Poll::Ready(Ok(response)) if is_interim(&response) => {
-                    interim += 1;
-                    if interim > MAX_INTERIM {
+                    *interim += 1;
+                    if *interim > MAX_INTERIM {
                         let endless = BadMessage::Malformed("response: informational without end");
                         return Poll::Ready(Err(Stopped::Request(RequestError::BadResponse(endless))));
                     }

@@ -23,6 +23,7 @@ mod outbox;
 mod pool;
 mod pump;
 mod reply;
+mod retry;
 mod server1;
 mod server2;
 mod sides;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::Method;
 use outrigger_wire::Transport;
+use tokio::time::Instant;
 
 use super::error::{Broken, RequestError};
 use super::h1::Conn;
@@ -15,12 +16,14 @@ use super::head::Request;
 use super::link::{Links, To};
 use super::origin::{Origin, Taken};
 use super::pump::Pump;
+use super::retry::{self, Retry};
 use super::sides::{self, Up};
-use crate::cluster::{Endpoint, Picked, Tried};
+use crate::cluster::{Bound, Endpoint, Picked, Tried};
 use crate::downstream::{Destination, HttpKind};
 use crate::stream::Stream;
 use crate::tls::Alpn;
 use crate::upstream::{self, ConnectError};
+use crate::worker::NoEndpoint;
 
 /// To connect where no cluster says how long it may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -30,20 +33,30 @@ const HOLD: Duration = Duration::from_secs(10);
 const MAX_SAME: u32 = 3;
 
 /// What was tried for one request.
-#[derive(Default)]
 pub(super) struct Attempts {
     /// What a route says, where the port has any.
     pub taken: Option<Taken>,
-    tried: Tried,
-    picked: Option<Picked>,
+    pub(super) started: Instant,
+    pub(super) tried: Tried,
+    pub(super) picked: Option<Picked>,
     /// Take a new connection.
     fresh: bool,
     reused: bool,
     repeated: bool,
-    count: u32,
+    pub(super) count: u32,
+    /// Informational responses that went out.
+    pub(super) interim: u32,
+    pub(super) retry: Option<Box<Retry>>,
 }
 
 impl Attempts {
+    /// None yet.
+    pub fn new(started: Instant) -> Self {
+        let (tried, picked, retry) = (Tried::none(), None, None);
+        let (fresh, reused, repeated) = (false, false, false);
+        Self { taken: None, started, tried, picked, fresh, reused, repeated, count: 0, interim: 0, retry }
+    }
+
     /// The request is on its way.
     pub fn sent_on(&mut self, up: &Up) {
         self.reused = up.was_reused();
@@ -56,7 +69,6 @@ impl Attempts {
 
     /// True if the request may be sent once more, by what is known of the last attempt.
     pub fn again(&mut self, origin: &Origin, error: &RequestError, request: &Request, upload: &Pump) -> bool {
-        self.count += 1;
         if upload.kept().is_none() || request.upgrade.is_some() && upload.bytes > 0 {
             return false;
         }
@@ -136,11 +148,24 @@ pub(super) async fn open(
             return to_application(origin, request, *address, attempts.fresh, ended).await;
         }
     };
-    let picked = picked.map_err(|why| RequestError::NoEndpoint(format!("{cluster} ({why})")))?;
+    let mut picked = picked.map_err(|why| not_picked(cluster, why))?;
+    if !picked.enter(Bound::Requests) {
+        return Err(not_picked(cluster, NoEndpoint::TooMany(Bound::Requests)));
+    }
     let endpoint = picked.endpoint.clone();
+    if attempts.count == 0 {
+        retry::earn(&picked);
+    }
     let fresh = attempts.fresh;
     attempts.picked = Some(picked);
     to_endpoint(origin, request, cluster, endpoint, fresh, ended).await
+}
+
+fn not_picked(cluster: &str, why: NoEndpoint) -> RequestError {
+    match why {
+        NoEndpoint::TooMany(bound) => RequestError::Overloaded { cluster: cluster.to_owned(), bound },
+        why => RequestError::NoEndpoint(format!("{cluster} ({why})")),
+    }
 }
 
 async fn to_endpoint(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use outrigger_wire::{Held, Mode, Protocol, ProxyConfig, ServicePort, Timeouts};
 use rustls::pki_types::ServerName;
 
-use crate::cluster::{Cluster, Endpoint, Member};
+use crate::cluster::{Cluster, Endpoint, Member, State};
 use crate::downstream::Destination;
 use crate::route::Routes;
 
@@ -205,7 +205,9 @@ fn cluster_of(
     }
     let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
     let (key, service, port) = (key.to_owned(), config.service.clone(), config.port);
-    Ok(Cluster { key, service, port, connect_timeout, members })
+    let policy = config.policy.clone();
+    let state = before.map_or_else(|| Arc::new(State::new(&policy)), |before| before.state.clone());
+    Ok(Cluster { key, service, port, connect_timeout, members, policy, state })
 }
 
 type Services = (HashMap<SocketAddr, ServicePort>, HashSet<IpAddr>);

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use outrigger_wire::Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::cluster::{Picked, Tried};
+use crate::cluster::{Bound, Picked, Tried};
 use crate::downstream::{Destination, Downstream};
 use crate::stream::Stream;
 use crate::telemetry::{Access, Carried, EdgeKey};
@@ -37,6 +37,13 @@ enum NotCarried {
     Connect(#[from] ConnectError),
     #[error("the callee's application did not take the connection")]
     NeverDelivered,
+}
+
+impl NotCarried {
+    /// The endpoint is to blame.
+    fn is_endpoints(&self) -> bool {
+        !matches!(self, Self::NoEndpoint(_) | Self::Connect(ConnectError::NoIdentity))
+    }
 }
 
 /// Carries bytes both ways until both sides are done, one breaks off, or nothing moves for the idle timeout.
@@ -115,7 +122,7 @@ async fn connect(worker: &Worker, downstream: &Downstream) -> Result<(Stream, Op
             Ok((upstream::dial(*address, TO_ELSEWHERE).await?, None))
         }
         Destination::Endpoint { cluster, workload } => {
-            let picked = worker.pick_named(cluster, workload)?;
+            let picked = admitted(worker.pick_named(cluster, workload)?)?;
             let stream = reach(worker, cluster, &picked).await?;
             Ok((stream, Some(picked)))
         }
@@ -127,8 +134,10 @@ async fn connect(worker: &Worker, downstream: &Downstream) -> Result<(Stream, Op
 async fn balanced(worker: &Worker, cluster: &str) -> Result<(Stream, Option<Picked>), NotCarried> {
     let mut tried = Tried::none();
     loop {
-        let picked = worker.pick(cluster, &mut tried, HOLD).await?;
-        match reach(worker, cluster, &picked).await {
+        let picked = admitted(worker.pick(cluster, &mut tried, HOLD).await?)?;
+        let reached = reach(worker, cluster, &picked).await;
+        picked.observe(matches!(&reached, Err(error) if error.is_endpoints()));
+        match reached {
             Ok(stream) => return Ok((stream, Some(picked))),
             Err(error @ NotCarried::Connect(ConnectError::NoIdentity)) => {
                 tracing::warn!(cluster, %error);
@@ -140,6 +149,11 @@ async fn balanced(worker: &Worker, cluster: &str) -> Result<(Stream, Option<Pick
             }
         }
     }
+}
+
+fn admitted(mut picked: Picked) -> Result<Picked, NoEndpoint> {
+    let admitted = picked.enter(Bound::Streams);
+    admitted.then_some(picked).ok_or(NoEndpoint::TooMany(Bound::Streams))
 }
 
 /// Connects to an endpoint and waits for its word that its application is connected.

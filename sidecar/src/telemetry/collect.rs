@@ -30,6 +30,7 @@ impl Collector for Telemetry {
         requests(encoder, &edges, &own.service)?;
         streams(encoder, &edges, &own.service)?;
         self.connections(encoder)?;
+        self.policies(encoder)?;
         let build = [("version", env!("CARGO_PKG_VERSION"))];
         family(encoder, "build_info", "The sidecar's version", MetricType::Gauge)?
             .encode_family(&build)?
@@ -157,7 +158,7 @@ fn labels<'a>(edge: &'a Edge, own: &'a str) -> [Option<(&'static str, &'a str)>;
     ]
 }
 
-fn family<'a>(
+pub(super) fn family<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,
     name: &'a str,
     help: &str,
@@ -166,6 +167,6 @@ fn family<'a>(
     encoder.encode_descriptor(name, help, None, kind)
 }
 
-fn count(encoder: &mut MetricEncoder<'_>, times: u64) -> fmt::Result {
+pub(super) fn count(encoder: &mut MetricEncoder<'_>, times: u64) -> fmt::Result {
     encoder.encode_counter::<NoLabelSet, _, u64>(&times, None)
 }

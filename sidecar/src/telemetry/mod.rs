@@ -5,6 +5,7 @@ mod access;
 mod collect;
 mod edge;
 mod outsiders;
+mod policy;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use outrigger_wire::control::Outsider;
 
+use crate::cluster::Cluster;
 use crate::dns;
 use crate::runtime::Generation;
 
@@ -41,6 +43,8 @@ struct Inner {
     resolver: Arc<dns::Counters>,
     issued: AtomicU64,
     expires: AtomicU64,
+    /// Clusters with a policy.
+    policed: Mutex<Vec<Arc<Cluster>>>,
 }
 
 /// What metrics say of the sidecar itself.
@@ -114,6 +118,10 @@ impl Telemetry {
     pub(crate) fn configured(&self, generation: &Generation) {
         let own = Own { service: generation.own_service(), version: generation.version.clone() };
         *self.0.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        let clusters = generation.clusters.values().filter(|cluster| !cluster.policy.is_default());
+        let mut policed: Vec<_> = clusters.cloned().collect();
+        policed.sort_by(|a, b| a.key.cmp(&b.key));
+        *self.0.policed.lock().unwrap_or_else(PoisonError::into_inner) = policed;
         self.0.applied.fetch_add(1, Ordering::Relaxed);
     }
 

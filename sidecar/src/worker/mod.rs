@@ -14,7 +14,7 @@ use outrigger_lifecycle::Draining;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::cluster::{Picked, Tried};
+use crate::cluster::{Bound, Cluster, Picked, Tried};
 use crate::downstream::Downstream;
 use crate::handover::Succession;
 use crate::http::Pools;
@@ -62,6 +62,9 @@ pub enum NoEndpoint {
     /// None was ready within the time that the request may be held.
     #[error("no endpoint is ready")]
     NoneReady,
+    /// As many are under way as may be.
+    #[error("as many {} are under way as may be", .0.as_str())]
+    TooMany(Bound),
     /// Endpoints are ready, but none of them took it.
     #[error("no endpoint took it")]
     NoneTook,
@@ -191,6 +194,7 @@ impl Worker {
 
     async fn hold(&self, cluster: &str, tried: &mut Tried, hold: Duration) -> Result<Picked, NoEndpoint> {
         let _held = self.held().ok_or(NoEndpoint::TooManyHeld)?;
+        let _bounded = self.bounded(cluster)?;
         let until = Instant::now() + hold;
         let mut changes = self.changes();
         loop {
@@ -213,6 +217,15 @@ impl Worker {
         }
     }
 
+    /// Counts against what the cluster's policy allows to wait.
+    fn bounded(&self, cluster: &str) -> Result<Option<Waiting>, NoEndpoint> {
+        let generation = self.generation();
+        let cluster = generation.clusters.get(cluster).ok_or(NoEndpoint::NoCluster)?;
+        let Some(limits) = cluster.policy.limits else { return Ok(None) };
+        let entered = cluster.state.enter(Bound::Held, limits.held);
+        entered.then(|| Some(Waiting(cluster.clone()))).ok_or(NoEndpoint::TooMany(Bound::Held))
+    }
+
     fn held(&self) -> Option<Held<'_>> {
         let held = self.0.held.get();
         (held < MAX_HELD).then(|| {
@@ -227,5 +240,14 @@ struct Held<'a>(&'a Cell<usize>);
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+/// One that waits for an endpoint of a cluster with limits.
+struct Waiting(Arc<Cluster>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.state.leave(Bound::Held);
     }
 }

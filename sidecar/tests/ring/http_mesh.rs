@@ -24,15 +24,20 @@ impl Chain {
 
     /// The called port is declared to speak HTTP.
     pub async fn start_http(applications: &[SocketAddr]) -> Self {
-        Self::start_speaking(applications, "http", "").await
+        Self::start_speaking(applications, "http", "", "{}").await
     }
 
     /// With more words about the called port (`, timeouts: { … }`).
     pub async fn start_with(applications: &[SocketAddr], port: &str) -> Self {
-        Self::start_speaking(applications, "detect", port).await
+        Self::start_speaking(applications, "detect", port, "{}").await
     }
 
-    async fn start_speaking(applications: &[SocketAddr], protocol: &str, port: &str) -> Self {
+    /// With a policy of the called cluster, too.
+    pub async fn start_policed(applications: &[SocketAddr], port: &str, policy: &str) -> Self {
+        Self::start_speaking(applications, "detect", port, policy).await
+    }
+
+    async fn start_speaking(applications: &[SocketAddr], protocol: &str, port: &str, policy: &str) -> Self {
         let ca = Ca::new();
         let mut callees = Vec::new();
         let mut endpoints = BTreeMap::new();
@@ -44,6 +49,7 @@ impl Chain {
         }
         let config =
             mesh::caller(&endpoints).replace("protocol: tcp }", &format!("protocol: {protocol}{port} }}"));
+        let config = config.replace("    port: 7000\n", &format!("    port: 7000\n    policy: {policy}\n"));
         let caller = Node::start(&ca, &config).await;
         Self { caller, callees }
     }

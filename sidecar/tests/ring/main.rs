@@ -10,6 +10,7 @@ mod http_one;
 mod http_two;
 mod mesh;
 mod names;
+mod policy;
 mod routes;
 mod runtime;
 mod strict;
