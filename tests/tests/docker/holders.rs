@@ -40,6 +40,9 @@ fn the_very_first_call_of_an_application_is_tls_on_the_wire() {
     let project = Setup::new("holder-first", FIRST_CALL).inject();
     project.compose(&["up", "-d", "--no-deps", "server-holder"]);
     let capture = Capture::start(&project, "default", &apps());
+    // Without a mesh, too, a call fails that comes before anybody listens.
+    project.compose(&["up", "-d", "server"]);
+    project.endpoints("server", 8080, 1);
     project.compose(&["up", "-d"]);
     let caller = container(&project, "caller");
     let code = docker(&["wait", &caller]);
