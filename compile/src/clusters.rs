@@ -7,6 +7,7 @@ use outrigger_model::{ServiceKey, Snapshot, Workload};
 use outrigger_wire::{Cluster, Endpoint, Policy, SpiffeId, Transport, port};
 
 use crate::identity;
+use crate::policy::policy;
 use crate::ports::ports_of;
 use crate::readiness::readiness;
 use crate::routes::backends;
@@ -63,7 +64,7 @@ fn cluster(
         port,
         identity: identity.clone(),
         connect_timeout_ms: connect.map_or(CONNECT_TIMEOUT_MS, milliseconds),
-        policy: Policy::default(),
+        policy: replicas.first().map_or_else(Policy::default, |replica| policy(&replica.declared.policy)),
         endpoints: replicas.iter().filter_map(|replica| endpoint(caller, replica, port)).collect(),
     }
 }

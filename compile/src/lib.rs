@@ -3,6 +3,7 @@
 
 mod clusters;
 mod listeners;
+mod policy;
 mod ports;
 mod reach;
 mod readiness;

@@ -3,11 +3,13 @@
 
 pub mod label;
 pub mod mesh;
+pub mod policy;
 pub mod route;
 mod snapshot;
 mod workload;
 
 pub use mesh::Mesh;
+pub use policy::Policy;
 pub use route::Route;
 pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
 pub use workload::{

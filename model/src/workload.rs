@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Route;
+use crate::{Policy, Route};
 
 /// Names one workload for its source: a container id, a task's container, a pid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +61,8 @@ pub struct Declared {
     pub upstreams: BTreeMap<u16, Upstream>,
     /// Limits in time of calls to it.
     pub timeouts: Timeouts,
+    /// What its callers do about replicas that fail.
+    pub policy: Policy,
     /// Where requests to it go, in the order of the mesh file; its workloads share them. Empty: to it.
     pub routes: Arc<[Route]>,
 }

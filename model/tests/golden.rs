@@ -96,6 +96,26 @@ fn the_pages_example_is_a_mesh_file() {
     assert_eq!((mesh.services().len(), mesh.warnings()), (4, [].as_slice()), "{example}");
 }
 
+/// Each example of docs/resilience.md is a mesh file that says something.
+#[test]
+fn the_examples_of_resilience_are_mesh_files() {
+    let mut examples = vec![String::new()];
+    for line in include_str!("../../docs/resilience.md").lines() {
+        match (line.strip_prefix("    "), examples.last_mut().unwrap()) {
+            (Some(line), example) => *example += &format!("{line}\n"),
+            (None, example) if example.is_empty() => {}
+            (None, _) => examples.push(String::new()),
+        }
+    }
+    examples.retain(|example| !example.is_empty());
+    assert!(examples.len() >= 3);
+    for example in examples {
+        let mesh = Mesh::read(&example, "docs/resilience.md")
+            .unwrap_or_else(|faults| panic!("{example}\n{}", listed(&faults)));
+        assert!(mesh != Mesh::default() && mesh.warnings().is_empty(), "{example}");
+    }
+}
+
 /// docs/mesh-file.md holds the reference that the table of keys gives.
 #[test]
 fn the_reference_is_that_of_the_table() {

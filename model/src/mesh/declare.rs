@@ -34,6 +34,7 @@ impl Mesh {
                 .one("upstreams", Severity::Warning, &file.upstreams, &said.upstreams)
                 .unwrap_or_default(),
             timeouts: file.limits.or(&self.defaults).timeouts(),
+            policy: file.policy.or(&self.policy),
             routes: file.routes.map(|said| said.value).unwrap_or_default(),
         };
         (declared, merge.faults)

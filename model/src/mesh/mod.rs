@@ -8,6 +8,7 @@ mod duration;
 mod fault;
 mod limits;
 mod node;
+mod policy;
 mod print;
 mod reader;
 mod reference;
@@ -35,7 +36,7 @@ pub(crate) use reader::{Reader, nearest};
 pub use service::SECTION as SERVICE_SECTION;
 pub(crate) use service::{SECTION as SERVICE, is_dns_label};
 
-use crate::{Mode, ServiceKey};
+use crate::{Mode, Policy, ServiceKey};
 use node::shown;
 use service::mode;
 use table::{Key, Kind, Section};
@@ -64,7 +65,9 @@ pub const SECTION: Section = Section {
 };
 
 /// The keys of `defaults`.
-const DEFAULTS: Section = Section { keys: &[limits::TIMEOUT, limits::IDLE, limits::CONNECT] };
+const DEFAULTS: Section = Section {
+    keys: &[limits::TIMEOUT, limits::IDLE, limits::CONNECT, policy::RETRIES, policy::HEALTH, policy::LIMITS],
+};
 
 /// What a mesh file says, checked. The default is that of no file at all. Equal are two that say the same, wherever
 /// in their files; warnings are not compared.
@@ -72,13 +75,16 @@ const DEFAULTS: Section = Section { keys: &[limits::TIMEOUT, limits::IDLE, limit
 pub struct Mesh {
     mode: Option<Said<Mode>>,
     defaults: Limits,
+    /// What `defaults` says about replicas that fail.
+    policy: Policy,
     services: BTreeMap<ServiceName, Service>,
     warnings: Vec<Fault>,
 }
 
 impl PartialEq for Mesh {
     fn eq(&self, other: &Self) -> bool {
-        (&self.mode, &self.defaults, &self.services) == (&other.mode, &other.defaults, &other.services)
+        (&self.mode, &self.defaults, &self.policy, &self.services)
+            == (&other.mode, &other.defaults, &other.policy, &other.services)
     }
 }
 
@@ -120,12 +126,12 @@ impl Mesh {
         let mode = fields.read(reader, "mode", value::mode);
         let defaults = fields.read(reader, "defaults", |reader, node, _| {
             let fields = reader.section(node, &DEFAULTS);
-            Some(Limits::read(reader, &fields))
+            Some((Limits::read(reader, &fields), Policy::read(reader, &fields)))
         });
         let services = fields.read(reader, "services", |reader, node, _| services(reader, node));
-        let defaults = defaults.map(|said| said.value).unwrap_or_default();
+        let (defaults, policy) = defaults.map(|said| said.value).unwrap_or_default();
         let services = services.map(|said| said.value).unwrap_or_default();
-        Self { mode, defaults, services, warnings: Vec::new() }
+        Self { mode, defaults, policy, services, warnings: Vec::new() }
     }
 
     /// Services for which the file demands strict with a capture under which it can be gone around: unless the application
@@ -163,6 +169,11 @@ impl Mesh {
     /// Limits in time of services that say none.
     pub fn defaults(&self) -> &Limits {
         &self.defaults
+    }
+
+    /// What callers of services that say nothing do about replicas that fail.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// What is said of each service, as written.

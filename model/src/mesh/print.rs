@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Limits, Mesh, Said, Service, duration};
+use super::{Limits, Mesh, Said, Service, duration, policy};
+use crate::Policy;
 
 impl fmt::Display for Mesh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(mode) = &self.mode {
             writeln!(f, "mode: {}", mode.value.as_str())?;
         }
-        if self.defaults != Limits::default() {
+        if self.defaults != Limits::default() || self.policy != Policy::default() {
             writeln!(f, "defaults:")?;
             limits(f, "  ", &self.defaults)?;
+            policy::print(f, "  ", &self.policy)?;
         }
         if !self.services.is_empty() {
             writeln!(f, "services:")?;
@@ -52,6 +54,7 @@ fn service(f: &mut fmt::Formatter<'_>, said: &Service) -> fmt::Result {
         writeln!(f, "    upstreams: {{ {} }}", joined(upstreams))?;
     }
     limits(f, "    ", &said.limits)?;
+    policy::print(f, "    ", &said.policy)?;
     said.routes.as_ref().map_or(Ok(()), |routes| super::routes::print(f, &routes.value))
 }
 

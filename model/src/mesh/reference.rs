@@ -1,5 +1,7 @@
 //! The reference of all keys and labels in docs/mesh-file.md, made from the table.
 
+use std::collections::BTreeSet;
+
 use super::SECTION;
 use super::schema::{choices, range};
 use super::table::{Key, Kind, Section};
@@ -8,7 +10,7 @@ use crate::label;
 /// Markdown: one section for each mapping of the file, and the labels.
 pub fn reference() -> String {
     let mut text = String::new();
-    section(&mut text, "the file", &SECTION);
+    section(&mut text, "the file", &SECTION, &mut BTreeSet::new());
     text += "### Labels\n\nThe label of a key above has the same meaning; its text is written shorter.\n\n";
     text += "| label | what it says | default |\n|---|---|---|\n";
     for key in label::SECTION.keys {
@@ -29,17 +31,26 @@ pub fn reference() -> String {
     text
 }
 
-fn section(text: &mut String, name: &str, section_: &'static Section) {
+/// `told`: keys whose mapping stands elsewhere already; one name means the same everywhere but for the sections of routes.
+fn section(
+    text: &mut String,
+    name: &str,
+    section_: &'static Section,
+    told: &mut BTreeSet<(&'static str, &'static str)>,
+) {
     *text += &format!("### Keys of {name}\n\n");
     for key in section_.keys {
         entry(text, key);
     }
     for key in section_.keys {
-        match key.kind {
-            Kind::Section(inner) => section(text, &format!("`{}`", key.name), inner),
-            Kind::Services(inner) => section(text, "a service", inner),
-            Kind::List(inner) => section(text, &format!("each of `{}`", key.name), inner),
-            _ => {}
+        let (name, inner) = match key.kind {
+            Kind::Section(inner) => (format!("`{}`", key.name), inner),
+            Kind::Services(inner) => ("a service".to_owned(), inner),
+            Kind::List(inner) => (format!("each of `{}`", key.name), inner),
+            _ => continue,
+        };
+        if told.insert((key.name, key.about)) {
+            section(text, &name, inner, told);
         }
     }
 }
@@ -69,6 +80,11 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
             Some("`cart:8080=9001,redis:6379`: a service and its port, and the local port where that differs")
         }
         Kind::Duration { .. } | Kind::Name | Kind::Section(_) | Kind::Services(_) => None,
-        Kind::Text(_) | Kind::Texts(_) | Kind::Matches(_) | Kind::Number { .. } | Kind::List(_) => None,
+        Kind::Conditions(_)
+        | Kind::Text(_)
+        | Kind::Texts(_)
+        | Kind::Matches(_)
+        | Kind::Number { .. }
+        | Kind::List(_) => None,
     }
 }

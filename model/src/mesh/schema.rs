@@ -76,6 +76,10 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             }] },
         }),
         Kind::Number { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::Conditions(choices) => json!({
+            "type": "array",
+            "items": { "anyOf": [{ "enum": words(choices) }, { "type": "integer", "minimum": 500, "maximum": 599 }] },
+        }),
         Kind::List(section) => json!({ "type": "array", "items": object(section) }),
         Kind::Section(section) => Value::Object(object(section)),
         Kind::Services(section) => json!({
@@ -121,7 +125,7 @@ fn description(key: &Key) -> String {
 
 pub(super) fn choices(kind: &Kind) -> &'static [Choice] {
     match kind {
-        Kind::Choice(choices) => choices,
+        Kind::Choice(choices) | Kind::Conditions(choices) => choices,
         Kind::Ports => PROTOCOLS,
         _ => &[],
     }

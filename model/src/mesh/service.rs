@@ -10,8 +10,8 @@ use super::limits::{CONNECT, IDLE, Limits, TIMEOUT};
 use super::node::Node;
 use super::reader::Reader;
 use super::table::{Choice, Key, Kind, Section};
-use super::{routes, value};
-use crate::{Capture, Mode, Protocol, Route, ServiceKey, Upstream};
+use super::{policy, routes, value};
+use crate::{Capture, Mode, Policy, Protocol, Route, ServiceKey, Upstream};
 
 /// `mode`, for the whole mesh and for one service.
 pub(crate) const fn mode(default: &'static str) -> Key {
@@ -85,6 +85,9 @@ pub const SECTION: Section = Section {
         TIMEOUT,
         IDLE,
         CONNECT,
+        policy::RETRIES,
+        policy::HEALTH,
+        policy::LIMITS,
         routes::ROUTES,
     ],
 };
@@ -149,6 +152,8 @@ pub struct Service {
     pub upstreams: Option<Said<BTreeMap<u16, Upstream>>>,
     /// `timeout`, `idle-timeout`, `connect-timeout`.
     pub limits: Limits,
+    /// `retries`, `health`, `limits`.
+    pub policy: Policy,
     /// `routes`, shared by its workloads.
     pub routes: Option<Said<Arc<[Route]>>>,
 }
@@ -165,6 +170,7 @@ impl Service {
             app_address: fields.read(reader, "app-address", value::address),
             upstreams: fields.read(reader, "upstreams", value::upstreams),
             limits: Limits::read(reader, &fields),
+            policy: Policy::read(reader, &fields),
             routes: fields.read(reader, "routes", routes::routes),
         };
         if let (Some(node), Some(capture)) = (fields.node("upstreams"), &service.capture)
@@ -189,6 +195,7 @@ impl Service {
             app_address: or(&self.app_address, &other.app_address),
             upstreams: or(&self.upstreams, &other.upstreams),
             limits: self.limits.or(&other.limits),
+            policy: self.policy.or(&other.policy),
             routes: or(&self.routes, &other.routes),
         }
     }

@@ -64,6 +64,8 @@ pub enum Kind {
         /// The largest.
         most: u32,
     },
+    /// A list of these words and of status codes from 500 to 599.
+    Conditions(&'static [Choice]),
     /// A list of mappings of these keys.
     List(&'static Section),
     /// A mapping of these keys.

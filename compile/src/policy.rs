@@ -1,0 +1,72 @@
+//! What callers do about replicas that fail: what the mesh file says, with the rest filled in.
+
+use outrigger_model::policy::{Bounds, Outlier, Retries, RetryOn};
+use outrigger_wire::{Policy, policy as wire};
+
+use crate::services::milliseconds;
+
+/// The policy of a cluster; a part that is switched off is not there.
+pub(crate) fn policy(said: &outrigger_model::Policy) -> Policy {
+    Policy {
+        outlier: said.outlier.as_ref().map(outlier).filter(|outlier| outlier.consecutive_errors > 0),
+        retries: said.retries.as_ref().map(retries).filter(|retries| retries.attempts > 0),
+        limits: said.bounds.as_ref().map(limits).filter(|limits| *limits != wire::Limits::default()),
+    }
+}
+
+fn outlier(said: &Outlier) -> wire::Outlier {
+    let preset = wire::Outlier::default();
+    wire::Outlier {
+        consecutive_errors: said.consecutive_errors.unwrap_or(preset.consecutive_errors),
+        eject_ms: said.eject.map_or(preset.eject_ms, milliseconds),
+        most_percent: said.most.unwrap_or(preset.most_percent),
+        panic_percent: said.panic.unwrap_or(preset.panic_percent),
+    }
+}
+
+fn retries(said: &Retries) -> wire::Retries {
+    let preset = wire::Retries::default();
+    let (on, statuses) = match &said.on {
+        None => (preset.on, preset.statuses),
+        Some(on) => (
+            on.iter().filter_map(word).collect(),
+            on.iter()
+                .filter_map(|on| if let RetryOn::Status(status) = on { Some(*status) } else { None })
+                .collect(),
+        ),
+    };
+    let (least, most) = said.backoff.map_or((preset.backoff_least_ms, preset.backoff_most_ms), |(a, b)| {
+        (milliseconds(a), milliseconds(b))
+    });
+    wire::Retries {
+        attempts: said.attempts.unwrap_or(preset.attempts),
+        on,
+        statuses,
+        methods: said.methods.clone().unwrap_or(preset.methods),
+        per_try_timeout_ms: said.per_try_timeout.map_or(preset.per_try_timeout_ms, milliseconds),
+        backoff_least_ms: least,
+        backoff_most_ms: most,
+        budget_percent: said.budget.unwrap_or(preset.budget_percent),
+        budget_least: said.budget_least.unwrap_or(preset.budget_least),
+    }
+}
+
+fn word(on: &RetryOn) -> Option<wire::RetryOn> {
+    match on {
+        RetryOn::Reset => Some(wire::RetryOn::Reset),
+        RetryOn::Timeout => Some(wire::RetryOn::Timeout),
+        RetryOn::Unavailable => Some(wire::RetryOn::Unavailable),
+        // Repeated in any case.
+        RetryOn::ConnectFailure => None,
+        RetryOn::Status(_) => None,
+    }
+}
+
+fn limits(said: &Bounds) -> wire::Limits {
+    wire::Limits {
+        requests: said.requests.unwrap_or(0),
+        streams: said.streams.unwrap_or(0),
+        held: said.held.unwrap_or(0),
+        retries: said.retries.unwrap_or(0),
+    }
+}

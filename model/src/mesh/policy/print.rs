@@ -1,0 +1,68 @@
+//! A policy as in a mesh file.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::mesh::duration;
+use crate::policy::Policy;
+
+/// One line for each part that is said.
+pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &Policy) -> fmt::Result {
+    let Policy { outlier, retries, bounds } = policy;
+    if let Some(said) = outlier {
+        let keys = [
+            ("consecutive-errors", said.consecutive_errors.map(number)),
+            ("eject", said.eject.map(duration::print)),
+            ("most", said.most.map(percent)),
+            ("panic", said.panic.map(percent)),
+        ];
+        writeln!(f, "{indent}health: {{ outlier: {} }}", mapping(keys))?;
+    }
+    if let Some(said) = retries {
+        let keys = [
+            ("attempts", said.attempts.map(number)),
+            ("on", said.on.as_ref().map(|on| list(on.iter().map(ToString::to_string)))),
+            (
+                "methods",
+                said.methods.as_ref().map(|methods| list(methods.iter().map(|m| format!("\"{m}\"")))),
+            ),
+            ("per-try-timeout", said.per_try_timeout.map(duration::print)),
+            ("backoff", said.backoff.map(range)),
+            ("budget", said.budget.map(percent)),
+            ("budget-least", said.budget_least.map(number)),
+        ];
+        writeln!(f, "{indent}retries: {}", mapping(keys))?;
+    }
+    if let Some(said) = bounds {
+        let keys = [
+            ("requests", said.requests.map(number)),
+            ("streams", said.streams.map(number)),
+            ("held", said.held.map(number)),
+            ("retries", said.retries.map(number)),
+        ];
+        writeln!(f, "{indent}limits: {}", mapping(keys))?;
+    }
+    Ok(())
+}
+
+fn mapping<const N: usize>(keys: [(&str, Option<String>); N]) -> String {
+    let said = keys.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value?)));
+    let said: Vec<_> = said.collect();
+    if said.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", said.join(", ")) }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[ {} ]", items.collect::<Vec<_>>().join(", "))
+}
+
+fn number(number: u32) -> String {
+    number.to_string()
+}
+
+fn percent(percent: u32) -> String {
+    format!("{percent}%")
+}
+
+fn range((least, most): (Duration, Duration)) -> String {
+    format!("{}ms..{}ms", least.as_millis(), most.as_millis())
+}
