@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// Streams a peer may have open at once.
+/// Streams a peer's sidecar, or the own application, may have open at once.
 pub(super) const MAX_STREAMS: u32 = 1024;
+/// The same for anyone else: of each response one that does not read makes us hold a window, 16 MiB in all.
+const OUTSIDE_STREAMS: u32 = 128;
 /// Decoded size of a head's fields, bytes; HTTP/2 counts 32 more for each.
 const FOREIGN_HEADER_LIST: u32 = 64 * 1024;
 /// The same between sidecars: the largest head of an HTTP/1 client fits, with what we add to it.
@@ -38,12 +40,24 @@ pub(super) fn client() -> h2::client::Builder {
     builder
 }
 
-/// The side that answers; `mesh` when a proven peer is at the other end.
-pub(super) fn server(mesh: bool) -> h2::server::Builder {
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// A peer's sidecar, proven.
+    Mesh,
+    /// The own application.
+    Application,
+    /// Anyone who reaches a port.
+    Outside,
+}
+
+/// The side that answers.
+pub(super) fn server(client: Client) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
+    let mesh = client == Client::Mesh;
     let resets = if mesh { MESH_RESETS } else { FOREIGN_RESETS };
     builder
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(if client == Client::Outside { OUTSIDE_STREAMS } else { MAX_STREAMS })
         .max_header_list_size(if mesh { MESH_HEADER_LIST } else { FOREIGN_HEADER_LIST })
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(if mesh { MESH_WINDOW } else { FOREIGN_WINDOW })

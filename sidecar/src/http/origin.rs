@@ -10,6 +10,7 @@ use outrigger_wire::Timeouts;
 use super::error::{BadMessage, RequestError};
 use super::head::Request;
 use super::hop::Caller;
+use super::limits::Client;
 use super::open::Attempts;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::route::{Drawn, Route};
@@ -46,6 +47,15 @@ impl Origin {
     /// A peer's sidecar is at the other end: it understands "never delivered".
     pub fn is_mesh(&self) -> bool {
         self.downstream.direction == Direction::Inbound && self.downstream.identity.is_some()
+    }
+
+    /// Who asks, as limits tell them apart.
+    pub fn client(&self) -> Client {
+        match self.downstream.direction {
+            Direction::Outbound => Client::Application,
+            Direction::Inbound if self.is_mesh() => Client::Mesh,
+            Direction::Inbound => Client::Outside,
+        }
     }
 
     /// A peer's sidecar had better send elsewhere what it sends now: this workload stops. (Where only the sidecar is

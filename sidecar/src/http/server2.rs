@@ -37,7 +37,7 @@ pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
 }
 
 async fn handshake(io: &Coalesced, origin: &Origin) -> Result<Connection<Coalesced, Bytes>, h2::Error> {
-    let mut shaking = pin!(limits::server(origin.is_mesh()).handshake(io.clone()));
+    let mut shaking = pin!(limits::server(origin.client()).handshake(io.clone()));
     poll_fn(|cx| {
         let shaken = shaking.as_mut().poll(cx);
         let _written = io.poll_out(cx);

@@ -24,33 +24,43 @@ impl Chain {
 
     /// The called port is declared to speak HTTP.
     pub async fn start_http(applications: &[SocketAddr]) -> Self {
-        Self::start_speaking(applications, "http", "", "{}").await
+        Self::start_speaking(&Ca::new(), applications, "http", "", "{}").await
+    }
+
+    /// With an authority that others may have certificates of.
+    pub async fn start_of(ca: &Ca, applications: &[SocketAddr]) -> Self {
+        Self::start_speaking(ca, applications, "detect", "", "{}").await
     }
 
     /// With more words about the called port (`, timeouts: { … }`).
     pub async fn start_with(applications: &[SocketAddr], port: &str) -> Self {
-        Self::start_speaking(applications, "detect", port, "{}").await
+        Self::start_speaking(&Ca::new(), applications, "detect", port, "{}").await
     }
 
     /// With a policy of the called cluster, too.
     pub async fn start_policed(applications: &[SocketAddr], port: &str, policy: &str) -> Self {
-        Self::start_speaking(applications, "detect", port, policy).await
+        Self::start_speaking(&Ca::new(), applications, "detect", port, policy).await
     }
 
-    async fn start_speaking(applications: &[SocketAddr], protocol: &str, port: &str, policy: &str) -> Self {
-        let ca = Ca::new();
+    async fn start_speaking(
+        ca: &Ca,
+        applications: &[SocketAddr],
+        protocol: &str,
+        port: &str,
+        policy: &str,
+    ) -> Self {
         let mut callees = Vec::new();
         let mut endpoints = BTreeMap::new();
         let names: Vec<String> = (1..=applications.len()).map(|n| format!("shop-echo-{n}")).collect();
         for (application, name) in applications.iter().zip(&names) {
-            let callee = Node::start(&ca, &speaking(&mesh::callee(*application), protocol)).await;
+            let callee = Node::start(ca, &speaking(&mesh::callee(*application), protocol)).await;
             endpoints.insert(name.as_str(), callee.at("mesh"));
             callees.push(callee);
         }
         let config =
             mesh::caller(&endpoints).replace("protocol: tcp }", &format!("protocol: {protocol}{port} }}"));
         let config = config.replace("    port: 7000\n", &format!("    port: 7000\n    policy: {policy}\n"));
-        let caller = Node::start(&ca, &config).await;
+        let caller = Node::start(ca, &config).await;
         Self { caller, callees }
     }
 

@@ -21,13 +21,13 @@ use crate::mesh::{nobody, within};
 type Respond = SendResponse<Bytes>;
 
 /// An application that speaks HTTP/2 only: a script for each stream.
-struct App {
-    address: SocketAddr,
+pub struct App {
+    pub address: SocketAddr,
     _tasks: Tasks,
 }
 
 impl App {
-    async fn start<F>(script: impl Fn(Request<RecvStream>, Respond) -> F + Clone + Send + 'static) -> Self
+    pub async fn start<F>(script: impl Fn(Request<RecvStream>, Respond) -> F + Clone + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -51,17 +51,13 @@ impl App {
     }
 
     /// One that answers each body with itself, and trailers.
-    async fn echo() -> Self {
+    pub async fn echo() -> Self {
         Self::start(|request, mut respond| async move {
             let response = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
-            let mut send = respond.send_response(response, false).unwrap();
+            let Ok(mut send) = respond.send_response(response, false) else { return };
             let body = whole(request.into_body()).await;
-            send.send_data(body, false).unwrap();
-            send.send_trailers(HeaderMap::from_iter([(
-                "grpc-status".parse().unwrap(),
-                "0".parse().unwrap(),
-            )]))
-            .unwrap();
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+            let _client_gone = send.send_data(body, false).and_then(|()| send.send_trailers(trailers));
         })
         .await
     }
@@ -69,21 +65,20 @@ impl App {
 
 async fn whole(mut recv: RecvStream) -> Bytes {
     let mut body = Vec::new();
-    while let Some(data) = within(recv.data()).await {
-        let data = data.unwrap();
+    while let Some(Ok(data)) = within(recv.data()).await {
         recv.flow_control().release_capacity(data.len()).unwrap();
         body.extend_from_slice(&data);
     }
     body.into()
 }
 
-struct Client {
+pub struct Client {
     send: SendRequest<Bytes>,
     _tasks: Tasks,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> Self {
+    pub async fn connect(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect(address).await.unwrap();
         let (send, connection) = h2::client::handshake(tcp).await.unwrap();
         let mut tasks = Tasks::new();
@@ -91,7 +86,7 @@ impl Client {
         Self { send, _tasks: tasks }
     }
 
-    async fn call(&self, request: Request<()>, body: &str) -> Result<Response<RecvStream>, h2::Error> {
+    pub async fn call(&self, request: Request<()>, body: &str) -> Result<Response<RecvStream>, h2::Error> {
         let mut send = self.send.clone().ready().await?;
         let (response, mut stream) = send.send_request(request, body.is_empty())?;
         if !body.is_empty() {
@@ -101,7 +96,7 @@ impl Client {
     }
 }
 
-fn grpc() -> Request<()> {
+pub fn grpc() -> Request<()> {
     Request::post("http://echo:7000/a.B/C")
         .header("te", "trailers")
         .header("content-type", "application/grpc")

@@ -77,6 +77,22 @@ impl Ca {
         uris: &[&str],
         alpn: &[u8],
     ) -> std::io::Result<[u8; 1]> {
+        within(async {
+            let mut first = [0];
+            self.connect(mesh, server_name, uris, alpn).await?.read_exact(&mut first).await?;
+            Ok(first)
+        })
+        .await
+    }
+
+    /// Connects to a mesh port as a peer with these URIs in its certificate.
+    pub async fn connect(
+        &self,
+        mesh: SocketAddr,
+        server_name: &str,
+        uris: &[&str],
+        alpn: &[u8],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let identity = self.issue_uris(uris);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = Arc::new(Anybody(provider.signature_verification_algorithms));
@@ -89,14 +105,8 @@ impl Ca {
             .unwrap();
         config.alpn_protocols = vec![alpn.to_vec()];
         let name = server_name.to_owned().try_into().unwrap();
-        within(async {
-            let tcp = TcpStream::connect(mesh).await?;
-            let mut tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-            let mut first = [0];
-            tls.read_exact(&mut first).await?;
-            Ok(first)
-        })
-        .await
+        let tcp = TcpStream::connect(mesh).await?;
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     }
 }
 
