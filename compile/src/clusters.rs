@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use outrigger_model::{ServiceKey, Snapshot, Workload};
-use outrigger_wire::{Cluster, Endpoint, Policy, SpiffeId, Transport, port};
+use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
 
 use crate::identity;
-use crate::policy::policy;
+use crate::policy::{balance, policy};
 use crate::ports::ports_of;
 use crate::readiness::readiness;
 use crate::routes::backends;
@@ -59,12 +59,18 @@ fn cluster(
     identity: &SpiffeId,
 ) -> Cluster {
     let connect = replicas.first().and_then(|replica| replica.declared.timeouts.connect);
+    // It comes from the mesh file by the service's name, so all replicas have the same.
+    let said = replicas.first().map(|replica| replica.declared.policy.clone()).unwrap_or_default();
+    let (balance, hash_on) = balance(&said);
     Cluster {
         service: key.to_string(),
         port,
         identity: identity.clone(),
         connect_timeout_ms: connect.map_or(CONNECT_TIMEOUT_MS, milliseconds),
-        policy: replicas.first().map_or_else(Policy::default, |replica| policy(&replica.declared.policy)),
+        policy: policy(&said),
+        balance,
+        hash_on,
+        slow_start_ms: said.slow_start.map_or(0, milliseconds),
         endpoints: replicas.iter().filter_map(|replica| endpoint(caller, replica, port)).collect(),
     }
 }

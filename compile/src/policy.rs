@@ -1,9 +1,30 @@
 //! What callers do about replicas that fail: what the mesh file says, with the rest filled in.
 
-use outrigger_model::policy::{Bounds, Outlier, Retries, RetryOn};
-use outrigger_wire::{Policy, policy as wire};
+use outrigger_model::policy::{Balance, Bounds, HashOn, Outlier, Retries, RetryOn};
+use outrigger_wire::{HashOn as WireHashOn, Policy, policy as wire};
 
 use crate::services::milliseconds;
+
+/// How an endpoint of a cluster is picked.
+pub(crate) fn balance(said: &outrigger_model::Policy) -> (outrigger_wire::Balance, WireHashOn) {
+    use outrigger_wire::Balance as Wire;
+    let mut hash_on = WireHashOn::default();
+    let balance = match &said.balance {
+        None | Some(Balance::LeastRequest) => Wire::LeastRequest,
+        Some(Balance::PeakEwma) => Wire::PeakEwma,
+        Some(Balance::RoundRobin) => Wire::RoundRobin,
+        Some(Balance::Random) => Wire::Random,
+        Some(Balance::Hash(on)) => {
+            match on {
+                HashOn::Header(name) => hash_on.header = Some(name.clone()),
+                HashOn::Cookie(name) => hash_on.cookie = Some(name.clone()),
+                HashOn::Source => {}
+            }
+            Wire::Hash
+        }
+    };
+    (balance, hash_on)
+}
 
 /// The policy of a cluster; a part that is switched off is not there.
 pub(crate) fn policy(said: &outrigger_model::Policy) -> Policy {

@@ -3,6 +3,32 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// Which of the ready replicas a request goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// The fewest requests in flight.
+    LeastRequest,
+    /// The soonest answer.
+    PeakEwma,
+    /// One after the other.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The same for the same value of this.
+    Hash(HashOn),
+}
+
+/// What keeps requests together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashOn {
+    /// The value of a header; its name in lower case.
+    Header(String),
+    /// The value of a cookie.
+    Cookie(String),
+    /// The calling workload.
+    Source,
+}
+
 /// What callers of a service do; a part that nobody spoke of is off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -12,6 +38,10 @@ pub struct Policy {
     pub retries: Option<Retries>,
     /// `limits`.
     pub bounds: Option<Bounds>,
+    /// `balance`.
+    pub balance: Option<Balance>,
+    /// `slow-start`; zero: none.
+    pub slow_start: Option<Duration>,
 }
 
 /// When a replica takes no requests for a while.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Policy, Route, SpiffeId};
+use crate::{Balance, HashOn, Policy, Route, SpiffeId};
 
 /// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,6 +225,15 @@ pub struct Cluster {
     /// What is done about endpoints that fail.
     #[serde(default, skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
+    /// How an endpoint is picked.
+    #[serde(default, skip_serializing_if = "Balance::is_default")]
+    pub balance: Balance,
+    /// What keeps requests together, where that is by hash.
+    #[serde(default, skip_serializing_if = "HashOn::is_default")]
+    pub hash_on: HashOn,
+    /// Milliseconds in which the share of an endpoint that became ready rises from a tenth to the whole; 0: at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow_start_ms: u64,
     /// Where it is served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
@@ -277,4 +286,9 @@ fn yes() -> bool {
 
 fn connect_timeout() -> u64 {
     2_000
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -4,6 +4,7 @@
 //! YAML file of `outrigger-sidecar --config FILE`), and [`control`], the messages and the gRPC
 //! service that carry it over the control socket. This crate knows neither the model nor a process.
 
+pub mod balance;
 pub mod config;
 pub mod control;
 pub mod policy;
@@ -13,6 +14,7 @@ mod route;
 mod spiffe;
 mod wanted;
 
+pub use balance::{Balance, HashOn};
 pub use config::{
     Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig, Service,
     ServicePort, Target, Timeouts, Transport,

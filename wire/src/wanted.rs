@@ -132,6 +132,9 @@ mod tests {
                 identity: SpiffeId::new("a", "b", "c").unwrap(),
                 connect_timeout_ms: 1,
                 policy: Default::default(),
+                balance: Default::default(),
+                hash_on: Default::default(),
+                slow_start_ms: 0,
                 endpoints: Vec::new(),
             };
             (format!("{key}:80"), cluster)

@@ -66,7 +66,16 @@ pub const SECTION: Section = Section {
 
 /// The keys of `defaults`.
 const DEFAULTS: Section = Section {
-    keys: &[limits::TIMEOUT, limits::IDLE, limits::CONNECT, policy::RETRIES, policy::HEALTH, policy::LIMITS],
+    keys: &[
+        limits::TIMEOUT,
+        limits::IDLE,
+        limits::CONNECT,
+        policy::RETRIES,
+        policy::HEALTH,
+        policy::LIMITS,
+        policy::BALANCE,
+        policy::SLOW_START,
+    ],
 };
 
 /// What a mesh file says, checked. The default is that of no file at all. Equal are two that say the same, wherever

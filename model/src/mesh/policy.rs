@@ -1,9 +1,11 @@
 //! `retries`, `health` and `limits`, which a service has and `defaults` as well: the table of their keys, and how they are
 //! read.
 
+mod balance;
 mod keys;
 mod print;
 
+pub(super) use balance::{BALANCE, SLOW_START, WORDS};
 pub(super) use keys::{HEALTH, LIMITS, RETRIES};
 pub(super) use print::print;
 
@@ -28,6 +30,8 @@ impl Policy {
             }),
             retries: inner(reader, fields, "retries", |reader, fields| Some(retries(reader, fields))),
             bounds: inner(reader, fields, "limits", |reader, fields| Some(bounds(reader, fields))),
+            balance: fields.read(reader, "balance", balance::read).map(|said| said.value),
+            slow_start: time(reader, fields, "slow-start"),
         }
     }
 
@@ -61,6 +65,8 @@ impl Policy {
                 held: a.held.or(b.held),
                 retries: a.retries.or(b.retries),
             }),
+            balance: self.balance.clone().or_else(|| other.balance.clone()),
+            slow_start: self.slow_start.or(other.slow_start),
         }
     }
 }

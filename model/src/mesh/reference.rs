@@ -44,7 +44,9 @@ fn section(
     }
     for key in section_.keys {
         let (name, inner) = match key.kind {
-            Kind::Section(inner) => (format!("`{}`", key.name), inner),
+            Kind::Section(inner) | Kind::Balance(inner) | Kind::HashOn(inner) => {
+                (format!("`{}`", key.name), inner)
+            }
             Kind::Services(inner) => ("a service".to_owned(), inner),
             Kind::List(inner) => (format!("each of `{}`", key.name), inner),
             _ => continue,
@@ -81,6 +83,8 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
         }
         Kind::Duration { .. } | Kind::Name | Kind::Section(_) | Kind::Services(_) => None,
         Kind::Conditions(_)
+        | Kind::Balance(_)
+        | Kind::HashOn(_)
         | Kind::Text(_)
         | Kind::Texts(_)
         | Kind::Matches(_)

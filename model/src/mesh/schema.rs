@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::SECTION;
 use super::duration;
+use super::policy::WORDS;
 use super::table::{Choice, Key, Kind, Section, Text};
 use super::text::{REGEX, VALUE};
 use super::value::{NONE, PROTOCOLS};
@@ -80,6 +81,18 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             "type": "array",
             "items": { "anyOf": [{ "enum": words(choices) }, { "type": "integer", "minimum": 500, "maximum": 599 }] },
         }),
+        Kind::Balance(section) => {
+            let mut hash = object(section);
+            hash.insert("type".to_owned(), json!("object"));
+            hash.insert("minProperties".to_owned(), json!(1));
+            json!({ "anyOf": [{ "enum": words(WORDS) }, hash] })
+        }
+        Kind::HashOn(section) => {
+            let mut one = object(section);
+            one.insert("type".to_owned(), json!("object"));
+            one.extend([("minProperties".to_owned(), json!(1)), ("maxProperties".to_owned(), json!(1))]);
+            json!({ "anyOf": [{ "const": "source" }, one] })
+        }
         Kind::List(section) => json!({ "type": "array", "items": object(section) }),
         Kind::Section(section) => Value::Object(object(section)),
         Kind::Services(section) => json!({
@@ -126,6 +139,7 @@ fn description(key: &Key) -> String {
 pub(super) fn choices(kind: &Kind) -> &'static [Choice] {
     match kind {
         Kind::Choice(choices) | Kind::Conditions(choices) => choices,
+        Kind::Balance(_) => WORDS,
         Kind::Ports => PROTOCOLS,
         _ => &[],
     }

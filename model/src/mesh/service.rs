@@ -88,6 +88,8 @@ pub const SECTION: Section = Section {
         policy::RETRIES,
         policy::HEALTH,
         policy::LIMITS,
+        policy::BALANCE,
+        policy::SLOW_START,
         routes::ROUTES,
     ],
 };
@@ -152,7 +154,7 @@ pub struct Service {
     pub upstreams: Option<Said<BTreeMap<u16, Upstream>>>,
     /// `timeout`, `idle-timeout`, `connect-timeout`.
     pub limits: Limits,
-    /// `retries`, `health`, `limits`.
+    /// `retries`, `health`, `limits`, `balance`, `slow-start`.
     pub policy: Policy,
     /// `routes`, shared by its workloads.
     pub routes: Option<Said<Arc<[Route]>>>,

@@ -66,6 +66,10 @@ pub enum Kind {
     },
     /// A list of these words and of status codes from 500 to 599.
     Conditions(&'static [Choice]),
+    /// A way of balancing: a word, or a mapping of these keys.
+    Balance(&'static Section),
+    /// The word `source`, or exactly one of these keys.
+    HashOn(&'static Section),
     /// A list of mappings of these keys.
     List(&'static Section),
     /// A mapping of these keys.

@@ -2,6 +2,8 @@
 
 mod balance;
 mod budget;
+pub(crate) mod key;
+mod latency;
 mod outlier;
 mod state;
 
@@ -10,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use outrigger_wire::{Policy, SpiffeId, Transport};
+use outrigger_wire::{Balance, HashOn, Policy, SpiffeId, Transport};
 use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
@@ -19,6 +21,11 @@ pub use state::{Bound, RetryOutcome, State};
 
 /// How long an endpoint that could not be reached is avoided while there is another.
 const AVOID: Duration = Duration::from_secs(1);
+
+/// Share of an endpoint that has just become ready, where the cluster starts slowly.
+const COLD: f64 = 0.1;
+/// Of an endpoint that was not ready yet.
+const NEVER: u64 = u64::MAX;
 
 /// A set of endpoints that serve the same thing, as one generation sees it.
 #[derive(Debug)]
@@ -35,6 +42,12 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// What is done about endpoints that fail.
     pub policy: Policy,
+    /// How one of them is picked.
+    pub balance: Balance,
+    /// What keeps requests together, where that is by hash.
+    pub hash_on: HashOn,
+    /// How long the share of an endpoint that became ready takes to rise; zero: no time.
+    pub slow_start: Duration,
     /// What that counts; shared with other generations.
     pub state: Arc<State>,
 }
@@ -70,6 +83,12 @@ pub struct Endpoint {
     avoid_until_ms: AtomicU64,
     /// A packed [`outlier::Standing`].
     standing: AtomicU64,
+    /// A packed [`latency::Latency`].
+    latency: AtomicU64,
+    /// Milliseconds of its age when it became ready; 0: it was when the cluster was first seen.
+    ready_at_ms: AtomicU64,
+    /// Of the workload's name.
+    hash: u64,
     removed: watch::Sender<bool>,
 }
 
@@ -82,6 +101,8 @@ pub struct Picked {
     cluster: Option<Arc<Cluster>>,
     /// What it counts as there.
     under_way: Option<Bound>,
+    /// When, where it matters how long it takes.
+    since: Option<Instant>,
 }
 
 impl Picked {
@@ -94,6 +115,9 @@ impl Picked {
     pub(crate) fn observe(&self, failed: bool) {
         if let Some(cluster) = &self.cluster {
             cluster.observe(&self.endpoint, failed);
+        }
+        if let Some(since) = self.since {
+            self.endpoint.took(since.elapsed(), failed);
         }
     }
 
@@ -127,8 +151,9 @@ impl Cluster {
 
     fn take(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Picked {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        let cluster = (!self.policy.is_default()).then(|| self.clone());
-        Picked { endpoint: endpoint.clone(), cluster, under_way: None }
+        let since = (self.balance == Balance::PeakEwma).then(Instant::now);
+        let cluster = (!self.policy.is_default() || since.is_some()).then(|| self.clone());
+        Picked { endpoint: endpoint.clone(), cluster, under_way: None, since }
     }
 
     /// True when every endpoint is reached by mutual TLS.
@@ -161,6 +186,9 @@ impl Endpoint {
             since: Instant::now(),
             avoid_until_ms: AtomicU64::new(0),
             standing: AtomicU64::new(0),
+            latency: AtomicU64::new(0),
+            ready_at_ms: AtomicU64::new(if endpoint.ready { 0 } else { NEVER }),
+            hash: key::of(endpoint.workload.as_bytes()),
             removed: watch::Sender::new(false),
         }
     }
@@ -202,6 +230,43 @@ impl Endpoint {
     pub fn is_avoided(&self) -> bool {
         let until = self.avoid_until_ms.load(Ordering::Relaxed);
         until != 0 && self.age_ms() < until
+    }
+
+    /// Says whether it is ready in the generation that comes; `new`: the cluster was there without it.
+    pub(crate) fn becomes(&self, ready: bool, new: bool) {
+        let was = self.ready_at_ms.load(Ordering::Relaxed);
+        if !ready {
+            self.ready_at_ms.store(NEVER, Ordering::Relaxed);
+        } else if was == NEVER || new {
+            self.ready_at_ms.store(self.age_ms().max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Its share of what it would get, 0.1 to 1.
+    fn warmth(&self, window: Duration) -> f64 {
+        let since = self.ready_at_ms.load(Ordering::Relaxed);
+        if window.is_zero() || since == 0 {
+            return 1.0;
+        }
+        let passed = self.age_ms().saturating_sub(since) as f64 / window.as_millis().max(1) as f64;
+        passed.clamp(COLD, 1.0)
+    }
+
+    fn took(&self, took: Duration, failed: bool) {
+        let now = self.age_ms();
+        let step = |packed| Some(latency::Latency::unpack(packed).step(took, failed, now).pack());
+        let _always = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+    }
+
+    /// What it would cost to wait for it: what it took lately, for each request in flight and this one. One of which
+    /// nothing is known is tried by one request at a time.
+    fn cost(&self) -> u64 {
+        let us = latency::Latency::unpack(self.latency.load(Ordering::Relaxed)).us_at(self.age_ms());
+        match (us, u64::from(self.in_flight())) {
+            (0, 0) => 0,
+            (0, waiting) => u64::MAX / 2 + waiting,
+            (us, waiting) => u64::from(us) * (waiting + 1),
+        }
     }
 
     /// Resolves when no generation names it any more: idle connections to it should close.

@@ -1,7 +1,7 @@
 //! What a cluster with a policy counts, over all workers; carried from generation to generation by the cluster's key.
 //! Atomics alone on the way of a request.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -22,6 +22,8 @@ pub struct State {
     refused: [AtomicU64; Bound::ALL.len()],
     retries: [AtomicU64; RetryOutcome::ALL.len()],
     ejections: AtomicU64,
+    /// Whose turn it is.
+    pub(super) turn: AtomicUsize,
 }
 
 /// What is bounded.
@@ -104,6 +106,7 @@ impl State {
             refused: Default::default(),
             retries: Default::default(),
             ejections: AtomicU64::new(0),
+            turn: AtomicUsize::new(0),
         }
     }
 

@@ -4,8 +4,13 @@ use outrigger_wire::{Endpoint as Described, SpiffeId, Transport};
 
 use super::*;
 
-fn cluster(ready: &[bool]) -> Arc<Cluster> {
+pub(super) fn cluster(ready: &[bool]) -> Arc<Cluster> {
     policed(ready, Policy::default())
+}
+
+pub(super) fn alter(mut cluster: Arc<Cluster>, change: impl FnOnce(&mut Cluster)) -> Arc<Cluster> {
+    change(Arc::get_mut(&mut cluster).expect("nobody else holds it"));
+    cluster
 }
 
 fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
@@ -15,6 +20,9 @@ fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
         identity: SpiffeId::new("a", "shop", "cart").unwrap(),
         connect_timeout_ms: 1000,
         policy: Default::default(),
+        balance: Default::default(),
+        hash_on: Default::default(),
+        slow_start_ms: 0,
         endpoints: Vec::new(),
     };
     let name: ServerName<'static> = "80.cart.shop".try_into().unwrap();
@@ -36,6 +44,9 @@ fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
         port: 80,
         connect_timeout: Duration::from_secs(1),
         members: ready.iter().enumerate().map(member).collect(),
+        balance: Balance::default(),
+        hash_on: HashOn::default(),
+        slow_start: Duration::ZERO,
         state: Arc::new(State::new(&policy)),
         policy,
     })
@@ -49,7 +60,7 @@ fn loads(cluster: &Cluster) -> Vec<u32> {
 fn few_endpoints_are_loaded_evenly() {
     let mut rng = fastrand::Rng::with_seed(1);
     let cluster = cluster(&[true, true, true]);
-    let held: Vec<_> = (0..30).map(|_| cluster.pick(&Tried::none(), &mut rng).unwrap()).collect();
+    let held: Vec<_> = (0..30).map(|_| cluster.pick(&Tried::none(), None, &mut rng).unwrap()).collect();
     assert_eq!(loads(&cluster), [10, 10, 10]);
     drop(held);
     assert_eq!(loads(&cluster), [0, 0, 0]);
@@ -60,7 +71,8 @@ fn many_endpoints_are_loaded_nearly_evenly() {
     for seed in 0..20 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let cluster = cluster(&[true; 20]);
-        let _held: Vec<_> = (0..2000).map(|_| cluster.pick(&Tried::none(), &mut rng).unwrap()).collect();
+        let _held: Vec<_> =
+            (0..2000).map(|_| cluster.pick(&Tried::none(), None, &mut rng).unwrap()).collect();
         let loads = loads(&cluster);
         assert!(loads.iter().all(|load| (95..=105).contains(load)), "seed {seed}: {loads:?}");
     }
@@ -72,7 +84,7 @@ fn idle_endpoints_take_turns() {
     let cluster = cluster(&[true; 3]);
     let mut times = [0; 3];
     for _ in 0..3000 {
-        times[cluster.pick(&Tried::none(), &mut rng).unwrap().endpoint.id as usize] += 1;
+        times[cluster.pick(&Tried::none(), None, &mut rng).unwrap().endpoint.id as usize] += 1;
     }
     assert!(times.iter().all(|times| (850..1150).contains(times)), "{times:?}");
 }
@@ -85,7 +97,7 @@ fn never_one_that_is_not_ready_or_was_tried_while_there_is_any_other() {
         let cluster = cluster(&ready);
         let mut tried = Tried::none();
         let mut left = ready.iter().filter(|ready| **ready).count();
-        while let Some(picked) = cluster.pick(&tried, &mut rng) {
+        while let Some(picked) = cluster.pick(&tried, None, &mut rng) {
             assert!(ready[picked.endpoint.id as usize] && !tried.contains(&picked.endpoint), "seed {seed}");
             tried.add(&picked.endpoint);
             left -= 1;
@@ -102,11 +114,11 @@ fn one_that_failed_is_avoided_unless_it_is_the_only_one() {
         let bad = &cluster.members[0].endpoint;
         bad.failed();
         for _ in 0..100 {
-            assert_ne!(cluster.pick(&Tried::none(), &mut rng).unwrap().endpoint.id, 0);
+            assert_ne!(cluster.pick(&Tried::none(), None, &mut rng).unwrap().endpoint.id, 0);
         }
         let mut others = Tried::none();
         cluster.members[1..].iter().for_each(|m| others.add(&m.endpoint));
-        assert_eq!(cluster.pick(&others, &mut rng).unwrap().endpoint.id, 0);
+        assert_eq!(cluster.pick(&others, None, &mut rng).unwrap().endpoint.id, 0);
         bad.reached();
         assert!(!bad.is_avoided());
     }
@@ -115,7 +127,7 @@ fn one_that_failed_is_avoided_unless_it_is_the_only_one() {
 #[test]
 fn one_that_is_not_ready_can_still_be_called_by_name() {
     let cluster = cluster(&[false]);
-    assert!(cluster.pick(&Tried::none(), &mut fastrand::Rng::with_seed(4)).is_none());
+    assert!(cluster.pick(&Tried::none(), None, &mut fastrand::Rng::with_seed(4)).is_none());
     let picked = cluster.named("cart-0").unwrap();
     assert_eq!(picked.endpoint.in_flight(), 1);
     assert!(cluster.named("cart-1").is_none());
@@ -146,7 +158,7 @@ fn what_is_ejected_is_not_picked_and_no_more_are_than_may_be() {
         assert_eq!(cluster.ready_and_out(), (count, expected), "{most}% of {count}");
         let mut rng = fastrand::Rng::with_seed(1);
         for _ in 0..100 {
-            let picked = cluster.pick(&Tried::none(), &mut rng).unwrap();
+            let picked = cluster.pick(&Tried::none(), None, &mut rng).unwrap();
             assert!(expected == count || !picked.endpoint.is_out());
         }
     }
@@ -158,7 +170,7 @@ fn with_too_few_in_all_are_used() {
     let mut cluster = policed(&[true; 4], ejecting(50, 50));
     (0..2).for_each(|id| fail(&cluster, id));
     let seen = |cluster: &Arc<Cluster>, rng: &mut fastrand::Rng| {
-        (0..200).any(|_| cluster.pick(&Tried::none(), rng).unwrap().endpoint.is_out())
+        (0..200).any(|_| cluster.pick(&Tried::none(), None, rng).unwrap().endpoint.is_out())
     };
     assert!(!seen(&cluster, &mut rng), "half are in, as asked");
     Arc::get_mut(&mut cluster).unwrap().members[3].ready = false;
@@ -170,7 +182,7 @@ fn without_a_policy_nothing_is_ejected_and_nobody_holds_the_cluster() {
     let cluster = cluster(&[true; 4]);
     fail(&cluster, 0);
     assert_eq!(cluster.ready_and_out(), (4, 0));
-    let picked = cluster.pick(&Tried::none(), &mut fastrand::Rng::new()).unwrap();
+    let picked = cluster.pick(&Tried::none(), None, &mut fastrand::Rng::new()).unwrap();
     assert!(picked.policed().is_none() && Arc::strong_count(&cluster) == 1);
 }
 
@@ -179,7 +191,7 @@ fn a_bound_is_reached_and_left() {
     let limits = outrigger_wire::policy::Limits { requests: 2, ..Default::default() };
     let cluster = policed(&[true; 2], Policy { limits: Some(limits), ..Policy::default() });
     let enter = |bound| {
-        let mut picked = cluster.pick(&Tried::none(), &mut fastrand::Rng::new()).unwrap();
+        let mut picked = cluster.pick(&Tried::none(), None, &mut fastrand::Rng::new()).unwrap();
         picked.enter(bound).then_some(picked)
     };
     let (first, second) = (enter(Bound::Requests), enter(Bound::Requests));

@@ -27,6 +27,7 @@ mod retry;
 mod server1;
 mod server2;
 mod sides;
+mod sticky;
 mod upgrade;
 
 use bytes::BytesMut;

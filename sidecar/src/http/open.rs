@@ -18,6 +18,7 @@ use super::origin::{Origin, Taken};
 use super::pump::Pump;
 use super::retry::{self, Retry};
 use super::sides::{self, Up};
+use super::sticky;
 use crate::cluster::{Bound, Endpoint, Picked, Tried};
 use crate::downstream::{Destination, HttpKind};
 use crate::stream::Stream;
@@ -139,7 +140,7 @@ pub(super) async fn open(
             let taken = attempts.taken.as_ref();
             let hold = origin.request_limit(request, taken).unwrap_or(HOLD);
             let cluster = taken.and_then(|taken| taken.cluster.as_deref()).unwrap_or(cluster);
-            (cluster, worker.pick(cluster, &mut attempts.tried, hold).await)
+            (cluster, worker.pick(cluster, &mut attempts.tried, hold, &|on| sticky::key(on, request)).await)
         }
         Destination::Endpoint { cluster, workload } => {
             (cluster.as_str(), worker.pick_named(cluster, workload))

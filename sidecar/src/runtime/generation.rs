@@ -197,17 +197,21 @@ fn cluster_of(
         let same = before.and_then(|before| {
             before.members.iter().map(|m| &m.endpoint).find(|old| old.is(config, &server_name, endpoint))
         });
+        let new = same.is_none() && before.is_some();
         let shared = same.cloned().unwrap_or_else(|| {
             *next_id += 1;
             Arc::new(Endpoint::new(*next_id, config, server_name.clone(), endpoint))
         });
+        shared.becomes(endpoint.ready, new);
         members.push(Member { endpoint: shared, ready: endpoint.ready });
     }
     let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
     let (key, service, port) = (key.to_owned(), config.service.clone(), config.port);
     let policy = config.policy.clone();
     let state = before.map_or_else(|| Arc::new(State::new(&policy)), |before| before.state.clone());
-    Ok(Cluster { key, service, port, connect_timeout, members, policy, state })
+    let (balance, hash_on) = (config.balance, config.hash_on.clone());
+    let slow_start = Duration::from_millis(config.slow_start_ms);
+    Ok(Cluster { key, service, port, connect_timeout, members, policy, balance, hash_on, slow_start, state })
 }
 
 type Services = (HashMap<SocketAddr, ServicePort>, HashSet<IpAddr>);

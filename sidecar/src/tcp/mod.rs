@@ -134,7 +134,7 @@ async fn connect(worker: &Worker, downstream: &Downstream) -> Result<(Stream, Op
 async fn balanced(worker: &Worker, cluster: &str) -> Result<(Stream, Option<Picked>), NotCarried> {
     let mut tried = Tried::none();
     loop {
-        let picked = admitted(worker.pick(cluster, &mut tried, HOLD).await?)?;
+        let picked = admitted(worker.pick(cluster, &mut tried, HOLD, &|_| None).await?)?;
         let reached = reach(worker, cluster, &picked).await;
         picked.observe(matches!(&reached, Err(error) if error.is_endpoints()));
         match reached {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_lifecycle::Draining;
+use outrigger_wire::{Balance, HashOn};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::cluster::{Bound, Cluster, Picked, Tried};
+use crate::cluster::{Bound, Cluster, Picked, Tried, key};
 use crate::downstream::Downstream;
 use crate::handover::Succession;
 use crate::http::Pools;
@@ -52,6 +53,9 @@ struct Inner {
     full: Cell<bool>,
     scratch: RefCell<Box<[u8]>>,
 }
+
+/// Hashes what keeps a request together with others; asked only where the cluster balances by hash.
+pub(crate) type Keyed<'a> = &'a dyn Fn(&HashOn) -> Option<u64>;
 
 /// Why no endpoint could be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,11 +161,17 @@ impl Worker {
     ///
     /// # Errors
     /// See [`NoEndpoint`].
-    pub async fn pick(&self, cluster: &str, tried: &mut Tried, hold: Duration) -> Result<Picked, NoEndpoint> {
-        match self.pick_now(cluster, tried)? {
+    pub(crate) async fn pick(
+        &self,
+        cluster: &str,
+        tried: &mut Tried,
+        hold: Duration,
+        key: Keyed<'_>,
+    ) -> Result<Picked, NoEndpoint> {
+        match self.pick_now(cluster, tried, key)? {
             Some(picked) => Ok(picked),
             // Rare, and large: every request would carry room for it.
-            None => Box::pin(self.hold(cluster, tried, hold.min(MAX_HOLD))).await,
+            None => Box::pin(self.hold(cluster, tried, hold.min(MAX_HOLD), key)).await,
         }
     }
 
@@ -186,19 +196,35 @@ impl Worker {
         found.ok_or(NoEndpoint::NoCluster)
     }
 
-    fn pick_now(&self, cluster: &str, tried: &Tried) -> Result<Option<Picked>, NoEndpoint> {
+    fn pick_now(&self, cluster: &str, tried: &Tried, key: Keyed<'_>) -> Result<Option<Picked>, NoEndpoint> {
         let generation = self.0.shared.generation.load();
         let cluster = generation.clusters.get(cluster).ok_or(NoEndpoint::NoCluster)?;
-        Ok(cluster.pick(tried, &mut self.0.rng.borrow_mut()))
+        let by_hash = cluster.balance == Balance::Hash;
+        let key = if by_hash { self.key(&generation, &cluster.hash_on, key) } else { None };
+        Ok(cluster.pick(tried, key, &mut self.0.rng.borrow_mut()))
     }
 
-    async fn hold(&self, cluster: &str, tried: &mut Tried, hold: Duration) -> Result<Picked, NoEndpoint> {
+    /// What keeps a request together with others: what it says, or that it comes from this workload.
+    fn key(&self, generation: &Generation, on: &HashOn, key: Keyed<'_>) -> Option<u64> {
+        if on.is_default() {
+            return Some(key::of(generation.config.proxy.workload.as_bytes()));
+        }
+        key(on)
+    }
+
+    async fn hold(
+        &self,
+        cluster: &str,
+        tried: &mut Tried,
+        hold: Duration,
+        key: Keyed<'_>,
+    ) -> Result<Picked, NoEndpoint> {
         let _held = self.held().ok_or(NoEndpoint::TooManyHeld)?;
         let _bounded = self.bounded(cluster)?;
         let until = Instant::now() + hold;
         let mut changes = self.changes();
         loop {
-            if let Some(picked) = self.pick_now(cluster, tried)? {
+            if let Some(picked) = self.pick_now(cluster, tried, key)? {
                 return Ok(picked);
             }
             let ready = self.0.shared.generation.load().clusters.get(cluster).is_some_and(|c| c.has_ready());

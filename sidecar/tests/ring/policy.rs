@@ -208,3 +208,63 @@ async fn over_a_limit_requests_are_refused_at_once() {
     let line = r#"outrigger_overloads_total{cluster="echo.shop:7000",bound="requests"} 1"#;
     metric(&chain.caller.get("/metrics").await, line);
 }
+
+/// Answers with its own name.
+async fn named(name: &'static str) -> App {
+    App::start(move |mut raw: Raw| async move {
+        while raw.maybe_head().await.is_some() {
+            raw.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len())).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn requests_with_the_same_cookie_stay_together() {
+    let apps = [named("a").await, named("b").await, named("c").await];
+    let addresses = apps.each_ref().map(|app| app.address);
+    let policy = "{}\n    balance: hash\n    hash_on: { cookie: cart }";
+    let chain = Chain::start_policed(&addresses, "", policy).await;
+    let mut client = chain.connect().await;
+    let mut seen = std::collections::BTreeSet::new();
+    for cart in 0..30 {
+        let request = format!("GET / HTTP/1.1\r\nhost: a\r\ncookie: lang=de; cart={cart}\r\n\r\n");
+        let (_, place) = client.ask(&request).await;
+        let again = chain.connect().await.ask(&request.replace("lang=de; ", "")).await.1;
+        assert_eq!(place, again, "{cart}");
+        seen.insert(place);
+    }
+    assert_eq!(seen.len(), 3);
+}
+
+#[tokio::test]
+async fn a_caller_keeps_to_one_replica_and_goes_on_when_that_is_gone() {
+    let apps = [named("a").await, named("b").await];
+    let addresses = apps.each_ref().map(|app| app.address);
+    let chain = Chain::start_policed(&addresses, "", "{}\n    balance: hash").await;
+    let mut client = chain.connect().await;
+    let (_, first) = client.ask(GET).await;
+    for _ in 0..10 {
+        assert_eq!(client.ask(GET).await.1, first);
+    }
+    let [a, b] = apps;
+    drop(if first == "a" { a } else { b });
+    let other = if first == "a" { "b" } else { "a" };
+    assert_eq!(chain.connect().await.ask(GET).await.1, other);
+}
+
+#[tokio::test]
+async fn every_way_of_balancing_carries_requests() {
+    let apps = [named("a").await, named("b").await];
+    let addresses = apps.each_ref().map(|app| app.address);
+    for balance in ["least-request", "peak-ewma", "round-robin", "random"] {
+        let policy = format!("{{}}\n    balance: {balance}\n    slow_start_ms: 1000");
+        let chain = Chain::start_policed(&addresses, "", &policy).await;
+        let mut client = chain.connect().await;
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..40 {
+            seen.insert(client.ask(GET).await.1);
+        }
+        assert!(seen.len() == 2 || balance == "peak-ewma", "{balance}");
+    }
+}

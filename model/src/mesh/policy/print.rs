@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::mesh::duration;
-use crate::policy::Policy;
+use crate::policy::{Balance, HashOn, Policy};
 
 /// One line for each part that is said.
 pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &Policy) -> fmt::Result {
-    let Policy { outlier, retries, bounds } = policy;
+    let Policy { outlier, retries, bounds, balance, slow_start } = policy;
     if let Some(said) = outlier {
         let keys = [
             ("consecutive-errors", said.consecutive_errors.map(number)),
@@ -41,6 +41,21 @@ pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &
             ("retries", said.retries.map(number)),
         ];
         writeln!(f, "{indent}limits: {}", mapping(keys))?;
+    }
+    if let Some(said) = balance {
+        let said = match said {
+            Balance::LeastRequest => "least-request".to_owned(),
+            Balance::PeakEwma => "peak-ewma".to_owned(),
+            Balance::RoundRobin => "round-robin".to_owned(),
+            Balance::Random => "random".to_owned(),
+            Balance::Hash(HashOn::Source) => "{ hash: source }".to_owned(),
+            Balance::Hash(HashOn::Header(name)) => format!("{{ hash: {{ header: \"{name}\" }} }}"),
+            Balance::Hash(HashOn::Cookie(name)) => format!("{{ hash: {{ cookie: \"{name}\" }} }}"),
+        };
+        writeln!(f, "{indent}balance: {said}")?;
+    }
+    if let Some(said) = slow_start {
+        writeln!(f, "{indent}slow-start: {}", duration::print(*said))?;
     }
     Ok(())
 }
