@@ -21,6 +21,7 @@ pub mod limits;
 mod listener;
 mod netlink;
 pub mod netns;
+pub mod patience;
 pub mod privilege;
 pub mod report;
 mod route;

@@ -13,6 +13,7 @@ use outrigger_sidecar::file::{FileError, Files};
 use outrigger_sidecar::handover::{HandOver, Place};
 use outrigger_sidecar::hosts::{Hosts, HostsError};
 use outrigger_sidecar::identity::Identity;
+use outrigger_sidecar::patience::Patience;
 use outrigger_sidecar::privilege::{self, PrivilegeError};
 use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
@@ -152,6 +153,7 @@ async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> 
         listening,
         hand_over: Some(hand_over),
         hosts,
+        patience: Patience::default(),
     })?;
     let mut tasks = Tasks::new();
     tasks.spawn("listening", look);

@@ -15,6 +15,7 @@ use crate::handover::{HandOver, Inherited, Kept, Role, Succession, succeed, succ
 use crate::hosts::Hosts;
 use crate::identity::Identity;
 use crate::netns::Listening;
+use crate::patience::Patience;
 use crate::report::Reporter;
 use crate::runtime::{Bound, Parts, Resolving, Runtime};
 use crate::settings::AccessLog;
@@ -39,6 +40,8 @@ pub struct Options {
     pub listening: watch::Receiver<Listening>,
     /// How it takes another's place, and another takes its; none: it does neither.
     pub hand_over: Option<HandOver>,
+    /// How long others may take.
+    pub patience: Patience,
     /// The hosts file that it keeps; none: a configuration that wants one is refused.
     pub hosts: Option<Hosts>,
 }
@@ -96,7 +99,7 @@ impl Sidecar {
     /// Outside a tokio runtime.
     pub fn bind(options: Options) -> Result<Self, StartError> {
         let Options { workers, connections, admin: address, access_log, identity, .. } = options;
-        let Options { listening, hand_over, hosts, .. } = options;
+        let Options { listening, hand_over, hosts, patience, .. } = options;
         let inherited = hand_over.as_ref().map(|hand_over| hand_over.inherited.clone()).unwrap_or_default();
         let refused = |source| StartError::Admin { address, source };
         let (admin, kept) = bind_admin(address, &inherited).map_err(refused)?;
@@ -110,6 +113,7 @@ impl Sidecar {
         let runtime = Runtime::new(Parts {
             workers,
             connections: (connections / workers).max(1),
+            patience,
             telemetry,
             draining,
             guard: Some(guard),

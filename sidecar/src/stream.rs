@@ -1,5 +1,7 @@
 //! One connection, plaintext or TLS; the only I/O type of the data path, so that nothing is generic over it.
 
+mod unheard;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+pub(crate) use unheard::Unheard;
+
 /// A connection to the application, to a peer's sidecar or to somewhere.
 #[derive(Debug)]
 pub enum Stream {
@@ -20,8 +24,11 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A peer that answers nothing for this long is gone: a dead network namespace sends no FIN.
+/// A peer's sidecar that takes nothing for this long is gone: a dead network namespace sends no FIN, and a sidecar reads
+/// on whatever its application does.
 const SILENCE: Duration = Duration::from_secs(20);
+/// The same for anyone else, who may take nothing because it is busy: the kernel does not tell the two apart.
+const STALLED: Duration = Duration::from_secs(300);
 /// Idle time before the first keep-alive probe.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Time between keep-alive probes.
@@ -57,8 +64,14 @@ pub(crate) fn tune(tcp: &TcpStream) {
     let _best_effort = (
         socket.set_tcp_nodelay(true),
         socket.set_tcp_keepalive(&keep_alive),
-        socket.set_tcp_user_timeout(Some(SILENCE)),
+        socket.set_tcp_user_timeout(Some(STALLED)),
     );
+}
+
+/// At the other end is a sidecar that always reads: see [`SILENCE`].
+pub(crate) fn expect_reading(tcp: &TcpStream, reads: bool) {
+    let limit = if reads { SILENCE } else { STALLED };
+    let _best_effort = SockRef::from(tcp).set_tcp_user_timeout(Some(limit));
 }
 
 impl AsyncRead for Stream {

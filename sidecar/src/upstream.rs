@@ -106,6 +106,7 @@ async fn mutual(worker: &Worker, endpoint: &Endpoint, alpn: Alpn) -> Result<Stre
     let tcp = open(address).await?;
     let connecting = TlsConnector::from(config).connect(endpoint.server_name.clone(), tcp);
     let tls = connecting.await.map_err(tls_error)?;
+    stream::expect_reading(tls.get_ref().0, matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
     if tls.get_ref().1.alpn_protocol() == Some(alpn.id()) {
         Ok(Stream::Tls(Box::new(tls.into())))
     } else {

@@ -75,6 +75,9 @@ pub enum Broken {
     /// The other side sent bytes that are no message.
     #[error(transparent)]
     Bad(#[from] BadMessage),
+    /// The client took no more of the response for too long.
+    #[error("the client does not read")]
+    Stalled,
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -88,6 +91,7 @@ impl Broken {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Stream(error) if error.is_reset() => error.reason().unwrap_or(Reason::INTERNAL_ERROR),
+            Self::Stalled => Reason::CANCEL,
             Self::Closed | Self::Bad(_) | Self::Io(_) | Self::Stream(_) => Reason::INTERNAL_ERROR,
         }
     }

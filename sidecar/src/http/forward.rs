@@ -21,9 +21,6 @@ use super::retry::{self, Next};
 use super::sides::{Down, Up};
 use super::upgrade;
 
-/// Longest pause of a client in the middle of its request.
-const BODY_IDLE: Duration = Duration::from_secs(60);
-
 /// Informational responses before the final one; they are not held back for a client that does not read.
 const MAX_INTERIM: u32 = 64;
 
@@ -99,7 +96,7 @@ async fn carry(
             .await
             .map(|status| Answer { status, failed: false, error: None });
     }
-    relay(origin, down, up, response, request, upload).await
+    relay(origin, deadline, down, up, response, request, upload).await
 }
 
 /// Sends the request to one place, and waits for the head of its response.
@@ -144,7 +141,7 @@ impl Limits {
         let sending = if is_grpc(&request.headers) {
             waiting
         } else {
-            Some(waiting.unwrap_or_default().max(BODY_IDLE))
+            Some(waiting.unwrap_or_default().max(origin.worker.patience().body))
         };
         Self { sending, waiting }
     }
@@ -248,6 +245,7 @@ fn is_reset(error: &Broken) -> bool {
 /// Passes the response on, and what is left of the request.
 async fn relay(
     origin: &Origin,
+    late: &mut Deadline,
     down: &mut Down<'_>,
     mut up: Up,
     response: Response,
@@ -264,6 +262,8 @@ async fn relay(
     down.respond(response, &request.method).map_err(RequestError::ClientGone)?;
     let mut download = if empty { Pump::done() } else { Pump::new() };
     let mut uploading = true;
+    let stalled = origin.worker.patience().stalled;
+    let mut waits_at = None;
     let broken = poll_fn(|cx| {
         if uploading {
             match upload.poll(cx, &mut down.half(), &mut up.half()) {
@@ -275,7 +275,16 @@ async fn relay(
         match download.poll(cx, &mut up.half(), &mut down.half()) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(Side::From(error) | Side::To(error))) => return Poll::Ready(Err(error)),
-            Poll::Pending => {}
+            Poll::Pending if download.is_blocked() => {
+                let taken = download.passed + down.half().written();
+                if waits_at.replace(taken) != Some(taken) {
+                    late.after(Some(stalled));
+                }
+                if late.poll_passed(cx).is_ready() {
+                    return Poll::Ready(Err(Broken::Stalled));
+                }
+            }
+            Poll::Pending => waits_at = None,
         }
         down.poll_failed(cx).map(Err)
     })

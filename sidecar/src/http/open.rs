@@ -119,7 +119,7 @@ fn is_end(broken: &Broken) -> bool {
     match broken {
         Broken::Closed | Broken::Io(_) => true,
         Broken::Stream(error) => error.is_io(),
-        Broken::Bad(_) => false,
+        Broken::Bad(_) | Broken::Stalled => false,
     }
 }
 

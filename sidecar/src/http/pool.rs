@@ -10,8 +10,6 @@ use tokio::time::Instant;
 use super::h1::Conn;
 use crate::worker::Worker;
 
-/// How long a connection may be idle where the application does not say: servers close after 5 s as a rule.
-const IDLE: Duration = Duration::from_secs(4);
 /// Longest that is believed of `Keep-Alive: timeout=`.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Idle connections kept per address.
@@ -47,7 +45,7 @@ impl Idle {
     /// Keeps a connection; `seconds` is what the application says it keeps it for.
     pub fn park(worker: &Worker, address: SocketAddr, mut conn: Conn, seconds: Option<u64>) {
         let said = seconds.map(|s| Duration::from_secs(s).saturating_sub(SWEEP).min(MAX_IDLE));
-        let until = Instant::now() + said.unwrap_or(IDLE);
+        let until = Instant::now() + said.unwrap_or(worker.patience().pooled);
         conn.rest();
         let idle = &worker.pools().idle;
         let mut by_address = idle.by_address.borrow_mut();

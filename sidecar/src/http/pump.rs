@@ -49,6 +49,10 @@ pub(super) struct Pump {
     /// The end was sent.
     sent: bool,
     kept: Option<Kept>,
+    /// The receiver takes no more for now.
+    blocked: bool,
+    /// Bytes that the receiver's side took.
+    pub passed: u64,
     /// Bytes received.
     pub bytes: u64,
 }
@@ -90,6 +94,11 @@ impl Pump {
         self.waiting.is_empty()
     }
 
+    /// The next step is the receiver's.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// The trailers, if they have come.
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref()
@@ -120,6 +129,7 @@ impl Pump {
         from: &mut Half<'_>,
         to: &mut Half<'_>,
     ) -> Poll<Result<(), Side>> {
+        self.blocked = true;
         loop {
             if self.sent {
                 return to.poll_flush(cx).map_err(Side::To);
@@ -134,6 +144,7 @@ impl Pump {
                 let last = self.received && self.waiting.is_empty() && self.trailers.is_none();
                 let sent = to.poll_send(cx, &mut data, last);
                 from.consumed(size - data.len());
+                self.passed += (size - data.len()) as u64;
                 if !data.is_empty() {
                     self.waiting.push_front(data);
                 }
@@ -144,6 +155,7 @@ impl Pump {
             match from.poll_body(cx) {
                 Poll::Pending => {
                     ready!(to.poll_flush(cx)).map_err(Side::To)?;
+                    self.blocked = false;
                     return Poll::Pending;
                 }
                 Poll::Ready(frame) => self.take(frame.map_err(Side::From)?, from),
@@ -193,6 +205,14 @@ impl Half<'_> {
         match self {
             Self::H1(conn) => conn.is_read(),
             Self::H2(stream) => stream.is_read(),
+        }
+    }
+
+    /// Bytes the kernel took so far, where that is known.
+    pub fn written(&self) -> u64 {
+        match self {
+            Self::H1(conn) => conn.written(),
+            Self::H2(_) => 0,
         }
     }
 

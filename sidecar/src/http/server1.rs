@@ -15,12 +15,9 @@ use super::h1::Conn;
 use super::head::{Request, Wire};
 use super::origin::Origin;
 use super::sides::Down;
+use crate::patience::Patience;
 use crate::stream::Stream;
 
-/// From the first byte of a head to its end.
-const HEAD: Duration = Duration::from_secs(10);
-/// Between two requests.
-const IDLE: Duration = Duration::from_secs(120);
 /// After the last response: for the client to read it and close.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -29,10 +26,11 @@ pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
     let _waited_for = origin.ending.guard();
     let mut conn = Conn::new(io, prefix);
     let mut deadline = Deadline::default();
+    let patience = origin.worker.patience();
     let mut ending = origin.ending.clone();
     let mut ending = pin!(ending.begun());
     let open = loop {
-        match next(&mut conn, &mut deadline, ending.as_mut()).await {
+        match next(&mut conn, &mut deadline, patience, ending.as_mut()).await {
             Next::Request(mut request, wire) => {
                 let keep_alive = wire.keep_alive && !origin.is_ending();
                 let down = Down::H1 { conn: &mut conn, wire, keep_alive };
@@ -73,10 +71,11 @@ fn wait_elsewhere(conn: Conn, origin: &Origin) {
 async fn next(
     conn: &mut Conn,
     deadline: &mut Deadline,
+    patience: Patience,
     mut ending: Pin<&mut impl Future<Output = ()>>,
 ) -> Next {
     let mut idle = conn.is_idle();
-    deadline.after(Some(if idle { IDLE } else { HEAD }));
+    deadline.after(Some(if idle { patience.idle } else { patience.head }));
     poll_fn(|cx| {
         match conn.poll_request(cx) {
             Poll::Ready(Ok(Some((request, wire)))) => return Poll::Ready(Next::Request(request, wire)),
@@ -86,7 +85,7 @@ async fn next(
         }
         if idle && !conn.is_idle() {
             idle = false;
-            deadline.after(Some(HEAD));
+            deadline.after(Some(patience.head));
         }
         if deadline.poll_passed(cx).is_ready() {
             return Poll::Ready(if idle { Next::End } else { Next::Bad(BadMessage::Slow) });

@@ -199,7 +199,7 @@ impl Up {
                 let refused = error.reason() == Some(Reason::REFUSED_STREAM) && error.is_reset();
                 error.is_remote() && (refused || error.is_go_away())
             }
-            (Self::H2 { .. }, Broken::Closed | Broken::Io(_)) => false,
+            (Self::H2 { .. }, Broken::Closed | Broken::Io(_) | Broken::Stalled) => false,
         };
         if undelivered { RequestError::NotDelivered(error) } else { RequestError::Upstream(error) }
     }

@@ -13,7 +13,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::{Refused, canonical, inbound, refuse};
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::runtime::Generation;
-use crate::stream::Stream;
+use crate::stream::{self, Stream};
 use crate::tls::{Alpn, Contexts, spiffe_id};
 use crate::worker::Worker;
 use crate::{http, tcp};
@@ -36,6 +36,7 @@ pub(super) async fn serve(
     let destination = Destination::Application(application);
     let identity = Some(caller);
     let downstream = Downstream { direction: Direction::Inbound, remote, identity, port, destination };
+    stream::expect_reading(io.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
     let (prefix, worker) = (BytesMut::new(), worker.clone());
     // Boxed: a connection's task is as large as the largest of what it may become.
     match alpn {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Refused;
 use crate::detect::{self, Rule, Spoken};
-use crate::downstream::{Downstream, HttpKind};
+use crate::downstream::{Direction, Downstream, HttpKind};
 use crate::stream::Stream;
 use crate::worker::Worker;
 use crate::{http, tcp};
@@ -27,10 +27,15 @@ pub(super) async fn serve(
     protocol: Protocol,
 ) -> Result<(), Refused> {
     let mut prefix = BytesMut::new();
+    // The own application may open a connection long before it uses it.
+    let first_byte = match downstream.direction {
+        Direction::Outbound => IDLE,
+        Direction::Inbound => worker.patience().idle,
+    };
     let spoken = match detect::rule(protocol, downstream.port) {
         Rule::Known(spoken) => spoken,
         Rule::Look => look(&mut io, &mut prefix, LISTEN).await?.unwrap_or(Spoken::Bytes),
-        Rule::LookForHttp => match look_for_http(worker, &mut io, &mut prefix).await? {
+        Rule::LookForHttp => match look_for_http(worker, &mut io, &mut prefix, first_byte).await? {
             Some(Spoken::Http2) => Spoken::Http2,
             Some(Spoken::Http1 | Spoken::Bytes) => Spoken::Http1,
             None if prefix.is_empty() => {
@@ -49,7 +54,7 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// A client of a declared HTTP port may open a connection long before it uses it.
+/// For the first byte of the own application on a port declared to speak HTTP.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// A drain ends the wait for the first byte.
@@ -57,10 +62,11 @@ async fn look_for_http(
     worker: &Worker,
     io: &mut Stream,
     prefix: &mut BytesMut,
+    limit: Duration,
 ) -> Result<Option<Spoken>, Refused> {
     let mut draining = worker.draining();
     tokio::select! {
-        spoken = look(io, prefix, IDLE) => return spoken,
+        spoken = look(io, prefix, limit) => return spoken,
         () = draining.begun() => {}
     }
     if prefix.is_empty() { Ok(None) } else { look(io, prefix, LISTEN).await }

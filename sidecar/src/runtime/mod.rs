@@ -1,5 +1,4 @@
-//! What runs: one configuration generation behind one `ArcSwap`, the listeners it names, the workers that
-//! serve them.
+//! What runs: one configuration generation behind one `ArcSwap`, its listeners, the workers that serve them.
 
 mod bind;
 mod generation;
@@ -19,6 +18,7 @@ use crate::handover::{Inherited, Kept, Role, Succession};
 use crate::hosts::{Hosts, Names as HostNames, names_of};
 use crate::identity::Identity;
 use crate::netns::Listening;
+use crate::patience::Patience;
 use crate::telemetry::Telemetry;
 use crate::tls::{Contexts, TlsError};
 use crate::worker::{Crew, Listen};
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub listening: watch::Receiver<Listening>,
     /// Connections one worker serves at a time.
     pub connections: usize,
+    pub patience: Patience,
 }
 
 /// A bound resolver, to be served outside the workers.
@@ -54,6 +55,7 @@ pub(crate) struct Resolving {
 pub(crate) struct Parts {
     pub workers: usize,
     pub connections: usize,
+    pub patience: Patience,
     pub telemetry: Telemetry,
     pub draining: Draining,
     /// Keeps the drain from ending until listeners are closed.
@@ -323,6 +325,7 @@ impl State {
             succession: self.parts.succession.clone(),
             listening: self.parts.listening.clone(),
             connections: self.parts.connections,
+            patience: self.parts.patience,
         });
         let crew = Crew::start(&shared, self.parts.workers)
             .map_err(|error| format!("cannot start a worker: {error}"))?;

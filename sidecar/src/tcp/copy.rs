@@ -11,8 +11,11 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
-use crate::stream::Stream;
+use crate::stream::{Stream, Unheard};
 use crate::worker::Worker;
+
+/// Between two looks at whether a side is gone or nothing moves.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// Bytes carried.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +50,13 @@ pub(super) async fn both_ways(
     let mut there = Half { carried: prefix.len() as u64, left_over: prefix, ..Half::default() };
     let mut back = Half::default();
     let mut moved = Instant::now();
-    let mut alarm = pin!(sleep_until(moved + idle));
+    let mut gone = (Unheard::default(), Unheard::default());
+    let mut looked = moved;
+    let next = |moved: Instant, looked: Instant| match idle {
+        Duration::ZERO => looked + LOOK,
+        idle => (looked + LOOK).min(moved + idle),
+    };
+    let mut alarm = pin!(sleep_until(next(moved, looked)));
     let ended = poll_fn(|cx| {
         if cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -65,11 +74,17 @@ pub(super) async fn both_ways(
         if there.carried + back.carried != before {
             moved = Instant::now();
         }
-        while !idle.is_zero() && alarm.as_mut().poll(cx).is_ready() {
-            if moved + idle <= Instant::now() {
+        while alarm.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let mut ends = !idle.is_zero() && moved + idle <= now;
+            if looked + LOOK <= now {
+                looked = now;
+                ends |= gone.0.look(downstream.tcp(), LOOK) | gone.1.look(upstream.tcp(), LOOK);
+            }
+            if ends {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            alarm.as_mut().reset(moved + idle);
+            alarm.as_mut().reset(next(moved, looked));
         }
         Poll::Pending
     });

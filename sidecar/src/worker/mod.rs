@@ -20,6 +20,7 @@ use crate::downstream::Downstream;
 use crate::handover::Succession;
 use crate::http::Pools;
 use crate::netns::Listening;
+use crate::patience::Patience;
 use crate::route::{Drawn, Route, Routes};
 use crate::runtime::{Generation, Shared};
 use crate::telemetry::Telemetry;
@@ -94,6 +95,11 @@ impl Worker {
     /// This worker's HTTP connections.
     pub fn pools(&self) -> &Pools {
         &self.0.pools
+    }
+
+    /// How long others may take.
+    pub fn patience(&self) -> Patience {
+        self.0.shared.patience
     }
 
     /// Metrics and access log.

@@ -11,6 +11,7 @@ use outrigger_sidecar::handover::HandOver;
 use outrigger_sidecar::hosts::Hosts;
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
+use outrigger_sidecar::patience::Patience;
 use outrigger_sidecar::runtime::Runtime;
 use outrigger_sidecar::settings::AccessLog;
 use outrigger_sidecar::{Options, Sidecar, Stopped};
@@ -182,8 +183,22 @@ impl Node {
         node
     }
 
+    /// With less patience than it has by default.
+    pub async fn start_patient(ca: &Ca, config: &str, patience: Patience) -> Self {
+        let config = parse(config);
+        let node = Self::start_so(None, None, patience);
+        node.runtime.apply(config.clone()).unwrap();
+        node.identity.send_replace(Some(ca.issue(config.proxy.identity.service())));
+        within(node.readiness.ready()).await;
+        node
+    }
+
     /// Without a configuration.
     pub fn start_bare(hand_over: Option<HandOver>, hosts: Option<Hosts>) -> Self {
+        Self::start_so(hand_over, hosts, Patience::default())
+    }
+
+    fn start_so(hand_over: Option<HandOver>, hosts: Option<Hosts>, patience: Patience) -> Self {
         let (identity, identities) = watch::channel(None);
         let (listening, seen) = watch::channel(Listening::new());
         let admin = "127.0.0.1:0".parse().unwrap();
@@ -196,6 +211,7 @@ impl Node {
             listening: seen,
             hand_over,
             hosts,
+            patience,
         };
         let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());

@@ -153,6 +153,7 @@ impl World {
             listening,
             hand_over: None,
             hosts: None,
+            patience: Default::default(),
         })
         .unwrap();
         let refuse = Arc::<Mutex<Vec<String>>>::default();

@@ -5,3 +5,4 @@ mod frames;
 mod http_two;
 mod recorder;
 mod requests;
+mod slow;
