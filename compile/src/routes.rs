@@ -52,10 +52,13 @@ pub(crate) fn is_routed(protocol: wire::Protocol) -> bool {
     protocol != wire::Protocol::Tcp
 }
 
+fn named(route: &route::Route) -> impl Iterator<Item = &route::Backend> {
+    route.backends.iter().chain(route.filters.mirror.as_ref().map(|mirror| &mirror.to))
+}
+
 /// All that the routes of a service name.
 pub(crate) fn backends(owner: &ServiceKey, replicas: &[&Workload]) -> BTreeSet<Subset> {
-    let named = said(replicas).iter().flat_map(|route| &route.backends);
-    let named: Vec<&route::Backend> = named.collect();
+    let named: Vec<&route::Backend> = said(replicas).iter().flat_map(named).collect();
     if named.is_empty() {
         return BTreeSet::new();
     }
@@ -71,18 +74,63 @@ pub(crate) fn routes(
     replicas: &[&Workload],
     visible: &Visible<'_>,
 ) -> Vec<wire::Route> {
-    let backend = |backend: &route::Backend| {
+    let cluster = |backend: &route::Backend| {
         let subset = Subset::of(owner, port, backend);
-        let there = visible.replicas(&subset.service).is_some();
-        wire::Backend { cluster: there.then(|| subset.cluster_key()), weight: backend.weight }
+        visible.replicas(&subset.service).is_some().then(|| subset.cluster_key())
     };
+    let backend =
+        |backend: &route::Backend| wire::Backend { cluster: cluster(backend), weight: backend.weight };
     let route = |(number, route): (usize, &route::Route)| wire::Route {
         name: route.name.clone().unwrap_or_else(|| number.to_string()),
         matches: route.matches.iter().map(|said| one_match(owner, said)).collect(),
         backends: route.backends.iter().map(backend).collect(),
         request_ms: route.timeout.map(milliseconds),
+        mirror: route
+            .filters
+            .mirror
+            .as_ref()
+            .map(|mirror| wire::Mirror { cluster: cluster(&mirror.to), share: mirror.share.0 }),
+        ..filters(&route.filters)
     };
     (1..).zip(said(replicas)).map(route).collect()
+}
+
+/// A route with all of its filters but the mirror.
+fn filters(said: &route::Filters) -> wire::Route {
+    let edits = |edits: &route::HeaderEdits| wire::HeaderEdits {
+        set: edits.set.clone(),
+        add: edits.add.clone(),
+        remove: edits.remove.clone(),
+    };
+    let path = |edit: &route::PathEdit| match edit {
+        route::PathEdit::Prefix(path) => wire::PathEdit::Prefix(path.clone()),
+        route::PathEdit::Full(path) => wire::PathEdit::Full(path.clone()),
+    };
+    let rewrite =
+        wire::Rewrite { path: said.rewrite_path.as_ref().map(path), host: said.rewrite_host.clone() };
+    wire::Route {
+        request_headers: edits(&said.request_headers),
+        response_headers: edits(&said.response_headers),
+        rewrite: (rewrite != wire::Rewrite::default()).then_some(rewrite),
+        redirect: said.redirect.as_ref().map(|redirect| wire::Redirect {
+            scheme: redirect.scheme.clone(),
+            host: redirect.host.clone(),
+            path: redirect.path.as_ref().map(path),
+            port: redirect.port,
+            status: redirect.status,
+        }),
+        respond: said.respond.as_ref().map(|respond| wire::Respond {
+            status: respond.status,
+            body: respond.body.clone(),
+            headers: respond.headers.clone(),
+        }),
+        fault: said.fault.as_ref().map(|fault| wire::Injected {
+            delay_ms: fault.delay.map(milliseconds),
+            abort: fault.abort,
+            share: fault.share.0,
+        }),
+        ..wire::Route::default()
+    }
 }
 
 fn one_match(owner: &ServiceKey, said: &route::RouteMatch) -> wire::RouteMatch {

@@ -1,6 +1,7 @@
 //! Routes: which requests to a service go where. The words are those of the Gateway API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 /// What becomes of the requests that it takes.
@@ -14,6 +15,127 @@ pub struct Route {
     pub backends: Vec<Backend>,
     /// How long they may take; none: as the service says. Zero: no limit.
     pub timeout: Option<Duration>,
+    /// What is done to them, and to their answers.
+    pub filters: Filters,
+}
+
+/// What is done to requests and to their answers on the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Fields of the request.
+    pub request_headers: HeaderEdits,
+    /// Fields of the application's response.
+    pub response_headers: HeaderEdits,
+    /// Another path.
+    pub rewrite_path: Option<PathEdit>,
+    /// Another host.
+    pub rewrite_host: Option<String>,
+    /// Sends the caller elsewhere.
+    pub redirect: Option<Redirect>,
+    /// Answers at once.
+    pub respond: Option<Respond>,
+    /// Sends a copy elsewhere.
+    pub mirror: Option<Mirror>,
+    /// Makes requests late, or fail.
+    pub fault: Option<Injected>,
+}
+
+/// Edits of fields; names in lower case, each in one of the three.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Replaces all of that name.
+    pub set: BTreeMap<String, String>,
+    /// One more of that name.
+    pub add: BTreeMap<String, String>,
+    /// None of that name.
+    pub remove: BTreeSet<String>,
+}
+
+/// Edits of paths; the query stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathEdit {
+    /// In place of the prefix that matched.
+    Prefix(String),
+    /// In place of the whole path.
+    Full(String),
+}
+
+/// Where a caller is sent instead; what is not said stays as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<String>,
+    /// Name or address.
+    pub host: Option<String>,
+    /// Another path.
+    pub path: Option<PathEdit>,
+    /// None: that of the scheme, or the called one where no scheme is said.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// An answer that is given at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// Text.
+    pub body: String,
+    /// Its fields; names in lower case.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Copies that nobody waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where they go; the weight says nothing.
+    pub to: Backend,
+    /// Of how many requests.
+    pub share: Share,
+}
+
+/// Faults put in on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Injected {
+    /// Before the request is sent on.
+    pub delay: Option<Duration>,
+    /// In place of the application's answer: a status, 200 to 599.
+    pub abort: Option<u16>,
+    /// To how many requests.
+    pub share: Share,
+}
+
+/// A part of a whole, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(pub u32);
+
+impl Share {
+    /// All.
+    pub const WHOLE: Self = Self(1_000_000);
+
+    /// Reads `20%` or `0.5%`, to four digits after the point.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = text.strip_suffix('%')?;
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > 4 {
+            return None;
+        }
+        let part = format!("{part:0<4}").parse::<u32>().ok()?;
+        let millionths = whole.parse::<u32>().ok()?.checked_mul(10_000)?.checked_add(part)?;
+        (millionths <= Self::WHOLE.0).then_some(Self(millionths))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.0 / 10_000, self.0 % 10_000);
+        match part {
+            0 => write!(f, "{whole}%"),
+            part => write!(f, "{whole}.{}%", format!("{part:04}").trim_end_matches('0')),
+        }
+    }
 }
 
 /// Takes the requests that fit all it says.

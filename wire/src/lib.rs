@@ -21,6 +21,9 @@ pub use config::{
 };
 pub use policy::Policy;
 pub use resource::{ApplyError, Held, Resource};
-pub use route::{Backend, PathMatch, Route, RouteMatch, TextMatch};
+pub use route::{
+    Backend, HeaderEdits, Injected, Mirror, PathEdit, PathMatch, Redirect, Respond, Rewrite, Route,
+    RouteMatch, TextMatch,
+};
 pub use spiffe::{InvalidSpiffeId, SpiffeId};
 pub use wanted::{Common, Hashes, Wanted};

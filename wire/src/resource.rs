@@ -172,7 +172,8 @@ impl ProxyConfig {
         for (service, s) in &self.services {
             for (port, p) in &s.ports {
                 let backends = p.routes.iter().flat_map(|route| &route.backends);
-                let named = backends.filter_map(|backend| backend.cluster.as_ref());
+                let mirrors = p.routes.iter().filter_map(|route| route.mirror.as_ref()?.cluster.as_ref());
+                let named = backends.filter_map(|backend| backend.cluster.as_ref()).chain(mirrors);
                 let missing = named.chain([&p.cluster]).find(|cluster| !self.clusters.contains_key(*cluster));
                 if let Some(cluster) = missing {
                     let (service, cluster) = (service.clone(), cluster.clone());

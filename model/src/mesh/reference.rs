@@ -88,6 +88,7 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
         | Kind::Text(_)
         | Kind::Texts(_)
         | Kind::Matches(_)
+        | Kind::Fields(..)
         | Kind::Number { .. }
         | Kind::List(_) => None,
     }

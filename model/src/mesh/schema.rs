@@ -76,6 +76,11 @@ fn kind(kind: &Kind) -> Map<String, Value> {
                 "additionalProperties": false,
             }] },
         }),
+        Kind::Fields(name, value) => json!({
+            "type": "object",
+            "propertyNames": of_text(name),
+            "additionalProperties": of_text(value),
+        }),
         Kind::Number { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Conditions(choices) => json!({
             "type": "array",
@@ -108,7 +113,20 @@ fn kind(kind: &Kind) -> Map<String, Value> {
 }
 
 fn of_text(text: &Text) -> Value {
-    json!({ "type": "string", "pattern": text.pattern })
+    let mut schema = json!({ "type": "string", "pattern": text.pattern });
+    if let (Some(schema), false) = (schema.as_object_mut(), text.except.is_empty()) {
+        let words: Vec<String> = text.except.iter().map(|word| in_any_case(word)).collect();
+        schema.insert("not".to_owned(), json!({ "pattern": format!("^({})$", words.join("|")) }));
+    }
+    schema
+}
+
+fn in_any_case(word: &str) -> String {
+    let letter = |c: char| match c.is_ascii_alphabetic() {
+        true => format!("[{c}{}]", c.to_ascii_uppercase()),
+        false => c.to_string(),
+    };
+    word.chars().map(letter).collect()
 }
 
 fn by_port(value: &Value) -> Value {

@@ -57,6 +57,8 @@ pub enum Kind {
     Texts(&'static Text),
     /// A mapping from names of that form to a value, or to `{ regex: … }`.
     Matches(&'static Text),
+    /// A mapping from names of the first form to values of the second.
+    Fields(&'static Text, &'static Text),
     /// A number without a point.
     Number {
         /// The smallest.
@@ -89,6 +91,8 @@ pub struct Text {
     pub help: &'static str,
     /// It is a pattern itself, and must be one that can be tried.
     pub regex: bool,
+    /// What it may not be, in whichever case.
+    pub except: &'static [&'static str],
 }
 
 /// One word of a choice.

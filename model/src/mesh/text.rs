@@ -19,6 +19,7 @@ pub(crate) const REGEX: Text = Text {
     pattern: "^.{1,512}$",
     help: "a regular expression of 1 to 512 characters, such as \"/items/[0-9]+\"",
     regex: true,
+    except: &[],
 };
 
 /// What a field or a parameter is compared with.
@@ -27,6 +28,7 @@ pub(crate) const VALUE: Text = Text {
     pattern: r"^[^\x00-\x1f\x7f]{0,1024}$",
     help: "up to 1,024 characters on one line, or { regex: … }",
     regex: false,
+    except: &[],
 };
 
 /// `{ regex: … }` where a value may stand.
@@ -110,6 +112,20 @@ pub(crate) fn matches(reader: &mut Reader, node: &Node, key: &Key) -> Option<BTr
     (reader.faults.len() == before).then_some(matches)
 }
 
+/// `{ name: value }`.
+pub(crate) fn fields(reader: &mut Reader, node: &Node, key: &Key) -> Option<BTreeMap<String, String>> {
+    let Kind::Fields(names, values) = key.kind else { return None };
+    let before = reader.faults.len();
+    let mut fields = BTreeMap::new();
+    for (name, at, value) in reader.mapping(node, key.example)? {
+        reader.within(name, |reader| {
+            let name = formed(reader, at, names);
+            fields.extend(name.zip(formed(reader, value, values)));
+        });
+    }
+    (reader.faults.len() == before).then_some(fields)
+}
+
 /// Text of that form.
 pub(crate) fn formed(reader: &mut Reader, node: &Node, form: &Text) -> Option<String> {
     let help = format!("write {}", form.help);
@@ -129,6 +145,10 @@ pub(crate) fn formed(reader: &mut Reader, node: &Node, form: &Text) -> Option<St
     let fits = Regex::new(form.pattern).is_ok_and(|pattern| pattern.is_match(text));
     if !fits {
         reader.fault(Code::BadValue, node, format!("{} is not {}", shown(text), form.what), help);
+        return None;
+    }
+    if form.except.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        reader.fault(Code::BadValue, node, format!("{} may not be written here", shown(text)), help);
         return None;
     }
     if let Some(error) = form.regex.then(|| untriable(text)).flatten() {

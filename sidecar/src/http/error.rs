@@ -117,6 +117,9 @@ pub enum RequestError {
         "route {0} leads nowhere: it names a service that this caller shares no network with, or every weight is 0"
     )]
     NoBackend(String),
+    /// A route puts a fault in.
+    #[error("a fault that a route puts in")]
+    Injected(StatusCode),
     /// There is no endpoint, and none came in time.
     #[error("no endpoint of {0} is ready")]
     NoEndpoint(String),
@@ -158,7 +161,7 @@ impl RequestError {
             Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining | Self::NoEndpoint(_) => true,
             Self::Overloaded { .. } => true,
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow => false,
-            Self::NoRoute(_) | Self::NoBackend(_) => false,
+            Self::NoRoute(_) | Self::NoBackend(_) | Self::Injected(_) => false,
             Self::Timeout | Self::Upstream(_) | Self::BadResponse(_) => false,
         }
     }
@@ -170,6 +173,7 @@ impl RequestError {
             Self::ClientGone(Broken::Bad(bad)) => bad.status(),
             Self::ClientGone(_) => StatusCode::BAD_REQUEST,
             Self::ClientSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Injected(status) => *status,
             Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::NoBackend(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining => {
@@ -187,6 +191,7 @@ impl RequestError {
             Self::Bad(_) => "bad-request",
             Self::ClientGone(_) => "client-gone",
             Self::ClientSlow => "client-slow",
+            Self::Injected(_) => "fault",
             Self::NoRoute(_) => "no-route",
             Self::NoBackend(_) => "no-backend",
             Self::NoEndpoint(_) => "no-endpoint",
@@ -208,7 +213,7 @@ impl RequestError {
             Self::NoBackend(_) => "13",
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow | Self::BadResponse(_) => "13",
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) => "14",
-            Self::Draining | Self::Upstream(_) | Self::Overloaded { .. } => "14",
+            Self::Injected(_) | Self::Draining | Self::Upstream(_) | Self::Overloaded { .. } => "14",
         }
     }
 }

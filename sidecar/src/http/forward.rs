@@ -13,13 +13,16 @@ use super::deadline::Deadline;
 use super::error::{BadMessage, Broken, RequestError};
 use super::framing::Length;
 use super::head::{Request, Response};
+use super::mirror;
 use super::open::{Attempts, open};
 use super::origin::{Origin, is_grpc};
 use super::pump::{Pump, Side};
 use super::reply;
 use super::retry::{self, Next};
+use super::routed;
 use super::sides::{Down, Up};
 use super::upgrade;
+use crate::route::{Fault, Own};
 
 /// Informational responses before the final one; they are not held back for a client that does not read.
 const MAX_INTERIM: u32 = 64;
@@ -46,11 +49,9 @@ pub(super) async fn forward(
     let answer = match origin.prepare(request) {
         Err(bad) => Err(bad.into()),
         Ok(()) if origin.is_leaving() => Err(RequestError::Draining),
-        Ok(()) => match origin.route(request) {
-            Ok(taken) => {
-                attempts.taken = taken;
-                carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await
-            }
+        Ok(()) => match routed::take(origin, request, &mut attempts) {
+            Ok(None) => carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await,
+            Ok(Some(own)) => Ok(Box::pin(give(&mut down, own, &request.method)).await),
             Err(error) => Err(error),
         },
     };
@@ -77,7 +78,10 @@ async fn carry(
     upload: &mut Pump,
     attempts: &mut Attempts,
 ) -> Result<Answer, RequestError> {
-    let (response, up) = loop {
+    if let Some(taken) = attempts.taken.as_ref().filter(|taken| taken.fault != Fault::default()) {
+        Box::pin(routed::injected(down, taken.fault)).await?;
+    }
+    let (mut response, up) = loop {
         let outcome = attempt(origin, deadline, down, request, upload, attempts).await;
         match (attempts.next(origin, request, upload, &outcome), outcome) {
             (Next::Done, outcome) => break outcome?,
@@ -89,6 +93,12 @@ async fn carry(
         }
         upload.rewind();
     };
+    if let Some(taken) = &attempts.taken {
+        taken.route.filters.edit_response(&mut response.headers);
+        if let Some(cluster) = &taken.mirror {
+            mirror::send(origin, cluster, request, upload);
+        }
+    }
     upload.forget();
     deadline.after(None);
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -97,6 +107,15 @@ async fn carry(
             .map(|status| Answer { status, failed: false, error: None });
     }
     relay(origin, deadline, down, up, response, request, upload).await
+}
+
+/// Gives an answer of a route.
+async fn give(down: &mut Down<'_>, own: Own, method: &Method) -> Answer {
+    let status = own.status;
+    if let Err(error) = answer_with(down, reply::own(own, method), method).await {
+        tracing::debug!(%error, "the client is gone before it was answered");
+    }
+    Answer { status: status.as_u16(), failed: false, error: None }
 }
 
 /// Sends the request to one place, and waits for the head of its response.

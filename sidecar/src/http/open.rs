@@ -14,9 +14,10 @@ use super::h1::Conn;
 use super::h2stream::H2Stream;
 use super::head::Request;
 use super::link::{Links, To};
-use super::origin::{Origin, Taken};
+use super::origin::Origin;
 use super::pump::Pump;
 use super::retry::{self, Retry};
+use super::routed::Taken;
 use super::sides::{self, Up};
 use super::sticky;
 use crate::cluster::{Bound, Endpoint, Picked, Tried};
@@ -61,6 +62,12 @@ impl Attempts {
     /// The request is on its way.
     pub fn sent_on(&mut self, up: &Up) {
         self.reused = up.was_reused();
+    }
+
+    /// The path that the client asked for.
+    pub fn asked<'a>(&'a self, request: &'a Request) -> &'a str {
+        let asked = self.taken.as_ref().and_then(|taken| taken.asked.as_ref());
+        asked.map_or_else(|| request.uri.path(), |asked| asked.path())
     }
 
     /// The endpoint that it was sent to last.

@@ -7,24 +7,15 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderValue};
 use outrigger_wire::Timeouts;
 
-use super::error::{BadMessage, RequestError};
+use super::error::BadMessage;
 use super::head::Request;
 use super::hop::Caller;
 use super::limits::Client;
 use super::open::Attempts;
+use super::routed::Taken;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
-use crate::route::{Drawn, Route};
 use crate::telemetry::{Access, Carried, Edge, EdgeKey};
 use crate::worker::{Ending, Worker};
-
-/// What a route says of one request.
-#[derive(Clone, Debug)]
-pub(super) struct Taken {
-    /// The route.
-    pub route: Arc<Route>,
-    /// Where the request goes, if not to the called port's own cluster.
-    pub cluster: Option<Arc<str>>,
-}
 
 /// An accepted connection.
 pub(super) struct Origin {
@@ -95,7 +86,7 @@ impl Origin {
             protocol: key.carried.as_str(),
             mtls: key.mtls,
             method: Some(request.method.as_str()),
-            path: Some(request.uri.path()),
+            path: Some(attempts.asked(request)),
             status: Some(status),
             received,
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
@@ -110,25 +101,6 @@ impl Origin {
         let (down, generation) = (&self.downstream, self.worker.generation());
         let (peer, mtls) = (down.peer(&generation), down.mtls(&generation));
         EdgeKey { direction: down.direction, peer, port: down.port, mtls, carried }
-    }
-
-    /// The route that takes a request; none where the port has no routes.
-    ///
-    /// # Errors
-    /// It has routes, and none takes the request, or the one that does leads nowhere.
-    pub fn route(&self, request: &Request) -> Result<Option<Taken>, RequestError> {
-        let Destination::Cluster { cluster, .. } = &self.downstream.destination else { return Ok(None) };
-        let Some(routes) = self.worker.routes(cluster) else { return Ok(None) };
-        let Request { method, uri, headers, .. } = request;
-        let Some(route) = routes.find(method, uri, headers, is_grpc(headers)) else {
-            return Err(RequestError::NoRoute(cluster.clone()));
-        };
-        let cluster = match self.worker.draw(route) {
-            Drawn::Own => None,
-            Drawn::Cluster(cluster) => Some(cluster),
-            Drawn::Nowhere => return Err(RequestError::NoBackend(route.name.clone())),
-        };
-        Ok(Some(Taken { route: route.clone(), cluster }))
     }
 
     /// From the head sent to the response's head; none where nobody set a limit.

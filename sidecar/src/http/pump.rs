@@ -114,6 +114,12 @@ impl Pump {
         self.kept.as_ref().map(|kept| kept.size)
     }
 
+    /// The whole body and its trailers, if all of it has come and is still kept.
+    pub fn whole(&self) -> Option<(Vec<Bytes>, Option<HeaderMap>)> {
+        let kept = self.kept.as_ref().filter(|_| self.received)?;
+        Some((kept.pieces.clone(), self.trailers.clone()))
+    }
+
     /// Starts again from the first byte, towards another side. Only while [`Pump::kept`] says so.
     pub fn rewind(&mut self) {
         if let Some(kept) = &self.kept {
@@ -194,7 +200,7 @@ impl Pump {
 }
 
 impl Half<'_> {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, Broken>> {
+    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, Broken>> {
         match self {
             Self::H1(conn) => conn.poll_body(cx),
             Self::H2(stream) => stream.poll_body(cx),
@@ -216,7 +222,7 @@ impl Half<'_> {
         }
     }
 
-    fn consumed(&mut self, size: usize) {
+    pub fn consumed(&mut self, size: usize) {
         if let Self::H2(stream) = self {
             stream.consumed(size);
         }

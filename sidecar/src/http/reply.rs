@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use super::error::{Broken, RequestError};
 use super::framing::Length;
 use super::head::Response;
+use crate::route::{Own, has_body};
 
 /// Tells an answer of the sidecar from one of the application.
 const ERROR: HeaderName = HeaderName::from_static("outrigger-error");
@@ -41,6 +42,14 @@ pub(super) fn of(error: &RequestError, grpc: bool, method: &Method) -> (Response
         _ => (Length::Known(text.len() as u64), text),
     };
     (Response { status: error.status(), headers, length, upgrade: None }, text)
+}
+
+/// What a client gets from a route.
+pub(super) fn own(own: Own, method: &Method) -> (Response, Bytes) {
+    let body = has_body(method, &own);
+    let length = if body { Length::Known(own.body.len() as u64) } else { Length::Empty };
+    let text = if body { own.body } else { Bytes::new() };
+    (Response { status: own.status, headers: own.headers, length, upgrade: None }, text)
 }
 
 /// What an HTTP/2 client gets instead of an answer, where one would hide what it must know: a reset is passed on,

@@ -166,7 +166,7 @@ fn failed(outcome: &Outcome) -> Option<bool> {
         }
         Err(RequestError::Upstream(_) | RequestError::BadResponse(_)) => Some(true),
         Err(RequestError::Bad(_) | RequestError::ClientGone(_) | RequestError::ClientSlow) => None,
-        Err(RequestError::NoRoute(_) | RequestError::NoBackend(_)) => None,
+        Err(RequestError::NoRoute(_) | RequestError::NoBackend(_) | RequestError::Injected(_)) => None,
         Err(RequestError::NoEndpoint(_) | RequestError::Overloaded { .. } | RequestError::Draining) => None,
     }
 }

@@ -209,6 +209,11 @@ impl Up {
         matches!(self, Self::H1 { reused: true, .. } | Self::H2 { .. })
     }
 
+    /// It is spoken to in HTTP/1.
+    pub fn is_h1(&self) -> bool {
+        matches!(self, Self::H1 { .. })
+    }
+
     /// The exchange ended well: keeps the connection if another request may follow.
     pub fn release(self, worker: &Worker, upload: &Pump) {
         if let Self::H1 { conn, park: Some(address), wire: Some(wire), .. } = self

@@ -1,6 +1,7 @@
 //! Which route takes a request, and which of its backends. Made once for each generation; a port without routes has none
 //! of this.
 
+mod filter;
 mod rule;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri};
 use outrigger_wire as wire;
 
+pub use filter::{COPY, Fault, Filters, Own, has_body, is_copy};
 use rule::Rule;
 
 /// The routes of one port of a service.
@@ -26,6 +28,8 @@ pub struct Route {
     pub name: String,
     /// How long its requests may take; none: as the port says. Zero: no limit.
     pub timeout: Option<Duration>,
+    /// What it does to requests and answers.
+    pub filters: Filters,
     backends: Vec<Backend>,
     /// Sum of the weights.
     weight: u64,
@@ -35,6 +39,15 @@ pub struct Route {
 struct Backend {
     cluster: Option<Arc<str>>,
     weight: u64,
+}
+
+/// A route that takes a request.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    /// The route.
+    pub route: &'a Arc<Route>,
+    /// How many bytes of the path are the prefix that matched.
+    pub prefix: usize,
 }
 
 /// Where a route sends one request.
@@ -65,29 +78,34 @@ impl Routes {
         }
         // Equals stay in the order of the mesh file.
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.rank));
-        Ok(Self { rules, routes: routes.iter().map(|route| Arc::new(Route::new(route))).collect() })
+        let route = |route: &wire::Route| {
+            let made = Route::new(route).map_err(|why| format!("route {}: {why}", route.name))?;
+            Ok::<_, String>(Arc::new(made))
+        };
+        Ok(Self { rules, routes: routes.iter().map(route).collect::<Result<_, _>>()? })
     }
 
     /// The route that takes a request.
-    pub fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap, grpc: bool) -> Option<&Arc<Route>> {
+    pub fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap, grpc: bool) -> Option<Found<'_>> {
         let rule = self.rules.iter().find(|rule| rule.takes(method, uri, headers, grpc))?;
-        self.routes.get(rule.route)
+        Some(Found { route: self.routes.get(rule.route)?, prefix: rule.prefix() })
     }
 }
 
 impl Route {
-    fn new(route: &wire::Route) -> Self {
+    fn new(route: &wire::Route) -> Result<Self, String> {
         let backend = |backend: &wire::Backend| Backend {
             cluster: backend.cluster.as_deref().map(Arc::from),
             weight: backend.weight.into(),
         };
         let backends: Vec<Backend> = route.backends.iter().map(backend).collect();
-        Self {
+        Ok(Self {
             name: route.name.clone(),
             timeout: route.request_ms.map(Duration::from_millis),
+            filters: Filters::new(route)?,
             weight: backends.iter().map(|backend| backend.weight).sum(),
             backends,
-        }
+        })
     }
 
     /// Draws a backend by weight.

@@ -103,6 +103,11 @@ impl Rule {
         })
     }
 
+    /// How many bytes of a path that it takes are its prefix.
+    pub fn prefix(&self) -> usize {
+        if let Path::Prefix(prefix) = &self.path { prefix.len() } else { 0 }
+    }
+
     pub fn takes(&self, method: &Method, uri: &Uri, headers: &HeaderMap, grpc: bool) -> bool {
         self.path.takes(uri.path())
             && self.method.as_ref().is_none_or(|wanted| wanted == method)

@@ -37,8 +37,8 @@ fn routes(matches: impl IntoIterator<Item = RouteMatch>) -> Routes {
 }
 
 fn found<'a>(routes: &'a Routes, request: &Request<()>, grpc: bool) -> Option<&'a str> {
-    let route = routes.find(request.method(), request.uri(), request.headers(), grpc)?;
-    Some(route.name.as_str())
+    let found = routes.find(request.method(), request.uri(), request.headers(), grpc)?;
+    Some(found.route.name.as_str())
 }
 
 fn get(uri: &str) -> Request<()> {
@@ -201,7 +201,8 @@ fn backends_are_drawn_by_weight() {
     let drawn = |backends: Vec<Backend>| {
         let routes = Routes::new(&[Route { backends, ..Route::default() }], "web.shop").unwrap();
         let request = get("/");
-        let route = routes.find(request.method(), request.uri(), request.headers(), false).unwrap().clone();
+        let found = routes.find(request.method(), request.uri(), request.headers(), false).unwrap();
+        let route = found.route.clone();
         let mut rng = fastrand::Rng::with_seed(7);
         let mut counts: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..10_000 {

@@ -21,7 +21,7 @@ use crate::handover::Succession;
 use crate::http::Pools;
 use crate::netns::Listening;
 use crate::patience::Patience;
-use crate::route::{Drawn, Route, Routes};
+use crate::route::Routes;
 use crate::runtime::{Generation, Shared};
 use crate::telemetry::Telemetry;
 use crate::tls::Contexts;
@@ -31,6 +31,8 @@ pub(crate) use ending::Ending;
 
 /// Requests and connections that one worker holds for want of an endpoint.
 const MAX_HELD: usize = 1024;
+/// Copies of requests that one worker has under way (`mirror` of a route).
+const MAX_COPIES: usize = 128;
 /// Longest time that one is held.
 const MAX_HOLD: Duration = Duration::from_secs(10);
 /// Pause before all endpoints are tried again; doubles with each round.
@@ -50,6 +52,7 @@ struct Inner {
     pools: Pools,
     rng: RefCell<fastrand::Rng>,
     held: Cell<usize>,
+    copies: Cell<usize>,
     permits: Arc<Semaphore>,
     full: Cell<bool>,
     scratch: RefCell<Box<[u8]>>,
@@ -83,8 +86,9 @@ impl Worker {
         let rng = RefCell::new(fastrand::Rng::new());
         let permits = Arc::new(Semaphore::new(shared.connections));
         let scratch = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-        let (held, full) = (Cell::new(0), Cell::new(false));
-        Self(Rc::new(Inner { shared, pools: Pools::default(), rng, held, permits, full, scratch }))
+        let (held, copies, full) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        let pools = Pools::default();
+        Self(Rc::new(Inner { shared, pools, rng, held, copies, permits, full, scratch }))
     }
 
     /// The configuration that runs now: read it once per request or connection.
@@ -187,9 +191,18 @@ impl Worker {
         if generation.routes.is_empty() { None } else { generation.routes.get(cluster).cloned() }
     }
 
-    /// Draws one of a route's backends.
-    pub(crate) fn draw(&self, route: &Route) -> Drawn {
-        route.draw(&mut self.0.rng.borrow_mut())
+    /// Draws with this worker's random numbers.
+    pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.0.rng.borrow_mut())
+    }
+
+    /// A place for one more copy of a request; none while as many run as may.
+    pub(crate) fn copy(&self) -> Option<Copying> {
+        let copies = self.0.copies.get();
+        (copies < MAX_COPIES).then(|| {
+            self.0.copies.set(copies + 1);
+            Copying(self.clone())
+        })
     }
 
     /// One named endpoint of a cluster, ready or not.
@@ -264,6 +277,16 @@ impl Worker {
             self.0.held.set(held + 1);
             Held(&self.0.held)
         })
+    }
+}
+
+/// A copy under way; counted until dropped.
+pub(crate) struct Copying(Worker);
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        let copies = &self.0.0.copies;
+        copies.set(copies.get() - 1);
     }
 }
 

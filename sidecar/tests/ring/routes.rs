@@ -194,3 +194,124 @@ async fn a_pattern_that_cannot_be_tried_is_refused_and_nothing_changes() {
     let mut client = mesh.connect().await;
     assert_eq!(who(&mut client, "/", "").await, "v1");
 }
+
+/// Heads that an application has seen, in their order.
+async fn heads(seen: &mut tokio::sync::mpsc::UnboundedReceiver<String>, count: usize) -> Vec<String> {
+    let mut heads = Vec::new();
+    for _ in 0..count {
+        heads.push(mesh::within(seen.recv()).await.unwrap());
+    }
+    heads
+}
+
+#[tokio::test]
+async fn requests_and_answers_are_changed_on_the_way() {
+    let routes =
+        "{ name: old, matches: [ { path: !prefix /old } ], rewrite: { path: !prefix /new, host: 'cart:1' },
+        request_headers: { set: { a: '1' }, add: { b: '2' }, remove: [ c ] },
+        response_headers: { set: { via: outrigger }, remove: [ x-app ] } }";
+    let mesh = Versions::start(routes).await;
+    let mut client = mesh.connect().await;
+    for _ in 0..3 {
+        let (head, body) = client
+            .ask("PUT /old/x?y=/old HTTP/1.1\r\nhost: echo\r\na: 0\r\nb: 1\r\nc: 1\r\ncontent-length: 2\r\n\r\nhi")
+            .await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && field(&head, "via") == Some("outrigger"), "{head}");
+        assert_eq!(field(&head, "x-app"), None, "{head}");
+        let lines: Vec<&str> = body.lines().skip(1).collect();
+        assert_eq!(lines[0], "PUT /new/x?y=/old HTTP/1.1");
+        for line in ["host: cart:1", "a: 1", "b: 1", "b: 2", "content-length: 2", "x-forwarded-host: echo"] {
+            assert!(lines.contains(&line), "{line}: {body}");
+        }
+        assert!(!body.contains("c: 1") && !body.contains("a: 0"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_answers_itself_and_the_connection_lives_on() {
+    let routes = "
+        { name: closed, matches: [ { path: !exact /closed } ], respond: { status: 503, body: closed, headers: { retry-after: '60' } } },
+        { name: moved, matches: [ { path: !prefix /moved } ], redirect: { scheme: https, path: !prefix /there, status: 308 } },
+        { name: broken, matches: [ { path: !exact /broken } ], fault: { abort: 429, share: 1000000 } },
+        { name: late, matches: [ { path: !exact /late } ], fault: { delay_ms: 150, abort: 500, share: 1000000 } },
+        { name: rest }";
+    let mesh = Versions::start(routes).await;
+    let mut client = mesh.connect().await;
+    let begun = std::time::Instant::now();
+    for (line, status, name, value) in [
+        ("GET /closed", "503", "retry-after", "60"),
+        ("HEAD /closed", "503", "content-length", "6"),
+        ("GET /moved/a?b", "308", "location", "https://echo/there/a?b"),
+        ("GET /broken", "429", "outrigger-error", "fault"),
+        ("GET /late", "500", "outrigger-error", "fault"),
+        ("GET /", "200", "x-app", "v"),
+    ] {
+        client.send(format!("{line} HTTP/1.1\r\nhost: echo\r\n\r\n")).await;
+        let head = client.head().await;
+        let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let body = client.exactly(if line.starts_with("HEAD") { 0 } else { length }).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {head}");
+        assert!(field(&head, name).is_some_and(|found| found.starts_with(value)), "{line}: {head}");
+        assert!(line != "GET /closed" || body == b"closed", "{body:?}");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(150));
+    // A body that nobody reads ends the connection, as with every answer of the sidecar's own; never the next request.
+    client.send("POST /closed HTTP/1.1\r\nhost: echo\r\ncontent-length: 5\r\n\r\nhello").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 503 "));
+}
+
+#[tokio::test]
+async fn a_copy_goes_elsewhere_and_the_real_answer_never_waits() {
+    let (tell, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    // The one that gets copies never answers.
+    let silent = App::start(move |mut raw| {
+        let tell = tell.clone();
+        async move {
+            while let Some(head) = raw.maybe_head().await {
+                let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+                let body = String::from_utf8(raw.exactly(length).await).unwrap();
+                let _test_over = tell.send(format!("{head}{body}"));
+            }
+        }
+    })
+    .await;
+    let real = named("real").await;
+    let cluster = |key: &str, app: &App| {
+        let endpoint = format!("{{ workload: {key}, address: '{}', transport: plaintext }}", app.address);
+        format!(
+            "  {key}: {{ service: echo.shop, port: 7000, identity: 'spiffe://test.internal/shop/echo', endpoints: [ {endpoint} ] }}\n"
+        )
+    };
+    let config = format!(
+        "
+proxy:
+  identity: spiffe://test.internal/shop/web
+  workload: shop-web-1
+  listeners:
+    out: {{ address: '127.0.0.1:0', kind: outbound, target: {{ service: {{ name: echo.shop, port: 7000 }} }} }}
+services:
+  echo.shop:
+    names: [ echo ]
+    ports: {{ 7000: {{ cluster: real, routes: [ {{ name: all, mirror: {{ cluster: silent, share: 1000000 }} }} ] }} }}
+clusters:
+{}{}",
+        cluster("real", &real),
+        cluster("silent", &silent)
+    );
+    let caller = Node::start(&Ca::new(), &config).await;
+    let mut client = Raw::connect(caller.at("out")).await;
+    assert_eq!(who(&mut client, "/a", "").await, "real");
+    let (_, body) = client.ask("POST /b HTTP/1.1\r\nhost: echo\r\ncontent-length: 5\r\n\r\nhello").await;
+    assert!(body.starts_with("real\nPOST /b ") && !body.contains("x-outrigger-mirror"), "{body}");
+    let mut copies = heads(&mut seen, 2).await;
+    copies.sort();
+    assert!(copies[0].starts_with("GET /a ") && copies[0].contains("x-outrigger-mirror: 1"), "{copies:?}");
+    assert!(copies[1].starts_with("POST /b ") && copies[1].ends_with("\r\n\r\nhello"), "{copies:?}");
+    // What is a copy itself is not copied again; nor is what is too large to be kept.
+    assert_eq!(who(&mut client, "/c", "x-outrigger-mirror: 1\r\n").await, "real");
+    let large = "x".repeat(100_000);
+    client.ask(&format!("POST /d HTTP/1.1\r\nhost: echo\r\ncontent-length: 100000\r\n\r\n{large}")).await;
+    assert_eq!(who(&mut client, "/e", "").await, "real");
+    let next = heads(&mut seen, 1).await;
+    assert!(next[0].starts_with("GET /e "), "{next:?}");
+}

@@ -6,3 +6,4 @@ mod control_identity;
 mod control_push;
 mod control_state;
 mod mesh_file;
+mod traffic;

@@ -49,6 +49,7 @@ const NAME: Text = Text {
     pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$",
     help: "the name of a header or of a cookie, such as x-user",
     regex: false,
+    except: &[],
 };
 
 const BY_HASH: Section = Section {

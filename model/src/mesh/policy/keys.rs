@@ -9,12 +9,14 @@ const PERCENT: Text = Text {
     pattern: "^(0|[1-9][0-9]?|100)%$",
     help: "a whole number from 0% to 100%",
     regex: false,
+    except: &[],
 };
 const BACKOFF: Text = Text {
     what: "a range of times",
     pattern: r"^[0-9]{1,6}(ms|s)\.\.[0-9]{1,6}(ms|s)$",
     help: "the shortest and the longest pause, such as 25ms..250ms",
     regex: false,
+    except: &[],
 };
 /// RFC 9110 section 9.1: a token; those in use are capitals.
 const METHOD: Text = Text {
@@ -22,6 +24,7 @@ const METHOD: Text = Text {
     pattern: "^[A-Z][A-Z-]{0,31}$",
     help: "methods in capitals, such as [ GET, POST ]",
     regex: false,
+    except: &[],
 };
 
 pub(in crate::mesh) const RETRIES: Key = Key {

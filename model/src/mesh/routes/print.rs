@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::mesh::duration;
-use crate::route::{Backend, PathMatch, Route, RouteMatch, TextMatch};
+use crate::route::{
+    Backend, Filters, HeaderEdits, PathEdit, PathMatch, Redirect, Route, RouteMatch, TextMatch,
+};
 
 /// The key and its list.
 pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, routes: &[Route]) -> fmt::Result {
@@ -16,12 +18,73 @@ pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, routes: &[Route]) -> fm
 }
 
 fn one(route: &Route) -> String {
-    mapping([
+    let own = [
         route.name.as_ref().map(|name| entry("name", &quoted(name))),
         listed("matches", &route.matches, one_match),
         listed("backends", &route.backends, backend),
         route.timeout.map(|timeout| entry("timeout", &duration::print(timeout))),
+    ];
+    mapping(own.into_iter().chain(filters(&route.filters)))
+}
+
+fn filters(said: &Filters) -> [Option<String>; 7] {
+    let rewrite = [
+        path_edit(said.rewrite_path.as_ref()),
+        said.rewrite_host.as_ref().map(|host| entry("host", &quoted(host))),
+    ];
+    [
+        edits("request-headers", &said.request_headers),
+        edits("response-headers", &said.response_headers),
+        rewrite.iter().any(Option::is_some).then(|| entry("rewrite", &mapping(rewrite))),
+        said.redirect.as_ref().map(|redirect| entry("redirect", &self::redirect(redirect))),
+        said.respond.as_ref().map(|respond| {
+            let status = Some(entry("status", &respond.status.to_string()));
+            let body = (!respond.body.is_empty()).then(|| entry("body", &quoted(&respond.body)));
+            entry("respond", &mapping([status, body, fields("headers", &respond.headers)]))
+        }),
+        said.mirror.as_ref().map(|mirror| {
+            let share = Some(entry("share", &mirror.share.to_string()));
+            entry("mirror", &mapping(place(&mirror.to).into_iter().chain([share])))
+        }),
+        said.fault.as_ref().map(|fault| {
+            let delay = fault.delay.map(|delay| entry("delay", &duration::print(delay)));
+            let abort = fault.abort.map(|status| entry("abort", &status.to_string()));
+            entry("fault", &mapping([delay, abort, Some(entry("share", &fault.share.to_string()))]))
+        }),
+    ]
+}
+
+fn redirect(said: &Redirect) -> String {
+    mapping([
+        said.scheme.as_ref().map(|scheme| entry("scheme", scheme)),
+        said.host.as_ref().map(|host| entry("host", &quoted(host))),
+        path_edit(said.path.as_ref()),
+        said.port.map(|port| entry("port", &port.to_string())),
+        Some(entry("status", &said.status.to_string())),
     ])
+}
+
+fn path_edit(edit: Option<&PathEdit>) -> Option<String> {
+    let edit = match edit? {
+        PathEdit::Prefix(path) => entry("prefix", &quoted(path)),
+        PathEdit::Full(path) => entry("full", &quoted(path)),
+    };
+    Some(entry("path", &mapping([Some(edit)])))
+}
+
+fn edits(name: &str, edits: &HeaderEdits) -> Option<String> {
+    let remove: Vec<String> = edits.remove.iter().cloned().collect();
+    let all = [
+        fields("set", &edits.set),
+        fields("add", &edits.add),
+        listed("remove", &remove, |name| quoted(name)),
+    ];
+    all.iter().any(Option::is_some).then(|| entry(name, &mapping(all)))
+}
+
+fn fields(name: &str, fields: &BTreeMap<String, String>) -> Option<String> {
+    let all = fields.iter().map(|(name, value)| Some(entry(&quoted(name), &quoted(value))));
+    (!fields.is_empty()).then(|| entry(name, &mapping(all)))
 }
 
 fn one_match(said: &RouteMatch) -> String {
@@ -47,12 +110,16 @@ fn one_match(said: &RouteMatch) -> String {
 }
 
 fn backend(backend: &Backend) -> String {
-    mapping([
+    let weight = (backend.weight != 1).then(|| entry("weight", &backend.weight.to_string()));
+    mapping(place(backend).into_iter().chain([weight]))
+}
+
+fn place(backend: &Backend) -> [Option<String>; 3] {
+    [
         backend.service.as_ref().map(|service| entry("service", &quoted(service))),
         backend.version.as_ref().map(|version| entry("version", &quoted(version))),
         backend.port.map(|port| entry("port", &port.to_string())),
-        (backend.weight != 1).then(|| entry("weight", &backend.weight.to_string())),
-    ])
+    ]
 }
 
 fn texts(name: &str, texts: &BTreeMap<String, TextMatch>) -> Option<String> {

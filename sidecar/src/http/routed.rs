@@ -1,0 +1,88 @@
+//! What routes say of one request.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::Uri;
+
+use super::error::{BadMessage, RequestError};
+use super::head::Request;
+use super::open::Attempts;
+use super::origin::{Origin, is_grpc};
+use super::sides::Down;
+use crate::downstream::Destination;
+use crate::route::{Drawn, Fault, Own, Route, is_copy};
+
+/// A request that a route has taken.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Where the request goes, if not to the called port's own cluster.
+    pub cluster: Option<Arc<str>>,
+    /// Where a copy goes.
+    pub mirror: Option<Arc<str>>,
+    /// What is done to it on purpose, before it is sent on.
+    pub fault: Fault,
+    /// What was asked for, where the route changes it.
+    pub asked: Option<Box<Uri>>,
+}
+
+/// Finds the route of a request and does to it what the route says. A port without routes leaves it as it is; some routes
+/// answer themselves.
+///
+/// # Errors
+/// The port has routes, and none takes the request, or the one that does leads nowhere, or puts a fault in.
+pub(super) fn take(
+    origin: &Origin,
+    request: &mut Request,
+    attempts: &mut Attempts,
+) -> Result<Option<Own>, RequestError> {
+    let Destination::Cluster { cluster, .. } = &origin.downstream.destination else { return Ok(None) };
+    let Some(routes) = origin.worker.routes(cluster) else { return Ok(None) };
+    let Request { method, uri, headers, .. } = request;
+    let Some(found) = routes.find(method, uri, headers, is_grpc(headers)) else {
+        return Err(RequestError::NoRoute(cluster.clone()));
+    };
+    let (route, prefix, worker) = (found.route, found.prefix, &origin.worker);
+    let own = route.filters.own_answer(uri, headers, prefix, origin.downstream.port);
+    let taken = attempts.taken.insert(Taken {
+        route: route.clone(),
+        cluster: None,
+        mirror: worker.draw(|rng| route.filters.mirror(rng)).filter(|_| !is_copy(headers)),
+        fault: Fault::default(),
+        asked: None,
+    });
+    if own.is_some() {
+        return Ok(own);
+    }
+    taken.fault = worker.draw(|rng| route.filters.fault(rng));
+    match worker.draw(|rng| route.draw(rng)) {
+        Drawn::Own => {}
+        Drawn::Cluster(cluster) => taken.cluster = Some(cluster),
+        Drawn::Nowhere => return Err(RequestError::NoBackend(route.name.clone())),
+    }
+    if route.filters.changes_uri() {
+        taken.asked = Some(Box::new(uri.clone()));
+    }
+    let edited = route.filters.edit_request(uri, headers, prefix);
+    edited.map_err(|what| RequestError::Bad(BadMessage::Malformed(what)))?;
+    Ok(None)
+}
+
+/// Puts a fault in before the request is sent on.
+///
+/// # Errors
+/// The fault says so, or the client left meanwhile.
+pub(super) async fn injected(down: &mut Down<'_>, fault: Fault) -> Result<(), RequestError> {
+    let mut delay = pin!(tokio::time::sleep(fault.delay.unwrap_or_default()));
+    poll_fn(|cx| match (delay.as_mut().poll(cx), down.poll_failed(cx)) {
+        (_, Poll::Ready(gone)) => Poll::Ready(Err(RequestError::ClientGone(gone))),
+        (Poll::Ready(()), _) => Poll::Ready(Ok(())),
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+    })
+    .await?;
+    fault.abort.map_or(Ok(()), |status| Err(RequestError::Injected(status)))
+}

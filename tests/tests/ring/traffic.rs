@@ -1,0 +1,251 @@
+//! docs/traffic.md: every example is compiled and run at a sidecar, and every request below it gets the answer that stands
+//! beside it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_lifecycle::Tasks;
+use outrigger_model::mesh::Fault;
+use outrigger_model::{
+    Attachment, Declared, Health, Lifecycle, Mesh, Observed, ServiceKey, Snapshot, VirtualIndex, Workload,
+    WorkloadId, label,
+};
+use outrigger_sidecar::netns::Listening;
+use outrigger_sidecar::patience::Patience;
+use outrigger_sidecar::settings::AccessLog;
+use outrigger_sidecar::{Options, Sidecar};
+use outrigger_wire::{Listener, ListenerKind, ProxyConfig, Target, Transport};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+
+use crate::control::within;
+
+const PORT: u16 = 8080;
+/// Workloads: name, service, version.
+const WORKLOADS: [(&str, &str, &str); 4] =
+    [("web-1", "web", ""), ("cart-1", "cart", "v1"), ("cart-2", "cart", "v2"), ("stock-1", "stock", "")];
+
+/// An example of the page, and what stands below it.
+struct Example {
+    mesh: String,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    line: String,
+    times: usize,
+    /// Request line and fields.
+    request: Vec<String>,
+    /// All are in the answer; of several requests, each in one at least.
+    answer: Vec<String>,
+    /// Who hears of it besides, and what is in what it hears.
+    heard: Vec<String>,
+}
+
+fn examples(page: &str) -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    let mut block = String::new();
+    for line in page.lines() {
+        if let Some(line) = line.strip_prefix("    ") {
+            block += &format!("{line}\n");
+            continue;
+        }
+        if block.starts_with("services:") {
+            examples.push(Example { mesh: std::mem::take(&mut block), rows: Vec::new() });
+        }
+        if let (Some(example), Some(row)) = (examples.last_mut(), row(line)) {
+            example.rows.push(row);
+        }
+    }
+    examples
+}
+
+fn row(line: &str) -> Option<Row> {
+    let (request, answer) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+    let (answer, heard) = answer.split_once(" | ").unwrap_or((answer, ""));
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let (request_parts, answer, heard) = (quoted(request), quoted(answer), quoted(heard));
+    let first = request_parts.first()?;
+    let is_request =
+        ["GET ", "POST ", "PUT ", "DELETE ", "HEAD "].iter().any(|method| first.starts_with(method));
+    let times = request.split_once(" times ").map_or(1, |(n, _)| n.parse().unwrap());
+    is_request.then_some(Row { line: line.to_owned(), times, request: request_parts, answer, heard })
+}
+
+fn workload(mesh: &Mesh, (name, service, version): (&str, &str, &str)) -> Workload {
+    let key = ServiceKey { namespace: "shop".into(), service: service.into() };
+    let (declared, faults) = mesh.declare(&key, &label::read(&BTreeMap::new()), &Default::default());
+    assert_eq!(faults, [], "{name}");
+    let version = (!version.is_empty()).then(|| version.to_owned());
+    let address = "127.0.0.1".parse().unwrap();
+    let attachment = Attachment { network: "front".into(), addresses: vec![address] };
+    Workload {
+        id: WorkloadId(name.into()),
+        name: name.into(),
+        namespace: "shop".into(),
+        declared: Declared { version, ..declared },
+        aliases: Default::default(),
+        networks: [("front".to_owned(), attachment)].into(),
+        exposed: Default::default(),
+        published: Default::default(),
+        lifecycle: Lifecycle::Running,
+        instance: None,
+        health: Health::Unchecked,
+        one_off: false,
+        observed: Some(Observed { ready: true, listening: [PORT].into(), ..Observed::default() }),
+    }
+}
+
+/// What the sidecar of `web-1` gets, its calls to `cart` coming in at the listener `out`; applications are called as they are,
+/// without their sidecars.
+fn config(mesh: &Mesh, apps: &BTreeMap<&str, App>) -> ProxyConfig {
+    let workloads: BTreeMap<_, _> =
+        WORKLOADS.map(|one| (WorkloadId(one.0.into()), workload(mesh, one))).into();
+    let services = ["cart", "stock", "web"].into_iter().zip(1..);
+    let index = |(service, n): (&str, u32)| {
+        let key = ServiceKey { namespace: "shop".into(), service: service.into() };
+        (key, VirtualIndex::new(n).unwrap())
+    };
+    let indices = services.map(index).collect();
+    let snapshot = Snapshot { trust_domain: "shop.internal".into(), workloads, indices };
+    let mut config = outrigger_compile::compile(&snapshot, &WorkloadId("web-1".into())).unwrap();
+    for endpoint in config.clusters.values_mut().flat_map(|cluster| &mut cluster.endpoints) {
+        endpoint.transport = Transport::Plaintext;
+        if let Some(app) = apps.get(endpoint.workload.as_str()) {
+            endpoint.address = app.address;
+        }
+    }
+    let target = Target::Service { name: "cart.shop".into(), port: PORT };
+    let out = Listener { address: "127.0.0.1:0".parse().unwrap(), kind: ListenerKind::Outbound { target } };
+    config.proxy.listeners = [("out".to_owned(), out)].into();
+    config
+}
+
+/// An application that says its name, and what it was asked; what it was asked is kept, too.
+struct App {
+    address: SocketAddr,
+    name: String,
+    heard: Arc<watch::Sender<Vec<String>>>,
+    _tasks: Tasks,
+}
+
+impl App {
+    async fn start(name: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heard = Arc::new(watch::Sender::new(Vec::new()));
+        let (mut tasks, told, called) = (Tasks::new(), heard.clone(), name.clone());
+        tasks.spawn("application", async move {
+            let mut connections = Tasks::new();
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (name, told) = (name.clone(), told.clone());
+                connections.spawn("connection", async move { _ = answer(tcp, &name, &told).await });
+            }
+        });
+        Self { address, name: called, heard, _tasks: tasks }
+    }
+}
+
+async fn answer(mut tcp: TcpStream, name: &str, told: &watch::Sender<Vec<String>>) -> std::io::Result<()> {
+    let mut came = Vec::new();
+    loop {
+        let end = came.windows(4).position(|end| end == b"\r\n\r\n");
+        if let Some(end) = end {
+            let head: Vec<u8> = came.drain(..end + 4).collect();
+            let head = String::from_utf8_lossy(&head).into_owned();
+            told.send_modify(|heard| heard.push(head.clone()));
+            let body = format!("{name}\n{head}");
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nserver: app\r\n\r\n{body}");
+            tcp.write_all(answer.as_bytes()).await?;
+        } else if tcp.read_buf(&mut came).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// A request on a connection of its own; the whole answer.
+async fn ask(address: SocketAddr, request: &[String]) -> String {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    let (line, fields) = request.split_first().unwrap();
+    let host = if fields.iter().any(|field| field.starts_with("host:")) { "" } else { "host: cart:8080\r\n" };
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let text = format!("{line} HTTP/1.1\r\n{host}{fields}content-length: 0\r\nconnection: close\r\n\r\n");
+    tcp.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(tcp.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn every_example_of_the_page_does_what_it_says() {
+    let page = include_str!("../../../docs/traffic.md");
+    let examples = examples(page);
+    assert!(
+        examples.len() >= 3 && examples.iter().all(|example| !example.rows.is_empty()),
+        "{}",
+        examples.len()
+    );
+    let mut apps = BTreeMap::new();
+    for (name, service, version) in WORKLOADS {
+        apps.insert(name, App::start(format!("{service} {version}").trim().to_owned()).await);
+    }
+    let (_identity, identities) = watch::channel(None);
+    let (_listening, seen) = watch::channel(Listening::new());
+    let admin = "127.0.0.1:0".parse().unwrap();
+    let (access_log, listening) = (AccessLog::Off, seen);
+    let options = Options {
+        workers: 1,
+        connections: 64,
+        admin,
+        access_log,
+        identity: identities,
+        listening,
+        hand_over: None,
+        hosts: None,
+        patience: Patience::default(),
+    };
+    let sidecar = Sidecar::bind(options).unwrap();
+    let runtime = sidecar.runtime();
+    let (stop, stopped) = oneshot::channel::<Duration>();
+    let mut tasks = Tasks::new();
+    tasks.spawn("sidecar", async move {
+        sidecar.run(async { stopped.await.unwrap_or_default() }).await;
+    });
+    for example in examples {
+        let listed = |faults: Vec<Fault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
+        let mesh = Mesh::read(&example.mesh, "docs/traffic.md");
+        let mesh = mesh.unwrap_or_else(|faults| panic!("{}\n{}", listed(faults), example.mesh));
+        assert_eq!(mesh.warnings(), [], "{}", example.mesh);
+        runtime.apply(config(&mesh, &apps)).unwrap();
+        let out = runtime.addresses()["out"];
+        for row in &example.rows {
+            let mut answers = String::new();
+            for _ in 0..row.times {
+                answers += &ask(out, &row.request).await;
+            }
+            for want in &row.answer {
+                let is_status = want.len() == 3 && want.bytes().all(|b| b.is_ascii_digit());
+                let want = &if is_status { format!("HTTP/1.1 {want} ") } else { want.clone() };
+                assert!(
+                    answers.contains(want),
+                    "{}\n{want:?} is not in\n{answers}\n{}",
+                    row.line,
+                    example.mesh
+                );
+            }
+            if let Some((name, wanted)) = row.heard.split_first() {
+                let app = apps.values().find(|app| app.name == *name).unwrap();
+                let mut heard = app.heard.subscribe();
+                let hears = |heads: &Vec<String>| {
+                    heads.iter().any(|head| wanted.iter().all(|want| head.contains(want)))
+                };
+                drop(within(heard.wait_for(hears)).await.unwrap());
+            }
+        }
+    }
+    stop.send(Duration::ZERO).unwrap();
+}
