@@ -169,7 +169,7 @@ impl Stage {
 
     /// What the controller has at `/etc/outrigger`.
     fn folder(&self) -> std::path::PathBuf {
-        std::env::temp_dir().join(format!("outrigger-{}", self.name))
+        std::env::temp_dir().join(format!("outrigger-mesh-file-{}", self.name))
     }
 
     fn image(&self) -> String {
