@@ -61,6 +61,9 @@ pub(super) async fn forward(
     };
     deadline.after(None);
     origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
+    if let Some(taken) = &attempts.taken {
+        taken.counters(origin).request(answer.status);
+    }
     if origin.worker.telemetry().logs_access() {
         origin.log(request, answer.status, upload.bytes, started.elapsed(), &attempts, answer.error);
     }
@@ -96,7 +99,7 @@ async fn carry(
     if let Some(taken) = &attempts.taken {
         taken.route.filters.edit_response(&mut response.headers);
         if let Some(cluster) = &taken.mirror {
-            mirror::send(origin, cluster, request, upload);
+            taken.counters(origin).copy(mirror::send(origin, cluster, request, upload));
         }
     }
     upload.forget();

@@ -24,13 +24,14 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are read, so that its connection can be used again.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// Sends a copy to a cluster, if there is room for one more, a workload that takes it, and the whole body.
-pub(super) fn send(origin: &Origin, cluster: &str, request: &Request, upload: &Pump) {
+/// Sends a copy to a cluster, and returns true, if there is room for one more, a workload that takes it, and the whole body.
+pub(super) fn send(origin: &Origin, cluster: &str, request: &Request, upload: &Pump) -> bool {
     let worker = &origin.worker;
     let ready = worker.generation().clusters.get(cluster).is_some_and(|cluster| cluster.has_ready());
     let body = upload.whole().filter(|_| ready && request.upgrade.is_none());
     let Some(((pieces, trailers), copying)) = body.and_then(|body| Some((body, worker.copy()?))) else {
-        return tracing::debug!(cluster, "no copy of this request");
+        tracing::debug!(cluster, "no copy of this request");
+        return false;
     };
     let mut headers = request.headers.clone();
     headers.remove(header::EXPECT);
@@ -47,6 +48,7 @@ pub(super) fn send(origin: &Origin, cluster: &str, request: &Request, upload: &P
         }
         drop(copying);
     });
+    true
 }
 
 async fn carry(

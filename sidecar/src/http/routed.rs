@@ -14,6 +14,7 @@ use super::origin::{Origin, is_grpc};
 use super::sides::Down;
 use crate::downstream::Destination;
 use crate::route::{Drawn, Fault, Own, Route, is_copy};
+use crate::telemetry::{RouteCounters, RouteKey};
 
 /// A request that a route has taken.
 #[derive(Clone, Debug)]
@@ -28,6 +29,17 @@ pub(super) struct Taken {
     pub fault: Fault,
     /// What was asked for, where the route changes it.
     pub asked: Option<Box<Uri>>,
+}
+
+impl Taken {
+    /// The counters of its route.
+    pub fn counters(&self, origin: &Origin) -> &RouteCounters {
+        self.route.counters.get_or_init(|| {
+            let destination = origin.downstream.peer(&origin.worker.generation());
+            let (port, route) = (origin.downstream.port, self.route.name.clone());
+            origin.worker.telemetry().route(RouteKey { destination, port, route })
+        })
+    }
 }
 
 /// Finds the route of a request and does to it what the route says. A port without routes leaves it as it is; some routes

@@ -4,7 +4,7 @@
 mod filter;
 mod rule;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Uri};
@@ -12,6 +12,8 @@ use outrigger_wire as wire;
 
 pub use filter::{COPY, Fault, Filters, Own, has_body, is_copy};
 use rule::Rule;
+
+use crate::telemetry::RouteCounters;
 
 /// The routes of one port of a service.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// What it does to requests and answers.
     pub filters: Filters,
+    /// Looked up with its first request.
+    pub counters: OnceLock<Arc<RouteCounters>>,
     backends: Vec<Backend>,
     /// Sum of the weights.
     weight: u64,
@@ -103,6 +107,7 @@ impl Route {
             name: route.name.clone(),
             timeout: route.request_ms.map(Duration::from_millis),
             filters: Filters::new(route)?,
+            counters: OnceLock::new(),
             weight: backends.iter().map(|backend| backend.weight).sum(),
             backends,
         })

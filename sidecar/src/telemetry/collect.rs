@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{Edge, Telemetry};
+use super::{Edge, RouteKey, Telemetry};
 use crate::downstream::Direction;
 
 pub(super) fn render(telemetry: &Telemetry) -> String {
@@ -29,6 +29,7 @@ impl Collector for Telemetry {
         let own = self.own();
         requests(encoder, &edges, &own.service)?;
         streams(encoder, &edges, &own.service)?;
+        self.routes(encoder, &own.service)?;
         self.connections(encoder)?;
         self.policies(encoder)?;
         let build = [("version", env!("CARGO_PKG_VERSION"))];
@@ -47,6 +48,29 @@ impl Collector for Telemetry {
 }
 
 impl Telemetry {
+    fn routes(&self, encoder: &mut DescriptorEncoder<'_>, own: &str) -> fmt::Result {
+        let routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let help = "Requests that a route took, by class of their status";
+        let mut metric = family(encoder, "route_requests", help, MetricType::Counter)?;
+        for (key, counters) in &routes {
+            let port = key.port.to_string();
+            for (class, times) in counters.requests() {
+                let labels = route_labels(own, key, &port).into_iter().chain([("status_class", class)]);
+                count(&mut metric.encode_family(&labels.collect::<Vec<_>>())?, times)?;
+            }
+        }
+        let help = "Copies of requests that a route was to send elsewhere";
+        let mut metric = family(encoder, "route_copies", help, MetricType::Counter)?;
+        for (key, counters) in &routes {
+            let port = key.port.to_string();
+            for (outcome, times) in counters.copies() {
+                let labels = route_labels(own, key, &port).into_iter().chain([("outcome", outcome)]);
+                count(&mut metric.encode_family(&labels.collect::<Vec<_>>())?, times)?;
+            }
+        }
+        Ok(())
+    }
+
     fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let open = self.0.open.load(Ordering::Relaxed);
         family(encoder, "connections_open", "Connections accepted and not ended", MetricType::Gauge)?
@@ -96,6 +120,10 @@ impl Telemetry {
         }
         Ok(())
     }
+}
+
+fn route_labels<'a>(own: &'a str, key: &'a RouteKey, port: &'a str) -> [(&'static str, &'a str); 4] {
+    [("source", own), ("destination", &key.destination), ("destination_port", port), ("route", &key.route)]
 }
 
 fn requests(encoder: &mut DescriptorEncoder<'_>, edges: &[Arc<Edge>], own: &str) -> fmt::Result {

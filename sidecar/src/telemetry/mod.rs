@@ -6,6 +6,7 @@ mod collect;
 mod edge;
 mod outsiders;
 mod policy;
+mod routes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -24,6 +25,7 @@ pub use access::Access;
 use access::AccessLog;
 pub use edge::{Carried, Edge, EdgeKey};
 use outsiders::Outsiders;
+pub use routes::{RouteCounters, RouteKey};
 
 /// Metrics of one sidecar; clones are the same.
 #[derive(Clone, Default)]
@@ -34,6 +36,7 @@ struct Inner {
     own: RwLock<Own>,
     access: Option<AccessLog>,
     edges: Mutex<HashMap<EdgeKey, Arc<Edge>>>,
+    routes: Mutex<BTreeMap<RouteKey, Arc<RouteCounters>>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     open: AtomicU64,
     plaintext_inbound: AtomicU64,
@@ -93,6 +96,11 @@ impl Telemetry {
         let edge = Arc::new(Edge::new(key.clone()));
         edges.insert(key.clone(), edge.clone());
         edge
+    }
+
+    /// The counters of a route. Look them up once per route, not per request.
+    pub fn route(&self, key: RouteKey) -> Arc<RouteCounters> {
+        self.0.routes.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }
 
     /// Traffic by edge since the start, for the report to the controller; in a steady order.

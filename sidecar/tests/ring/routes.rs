@@ -314,4 +314,20 @@ clusters:
     assert_eq!(who(&mut client, "/e", "").await, "real");
     let next = heads(&mut seen, 1).await;
     assert!(next[0].starts_with("GET /e "), "{next:?}");
+    let labels = "source=\"web.shop\",destination=\"echo.shop\",destination_port=\"7000\",route=\"all\"";
+    let lines = [
+        format!("outrigger_route_requests_total{{{labels},status_class=\"2xx\"}} 5"),
+        format!("outrigger_route_copies_total{{{labels},outcome=\"sent\"}} 3"),
+        format!("outrigger_route_copies_total{{{labels},outcome=\"left-out\"}} 1"),
+    ];
+    // Counted when an answer has gone, which its reader may see before.
+    mesh::within(async {
+        while !{
+            let metrics = caller.get("/metrics").await;
+            lines.iter().all(|line| metrics.contains(line))
+        } {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
