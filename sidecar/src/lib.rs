@@ -11,6 +11,8 @@ mod detect;
 pub mod dns;
 pub mod downstream;
 pub mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod handover;
 pub mod health;
 pub mod hold;

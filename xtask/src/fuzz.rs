@@ -8,7 +8,17 @@ use crate::run::{Fault, Run, root};
 use crate::say;
 
 /// The targets, as `fuzz/Cargo.toml` names them.
-const TARGETS: [&str; 2] = ["mesh-file", "labels"];
+const TARGETS: [&str; 9] = [
+    "mesh-file",
+    "labels",
+    "http-requests",
+    "http-responses",
+    "chunks",
+    "first-bytes",
+    "dns-query",
+    "hand-over",
+    "resources",
+];
 /// What libFuzzer needs of the compiler: counters at every edge, comparisons seen, AddressSanitizer.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -46,8 +56,8 @@ impl<'a> Options<'a> {
 /// # Errors
 /// There is no nightly compiler, it does not build, or an input was found.
 pub fn run(options: &Options<'_>) -> Result<(), Fault> {
-    let nightly = "fuzzing needs a nightly compiler (`rustup toolchain install nightly`); without one, `cargo test -p \
-                   outrigger-model --test fuzz` runs the same targets for a moment";
+    let nightly = "fuzzing needs a nightly compiler (`rustup toolchain install nightly`); without one, `cargo test fuzz` \
+                   runs the same targets for a moment";
     let version = Run::new("rustup", ["run", "nightly", "rustc", "-vV"]).advise(nightly).read()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned();
     let folder = root().join("target/fuzz");
@@ -102,8 +112,8 @@ fn corpus(target: &str, folder: &Path) -> Result<PathBuf, Fault> {
     let made = || -> std::io::Result<()> {
         fs::create_dir_all(&corpus)?;
         let (examples, file) = match target {
-            "mesh-file" => ("model/tests/golden", Some("mesh.yaml")),
-            _ => ("fuzz/corpus/labels", None),
+            "mesh-file" => ("model/tests/golden".to_owned(), Some("mesh.yaml")),
+            _ => (format!("fuzz/corpus/{target}"), None),
         };
         for entry in fs::read_dir(root().join(examples))? {
             let entry = entry?;

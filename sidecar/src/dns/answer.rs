@@ -19,7 +19,7 @@ pub(super) const HEADER: usize = 12;
 
 /// What becomes of a query.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// This is the whole answer.
     Answer(Vec<u8>),
     /// It is none of the mesh's: ask another server.
@@ -30,7 +30,7 @@ pub(super) enum Verdict {
 
 /// How the query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     /// Answers have a size limit.
     Udp,
     /// They have none.
@@ -38,7 +38,7 @@ pub(super) enum Transport {
 }
 
 /// Judges the bytes of one query. Any bytes are fine.
-pub(super) fn judge(query: &[u8], names: &Names, transport: Transport) -> Verdict {
+pub(crate) fn judge(query: &[u8], names: &Names, transport: Transport) -> Verdict {
     let Some(header) = query.first_chunk::<HEADER>() else { return Verdict::Ignore };
     let [_, _, flags, _, count_high, count_low, ..] = header;
     if flags & 0x80 != 0 {

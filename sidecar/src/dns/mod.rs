@@ -5,9 +5,9 @@
 //! as the bytes it is. Guarantees: at most 1,024 queries under way, each for 5 seconds at most, then SERVFAIL; any
 //! bytes are survived.
 
-mod answer;
+pub(crate) mod answer;
 mod forward;
-mod names;
+pub(crate) mod names;
 mod serve;
 mod upstreams;
 

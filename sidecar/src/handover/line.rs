@@ -17,7 +17,7 @@ const HEAD: usize = 5;
 /// One message. A kind or field that is not known comes from another version and is passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// The successor's first.
     Hello {
         /// Version of its binary.
@@ -44,7 +44,7 @@ pub(super) enum Message {
 
 /// One socket that is handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Handed {
+pub(crate) struct Handed {
     /// What it is for.
     pub role: Role,
     /// Name of its listener; empty where it has none.
@@ -142,26 +142,35 @@ impl Line {
 
     /// A whole message that has come.
     fn next(&mut self) -> Result<Option<(Message, Vec<OwnedFd>)>, LineError> {
-        let Some([a, b, c, d, count]) = self.bytes.first_chunk::<HEAD>() else { return Ok(None) };
-        let (length, count) = (u32::from_be_bytes([*a, *b, *c, *d]) as usize, usize::from(*count));
-        if length > MAX_FRAME || count > MAX_DESCRIPTORS {
-            return Err(LineError::Shape("too long"));
-        }
-        let Some(body) = self.bytes.get(HEAD..HEAD + length) else { return Ok(None) };
-        let message: Message = serde_json::from_slice(body)?;
-        self.bytes.drain(..HEAD + length);
-        let told = match &message {
-            Message::Sockets { sockets, .. } => sockets.len(),
-            Message::Connection => 1,
-            Message::Hello { .. } | Message::Ready { .. } => 0,
-            Message::Unknown => count,
-        };
-        if count != told || count > self.descriptors.len() {
+        let Some((message, count)) = take(&mut self.bytes)? else { return Ok(None) };
+        if count > self.descriptors.len() {
             return Err(LineError::Shape("descriptors are missing"));
         }
         let descriptors = self.descriptors.drain(..count).collect();
         Ok(Some((message, descriptors)))
     }
+}
+
+/// Takes a message off the front of `bytes`, and how many descriptors belong to it; none until it is whole.
+pub(crate) fn take(bytes: &mut Vec<u8>) -> Result<Option<(Message, usize)>, LineError> {
+    let Some([a, b, c, d, count]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
+    let (length, count) = (u32::from_be_bytes([*a, *b, *c, *d]) as usize, usize::from(*count));
+    if length > MAX_FRAME || count > MAX_DESCRIPTORS {
+        return Err(LineError::Shape("too long"));
+    }
+    let Some(body) = bytes.get(HEAD..HEAD + length) else { return Ok(None) };
+    let message: Message = serde_json::from_slice(body)?;
+    bytes.drain(..HEAD + length);
+    let told = match &message {
+        Message::Sockets { sockets, .. } => sockets.len(),
+        Message::Connection => 1,
+        Message::Hello { .. } | Message::Ready { .. } => 0,
+        Message::Unknown => count,
+    };
+    if count != told {
+        return Err(LineError::Shape("descriptors are missing"));
+    }
+    Ok(Some((message, count)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 mod change;
 mod descriptors;
 mod inherited;
-mod line;
+pub(crate) mod line;
 mod offer;
 mod predecessor;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use outrigger_wire::SpiffeId;
+use outrigger_wire::{Protocol, SpiffeId};
 use rustls::server::Acceptor;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -74,6 +74,10 @@ async fn handshake(
     let (_, session) = tls.get_ref();
     let missing = |what| Refused::Tls(std::io::Error::other(what));
     let alpn = session.alpn_protocol().and_then(Alpn::of).ok_or_else(|| missing("no protocol (ALPN)"))?;
+    let declared = generation.config.proxy.ports.get(&port).map(|port| port.protocol);
+    if alpn == Alpn::Tcp && matches!(declared, Some(Protocol::Http | Protocol::Http2)) {
+        return Err(Refused::NotHttp(port));
+    }
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
     let leaf = leaf.ok_or_else(|| missing("no certificate"))?;
     let caller = spiffe_id(leaf).map_err(|error| Refused::Tls(std::io::Error::other(error)))?;

@@ -63,6 +63,9 @@ pub(crate) enum Refused {
     /// The server name is not ours.
     #[error("server name `{0}` is not a port of this workload")]
     ServerName(String),
+    /// Bytes would go past what HTTP is held to: framing, and who the caller is said to be.
+    #[error("bytes for port {0}, which is declared to speak HTTP")]
+    NotHttp(u16),
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -82,6 +85,7 @@ impl Refused {
             Self::NoIdentity => "no_certificate",
             Self::Tls(_) | Self::TlsTimeout(_) => "tls",
             Self::ServerName(_) => "server_name",
+            Self::NotHttp(_) => "not_http",
             Self::Io(_) => "broken",
         }
     }

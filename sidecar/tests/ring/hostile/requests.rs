@@ -1,6 +1,7 @@
 //! Requests that two readers could read differently.
 
 use super::recorder::{Recorded, answers};
+use crate::mesh::{Ca, Node, callee};
 
 /// What becomes of one.
 enum Then {
@@ -316,6 +317,37 @@ async fn the_host_is_one() {
         ("CONNECT", b"CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n", Refused(405)),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn heads_have_a_size() {
+    let line = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(70_000));
+    let field = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(70_000));
+    let fields = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(128));
+    let trailers = "x: y\r\n".repeat(129);
+    let trailers =
+        format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{trailers}\r\n");
+    hold(&[
+        ("a first line over 64 KiB", line.as_bytes(), Refused(414)),
+        ("a field over 64 KiB", field.as_bytes(), Refused(431)),
+        ("129 fields", fields.as_bytes(), Refused(431)),
+        ("129 trailers", trailers.as_bytes(), Refused(431)),
+    ])
+    .await;
+}
+
+/// As bytes a request would arrive as it is, with whatever identity it claims.
+#[tokio::test]
+async fn a_port_declared_to_speak_http_takes_no_bytes_of_peers() {
+    let app = crate::mesh::Echo::start().await;
+    let ca = Ca::new();
+    for (protocol, taken) in [("http", false), ("http2", false), ("detect", true), ("tcp", true)] {
+        let config = callee(app.address).replace("protocol: tcp", &format!("protocol: {protocol}"));
+        let node = Node::start(&ca, &config).await;
+        let peer = ["spiffe://test.internal/shop/web"];
+        let asked = ca.ask(node.at("mesh"), "7000.echo.shop", &peer, b"outrigger-tcp").await;
+        assert_eq!(asked.is_ok_and(|first| first == [0]), taken, "{protocol}");
+    }
 }
 
 #[tokio::test]
