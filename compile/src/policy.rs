@@ -8,22 +8,27 @@ use crate::services::milliseconds;
 /// How an endpoint of a cluster is picked.
 pub(crate) fn balance(said: &outrigger_model::Policy) -> (outrigger_wire::Balance, WireHashOn) {
     use outrigger_wire::Balance as Wire;
-    let mut hash_on = WireHashOn::default();
+    let mut on = WireHashOn::default();
     let balance = match &said.balance {
         None | Some(Balance::LeastRequest) => Wire::LeastRequest,
         Some(Balance::PeakEwma) => Wire::PeakEwma,
         Some(Balance::RoundRobin) => Wire::RoundRobin,
         Some(Balance::Random) => Wire::Random,
-        Some(Balance::Hash(on)) => {
-            match on {
-                HashOn::Header(name) => hash_on.header = Some(name.clone()),
-                HashOn::Cookie(name) => hash_on.cookie = Some(name.clone()),
-                HashOn::Source => {}
-            }
+        Some(Balance::Hash(said)) => {
+            on = hash_on(said);
             Wire::Hash
         }
     };
-    (balance, hash_on)
+    (balance, on)
+}
+
+/// What keeps requests together.
+pub(crate) fn hash_on(said: &HashOn) -> WireHashOn {
+    match said {
+        HashOn::Header(name) => WireHashOn { header: Some(name.clone()), cookie: None },
+        HashOn::Cookie(name) => WireHashOn { header: None, cookie: Some(name.clone()) },
+        HashOn::Source => WireHashOn::default(),
+    }
 }
 
 /// The policy of a cluster; a part that is switched off is not there.

@@ -8,6 +8,7 @@ use outrigger_model::{ServiceKey, Workload};
 use outrigger_wire as wire;
 
 use crate::clusters::cluster_key;
+use crate::policy::hash_on;
 use crate::ports::ports_of;
 use crate::services::{Visible, milliseconds};
 
@@ -84,6 +85,7 @@ pub(crate) fn routes(
         name: route.name.clone().unwrap_or_else(|| number.to_string()),
         matches: route.matches.iter().map(|said| one_match(owner, said)).collect(),
         backends: route.backends.iter().map(backend).collect(),
+        sticky: route.sticky.as_ref().map(hash_on),
         request_ms: route.timeout.map(milliseconds),
         mirror: route
             .filters

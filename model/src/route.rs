@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use crate::policy::HashOn;
+
 /// What becomes of the requests that it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
@@ -13,6 +15,8 @@ pub struct Route {
     pub matches: Vec<RouteMatch>,
     /// Where they go, by weight; empty: to the service itself.
     pub backends: Vec<Backend>,
+    /// What keeps requests at the same backend; none: each is drawn by itself.
+    pub sticky: Option<HashOn>,
     /// How long they may take; none: as the service says. Zero: no limit.
     pub timeout: Option<Duration>,
     /// What is done to them, and to their answers.

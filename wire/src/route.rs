@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::HashOn;
+
 /// What becomes of the requests that it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +18,9 @@ pub struct Route {
     /// Where they go, by weight; empty: to the port's own cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<Backend>,
+    /// What keeps requests at the same backend; none: each is drawn by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<HashOn>,
     /// Milliseconds that they may take in place of the port's; 0: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_ms: Option<u64>,

@@ -5,7 +5,7 @@ mod balance;
 mod keys;
 mod print;
 
-pub(super) use balance::{BALANCE, SLOW_START, WORDS};
+pub(super) use balance::{BALANCE, HASH_ON, SLOW_START, WORDS, hash_on};
 pub(super) use keys::{HEALTH, LIMITS, RETRIES};
 pub(super) use print::print;
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::fault::{Code, Said};
 use super::node::{Node, Value};
+use super::policy::hash_on;
 use super::reader::{Fields, Reader};
 use super::table::Key;
 use super::{text, value};
@@ -44,6 +45,7 @@ fn route(reader: &mut Reader, node: &Node) -> Route {
         matches: read_list(reader, &fields, "matches", one_match),
         backends: read_list(reader, &fields, "backends", backend),
         timeout: said::<Duration>(fields.read(reader, "timeout", value::time)),
+        sticky: said(fields.read(reader, "sticky", hash_on)),
         filters: filters::read(reader, &fields),
     };
     filters::check(reader, &fields, &route);

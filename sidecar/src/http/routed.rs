@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::Uri;
+use outrigger_wire::HashOn;
 
 use super::error::{BadMessage, RequestError};
 use super::head::Request;
 use super::open::Attempts;
 use super::origin::{Origin, is_grpc};
 use super::sides::Down;
+use super::sticky;
 use crate::downstream::Destination;
 use crate::route::{Drawn, Fault, Own, Route, is_copy};
 use crate::telemetry::{RouteCounters, RouteKey};
@@ -54,7 +56,7 @@ pub(super) fn take(
 ) -> Result<Option<Own>, RequestError> {
     let Destination::Cluster { cluster, .. } = &origin.downstream.destination else { return Ok(None) };
     let Some(routes) = origin.worker.routes(cluster) else { return Ok(None) };
-    let Request { method, uri, headers, .. } = request;
+    let Request { method, uri, headers, .. } = &*request;
     let Some(found) = routes.find(method, uri, headers, is_grpc(headers)) else {
         return Err(RequestError::NoRoute(cluster.clone()));
     };
@@ -71,7 +73,9 @@ pub(super) fn take(
         return Ok(own);
     }
     taken.fault = worker.draw(|rng| route.filters.fault(rng));
-    match worker.draw(|rng| route.draw(rng)) {
+    let keyed = |on: &HashOn| sticky::key(on, request);
+    let key = route.sticky.as_ref().and_then(|on| worker.key(&worker.generation(), on, &keyed));
+    match worker.draw(|rng| route.draw(rng, key)) {
         Drawn::Own => {}
         Drawn::Cluster(cluster) => taken.cluster = Some(cluster),
         Drawn::Nowhere => return Err(RequestError::NoBackend(route.name.clone())),
@@ -79,7 +83,7 @@ pub(super) fn take(
     if route.filters.changes_uri() {
         taken.asked = Some(Box::new(uri.clone()));
     }
-    let edited = route.filters.edit_request(uri, headers, prefix);
+    let edited = route.filters.edit_request(&mut request.uri, &mut request.headers, prefix);
     edited.map_err(|what| RequestError::Bad(BadMessage::Malformed(what)))?;
     Ok(None)
 }

@@ -13,6 +13,7 @@ use outrigger_wire as wire;
 pub use filter::{COPY, Fault, Filters, Own, has_body, is_copy};
 use rule::Rule;
 
+use crate::cluster::key;
 use crate::telemetry::RouteCounters;
 
 /// The routes of one port of a service.
@@ -34,7 +35,11 @@ pub struct Route {
     pub filters: Filters,
     /// Looked up with its first request.
     pub counters: OnceLock<Arc<RouteCounters>>,
+    /// What keeps requests at the same backend.
+    pub sticky: Option<wire::HashOn>,
     backends: Vec<Backend>,
+    /// So that who is together at a backend is not together at one of its endpoints as well.
+    salt: u64,
     /// Sum of the weights.
     weight: u64,
 }
@@ -107,21 +112,31 @@ impl Route {
             name: route.name.clone(),
             timeout: route.request_ms.map(Duration::from_millis),
             filters: Filters::new(route)?,
+            sticky: route.sticky.clone(),
+            salt: key::of(route.name.as_bytes()),
             counters: OnceLock::new(),
             weight: backends.iter().map(|backend| backend.weight).sum(),
             backends,
         })
     }
 
-    /// Draws a backend by weight.
-    pub fn draw(&self, rng: &mut fastrand::Rng) -> Drawn {
+    /// Draws a backend by weight; the same for the same `key` as long as the weights are, and for most where they change a
+    /// little.
+    pub fn draw(&self, rng: &mut fastrand::Rng, key: Option<u64>) -> Drawn {
         if self.backends.is_empty() {
             return Drawn::Own;
         }
         if self.weight == 0 {
             return Drawn::Nowhere;
         }
-        let mut left = rng.u64(..self.weight);
+        let mut left = match key {
+            None => rng.u64(..self.weight),
+            // Below the weight: a fraction of 2^64, times it.
+            Some(key) => {
+                let scaled = u128::from(key::score(key, self.salt)) * u128::from(self.weight);
+                u64::try_from(scaled >> 64).unwrap_or_default()
+            }
+        };
         for backend in &self.backends {
             match left.checked_sub(backend.weight) {
                 Some(rest) => left = rest,

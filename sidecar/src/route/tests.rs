@@ -206,7 +206,7 @@ fn backends_are_drawn_by_weight() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut counts: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..10_000 {
-            let to = match route.draw(&mut rng) {
+            let to = match route.draw(&mut rng, None) {
                 Drawn::Own => "own".to_owned(),
                 Drawn::Cluster(cluster) => cluster.to_string(),
                 Drawn::Nowhere => "nowhere".to_owned(),
@@ -232,4 +232,30 @@ fn what_cannot_be_matched_is_told() {
     let error = bad(path(PathMatch::Regex("(".into())));
     assert!(error.contains("route canary: pattern `(`"), "{error}");
     assert!(bad(RouteMatch { method: Some("a b".into()), ..RouteMatch::default() }).contains("`a b`"));
+}
+
+#[test]
+fn a_key_stays_at_its_backend_and_most_stay_where_the_weights_change() {
+    let routes = |first: u32| {
+        let backend = |cluster: &str, weight| Backend { cluster: Some(cluster.into()), weight };
+        let backends = vec![backend("a", first), backend("b", 100 - first)];
+        Routes::new(&[Route { name: "split".into(), backends, ..Route::default() }], "web.shop").unwrap()
+    };
+    let drawn = |first: u32| {
+        let (routes, mut rng) = (routes(first), fastrand::Rng::with_seed(1));
+        let request = get("/");
+        let found = routes.find(request.method(), request.uri(), request.headers(), false).unwrap();
+        let mut draw = |n: u32| {
+            let key = crate::cluster::key::of(format!("user-{n}").as_bytes());
+            let to = found.route.draw(&mut rng, Some(key));
+            assert_eq!(to, found.route.draw(&mut rng, Some(key)));
+            to == Drawn::Cluster("a".into())
+        };
+        (0..10_000).map(&mut draw).collect::<Vec<bool>>()
+    };
+    let (ninety, eighty) = (drawn(90), drawn(80));
+    let count = |drawn: &[bool]| drawn.iter().filter(|first| **first).count();
+    assert!((8_850..9_150).contains(&count(&ninety)) && (7_800..8_200).contains(&count(&eighty)));
+    let moved = ninety.iter().zip(&eighty).filter(|(before, after)| before != after).count();
+    assert_eq!(moved, count(&ninety) - count(&eighty), "nobody moves the other way");
 }

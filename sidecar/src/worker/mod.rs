@@ -224,7 +224,7 @@ impl Worker {
     }
 
     /// What keeps a request together with others: what it says, or that it comes from this workload.
-    fn key(&self, generation: &Generation, on: &HashOn, key: Keyed<'_>) -> Option<u64> {
+    pub(crate) fn key(&self, generation: &Generation, on: &HashOn, key: Keyed<'_>) -> Option<u64> {
         if on.is_default() {
             return Some(key::of(generation.config.proxy.workload.as_bytes()));
         }

@@ -140,6 +140,24 @@ async fn weights_share_the_requests_out() {
 }
 
 #[tokio::test]
+async fn a_cookie_keeps_its_version() {
+    let routes = "{ name: split, sticky: { cookie: session }, backends: [ { cluster: echo.shop:7000/v1 }, { cluster: echo.shop:7000/v2 } ] }";
+    let mesh = Versions::start(routes).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for session in 0..16 {
+        let cookie = format!("cookie: a=1; session={session}\r\n");
+        let (mut one, mut other) = (mesh.connect().await, mesh.connect().await);
+        let first = who(&mut one, "/", &cookie).await;
+        for _ in 0..4 {
+            assert_eq!(who(&mut one, "/", &cookie).await, first);
+            assert_eq!(who(&mut other, "/x", &cookie).await, first);
+        }
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 2, "16 sessions use both versions");
+}
+
+#[tokio::test]
 async fn what_no_route_takes_is_404_and_what_leads_nowhere_500() {
     let routes = "
         { name: only, matches: [ { path: !exact /only, method: GET } ] },

@@ -64,7 +64,7 @@ const BY_HASH: Section = Section {
     }],
 };
 
-const HASH_ON: Section = Section {
+pub(in crate::mesh) const HASH_ON: Section = Section {
     keys: &[
         Key {
             name: "header",
@@ -125,7 +125,7 @@ fn word(reader: &mut Reader, node: &Node, text: &str) -> Option<Balance> {
     found
 }
 
-fn hash_on(reader: &mut Reader, node: &Node, _: &Key) -> Option<HashOn> {
+pub(in crate::mesh) fn hash_on(reader: &mut Reader, node: &Node, _: &Key) -> Option<HashOn> {
     if node.text() == Some(SOURCE) {
         return Some(HashOn::Source);
     }

@@ -36,7 +36,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Filters {
 pub(super) fn check(reader: &mut Reader, fields: &Fields<'_>, route: &Route) {
     let answers = ["redirect", "respond"].map(|name| fields.node(name).map(|node| (name, node)));
     let first = answers.iter().flatten().next();
-    let others = ["respond", "backends", "rewrite", "mirror", "timeout", "fault"];
+    let others = ["respond", "backends", "rewrite", "mirror", "timeout", "fault", "sticky"];
     for other in others.iter().filter(|other| first.is_some_and(|(name, _)| name != *other)) {
         if let (Some((name, _)), Some(node)) = (first, fields.node(other)) {
             let what = format!("{name} answers by itself, so that {other} changes nothing");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::mesh::duration;
+use crate::policy::HashOn;
 use crate::route::{
     Backend, Filters, HeaderEdits, PathEdit, PathMatch, Redirect, Route, RouteMatch, TextMatch,
 };
@@ -22,6 +23,14 @@ fn one(route: &Route) -> String {
         route.name.as_ref().map(|name| entry("name", &quoted(name))),
         listed("matches", &route.matches, one_match),
         listed("backends", &route.backends, backend),
+        route.sticky.as_ref().map(|on| {
+            let on = match on {
+                HashOn::Source => "source".to_owned(),
+                HashOn::Header(name) => mapping([Some(entry("header", &quoted(name)))]),
+                HashOn::Cookie(name) => mapping([Some(entry("cookie", &quoted(name)))]),
+            };
+            entry("sticky", &on)
+        }),
         route.timeout.map(|timeout| entry("timeout", &duration::print(timeout))),
     ];
     mapping(own.into_iter().chain(filters(&route.filters)))

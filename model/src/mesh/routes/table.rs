@@ -4,6 +4,7 @@ use super::super::limits::TIMEOUT;
 use super::super::table::{Choice, Key, Kind, Section, Text};
 use super::super::text;
 use super::filter_table as filters;
+use crate::mesh::policy::HASH_ON;
 
 pub(crate) const NAME: Text = Text {
     what: "a name",
@@ -94,6 +95,15 @@ pub(crate) const ROUTE: Section = Section {
             about: "Where the requests go, each request to one of them by weight.",
             default: "the service itself",
             example: "[ { version: v2 } ]",
+        },
+        Key {
+            name: "sticky",
+            kind: Kind::HashOn(&HASH_ON),
+            label: None,
+            about: "Requests with the same value of this header or cookie go to the same backend, at every caller, as long as \
+                    the weights stay; `source` is the calling replica. One without the value is drawn by itself.",
+            default: "none",
+            example: "{ cookie: session }",
         },
         Key {
             about: "How long a request may take, as the service's `timeout`.",
