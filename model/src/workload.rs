@@ -76,6 +76,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// To connect to an endpoint, TLS included; never zero.
     pub connect: Option<Duration>,
+    /// Requests carry the time that is left for them.
+    pub pass_on: Option<bool>,
 }
 
 /// A port of a service, as an application with `explicit` capture names it.

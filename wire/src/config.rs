@@ -201,11 +201,14 @@ pub struct Timeouts {
     pub request_ms: u64,
     /// No byte in either direction on a byte stream or an upgraded connection. Default 3,600,000.
     pub idle_ms: u64,
+    /// Requests say until when they must be answered, and those whose time has passed are not sent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pass_on: bool,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { request_ms: 15_000, idle_ms: 3_600_000 }
+        Self { request_ms: 15_000, idle_ms: 3_600_000, pass_on: false }
     }
 }
 

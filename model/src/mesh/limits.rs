@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fault::Said;
 use super::reader::{Fields, Reader};
-use super::table::{Key, Kind};
+use super::table::{Choice, Key, Kind};
 use super::value;
 use crate::Timeouts;
 
@@ -39,6 +39,22 @@ pub(crate) const CONNECT: Key = Key {
     example: "500ms",
 };
 
+pub(crate) const DEADLINE: Key = Key {
+    name: "deadline",
+    kind: Kind::Choice(&[
+        Choice { word: "own", about: "each hop has its own `timeout`" },
+        Choice {
+            word: "passed-on",
+            about: "requests carry the moment by which they must be answered (header `outrigger-deadline`, and `grpc-timeout` \
+                    for gRPC), the nearest counts, and one that has passed is answered with 504 and not sent",
+        },
+    ]),
+    label: None,
+    about: "Whether the time that is left for a request travels with it, as far as applications pass the header on.",
+    default: "own",
+    example: "passed-on",
+};
+
 /// What is said about limits in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -48,6 +64,8 @@ pub struct Limits {
     pub idle: Option<Said<Duration>>,
     /// `connect-timeout`.
     pub connect: Option<Said<Duration>>,
+    /// `deadline`: passed on.
+    pub pass_on: Option<Said<bool>>,
 }
 
 impl Limits {
@@ -56,6 +74,9 @@ impl Limits {
             request: fields.read(reader, "timeout", value::time),
             idle: fields.read(reader, "idle-timeout", value::time),
             connect: fields.read(reader, "connect-timeout", value::time),
+            pass_on: fields.read(reader, "deadline", |reader, node, key| {
+                value::choice(reader, node, key).map(|word| word == "passed-on")
+            }),
         }
     }
 
@@ -66,12 +87,19 @@ impl Limits {
             request: or(&self.request, &other.request),
             idle: or(&self.idle, &other.idle),
             connect: or(&self.connect, &other.connect),
+            pass_on: self.pass_on.clone().or_else(|| other.pass_on.clone()),
         }
     }
 
     /// The values alone.
     pub fn timeouts(&self) -> Timeouts {
         let value = |said: &Option<Said<Duration>>| said.as_ref().map(|said| said.value);
-        Timeouts { request: value(&self.request), idle: value(&self.idle), connect: value(&self.connect) }
+        let pass_on = self.pass_on.as_ref().map(|said| said.value);
+        Timeouts {
+            request: value(&self.request),
+            idle: value(&self.idle),
+            connect: value(&self.connect),
+            pass_on,
+        }
     }
 }

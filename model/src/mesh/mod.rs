@@ -70,6 +70,7 @@ const DEFAULTS: Section = Section {
         limits::TIMEOUT,
         limits::IDLE,
         limits::CONNECT,
+        limits::DEADLINE,
         policy::RETRIES,
         policy::HEALTH,
         policy::LIMITS,

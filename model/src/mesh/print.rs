@@ -59,11 +59,14 @@ fn service(f: &mut fmt::Formatter<'_>, said: &Service) -> fmt::Result {
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, indent: &str, limits: &Limits) -> fmt::Result {
-    let Limits { request, idle, connect } = limits;
+    let Limits { request, idle, connect, pass_on } = limits;
     for (name, time) in [("timeout", request), ("idle-timeout", idle), ("connect-timeout", connect)] {
         if let Some(Said { value, .. }) = time {
             writeln!(f, "{indent}{name}: {}", duration::print(*value))?;
         }
+    }
+    if let Some(Said { value, .. }) = pass_on {
+        writeln!(f, "{indent}deadline: {}", if *value { "passed-on" } else { "own" })?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::fault::Said;
-use super::limits::{CONNECT, IDLE, Limits, TIMEOUT};
+use super::limits::{CONNECT, DEADLINE, IDLE, Limits, TIMEOUT};
 use super::node::Node;
 use super::reader::Reader;
 use super::table::{Choice, Key, Kind, Section};
@@ -85,6 +85,7 @@ pub const SECTION: Section = Section {
         TIMEOUT,
         IDLE,
         CONNECT,
+        DEADLINE,
         policy::RETRIES,
         policy::HEALTH,
         policy::LIMITS,

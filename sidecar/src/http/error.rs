@@ -143,6 +143,9 @@ pub enum RequestError {
     /// This sidecar is stopping and takes no more requests.
     #[error("this sidecar is stopping")]
     Draining,
+    /// The time that was left for it has passed before it was sent.
+    #[error("no time is left for this request")]
+    NoTimeLeft,
     /// No response in time.
     #[error("no response in time")]
     Timeout,
@@ -161,7 +164,7 @@ impl RequestError {
             Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining | Self::NoEndpoint(_) => true,
             Self::Overloaded { .. } => true,
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow => false,
-            Self::NoRoute(_) | Self::NoBackend(_) | Self::Injected(_) => false,
+            Self::NoRoute(_) | Self::NoBackend(_) | Self::Injected(_) | Self::NoTimeLeft => false,
             Self::Timeout | Self::Upstream(_) | Self::BadResponse(_) => false,
         }
     }
@@ -180,7 +183,7 @@ impl RequestError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Timeout | Self::NoTimeLeft => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -199,6 +202,7 @@ impl RequestError {
             Self::Connect { .. } => "connect-failed",
             Self::NotDelivered(_) => "not-delivered",
             Self::Draining => "draining",
+            Self::NoTimeLeft => "no-time-left",
             Self::Timeout => "timeout",
             Self::Upstream(_) => "upstream-reset",
             Self::BadResponse(_) => "bad-response",
@@ -208,7 +212,7 @@ impl RequestError {
     /// The gRPC status that stands for it: 14 is UNAVAILABLE, 4 DEADLINE_EXCEEDED, 12 UNIMPLEMENTED, 13 INTERNAL.
     pub fn grpc_status(&self) -> &'static str {
         match self {
-            Self::Timeout => "4",
+            Self::Timeout | Self::NoTimeLeft => "4",
             Self::NoRoute(_) => "12",
             Self::NoBackend(_) => "13",
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow | Self::BadResponse(_) => "13",

@@ -46,14 +46,10 @@ pub(super) async fn forward(
     let grpc = is_grpc(&request.headers);
     let mut upload = Pump::upload(request.length == Length::Empty);
     let mut attempts = Attempts::new(started);
-    let answer = match origin.prepare(request) {
-        Err(bad) => Err(bad.into()),
-        Ok(()) if origin.is_leaving() => Err(RequestError::Draining),
-        Ok(()) => match routed::take(origin, request, &mut attempts) {
-            Ok(None) => carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await,
-            Ok(Some(own)) => Ok(Box::pin(give(&mut down, own, &request.method)).await),
-            Err(error) => Err(error),
-        },
+    let answer = match routed::begin(origin, request, &mut attempts) {
+        Ok(None) => carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await,
+        Ok(Some(own)) => Ok(Box::pin(give(&mut down, own, &request.method)).await),
+        Err(error) => Err(error),
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -158,7 +154,7 @@ struct Limits {
 
 impl Limits {
     fn of(origin: &Origin, request: &Request, attempts: &Attempts) -> Self {
-        let waiting = attempts.limit(origin.request_limit(request, attempts.taken.as_ref()));
+        let waiting = attempts.limit();
         // The two ways of a gRPC stream take turns as they like.
         let sending = if is_grpc(&request.headers) {
             waiting

@@ -30,6 +30,7 @@ mod server1;
 mod server2;
 mod sides;
 mod sticky;
+mod time_left;
 mod upgrade;
 
 use bytes::BytesMut;

@@ -38,6 +38,8 @@ const MAX_SAME: u32 = 3;
 pub(super) struct Attempts {
     /// What a route says, where the port has any.
     pub taken: Option<Taken>,
+    /// How long all attempts together may take; none: as long as they take.
+    pub whole: Option<Duration>,
     pub(super) started: Instant,
     pub(super) tried: Tried,
     pub(super) picked: Option<Picked>,
@@ -56,7 +58,19 @@ impl Attempts {
     pub fn new(started: Instant) -> Self {
         let (tried, picked, retry) = (Tried::none(), None, None);
         let (fresh, reused, repeated) = (false, false, false);
-        Self { taken: None, started, tried, picked, fresh, reused, repeated, count: 0, interim: 0, retry }
+        Self {
+            taken: None,
+            whole: None,
+            started,
+            tried,
+            picked,
+            fresh,
+            reused,
+            repeated,
+            count: 0,
+            interim: 0,
+            retry,
+        }
     }
 
     /// The request is on its way.
@@ -145,7 +159,7 @@ pub(super) async fn open(
     let (cluster, picked) = match &origin.downstream.destination {
         Destination::Cluster { cluster, .. } => {
             let taken = attempts.taken.as_ref();
-            let hold = origin.request_limit(request, taken).unwrap_or(HOLD);
+            let hold = attempts.whole.unwrap_or(HOLD);
             let cluster = taken.and_then(|taken| taken.cluster.as_deref()).unwrap_or(cluster);
             (cluster, worker.pick(cluster, &mut attempts.tried, hold, &|on| sticky::key(on, request)).await)
         }

@@ -119,6 +119,11 @@ impl Origin {
         self.timeouts().map(|t| t.request_ms).filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
+    /// Whether requests carry the time that is left for them.
+    pub fn passes_time_on(&self) -> bool {
+        self.timeouts().is_some_and(|timeouts| timeouts.pass_on)
+    }
+
     /// No byte on an upgraded connection.
     pub fn idle_limit(&self) -> Option<Duration> {
         let ms = self.timeouts().unwrap_or_default().idle_ms;

@@ -45,8 +45,9 @@ impl Drop for Retry {
 type Outcome = Result<(Response, Up), RequestError>;
 
 impl Attempts {
-    /// How long this attempt may take, of `whole` for all of them.
-    pub fn limit(&self, whole: Option<Duration>) -> Option<Duration> {
+    /// How long this attempt may take, of what all of them may.
+    pub fn limit(&self) -> Option<Duration> {
+        let whole = self.whole;
         let left = match self.count {
             0 => whole,
             // Not zero, which is over before it began.
@@ -80,7 +81,7 @@ impl Attempts {
             return Next::Elsewhere;
         }
         match policed {
-            Some(cluster) => self.by_policy(&cluster, origin, request, upload, outcome),
+            Some(cluster) => self.by_policy(&cluster, request, upload, outcome),
             None => Next::Done,
         }
     }
@@ -88,7 +89,6 @@ impl Attempts {
     fn by_policy(
         &mut self,
         cluster: &Arc<Cluster>,
-        origin: &Origin,
         request: &Request,
         upload: &Pump,
         outcome: &Outcome,
@@ -104,11 +104,10 @@ impl Attempts {
         if !repeatable || upload.kept().is_none() || self.interim > 0 {
             return Next::Done;
         }
-        let (pause, outcome) =
-            match self.granted(cluster, policy, origin.request_limit(request, self.taken.as_ref())) {
-                Ok(pause) => (Next::Again(pause), RetryOutcome::Sent),
-                Err(outcome) => (Next::Done, outcome),
-            };
+        let (pause, outcome) = match self.granted(cluster, policy, self.whole) {
+            Ok(pause) => (Next::Again(pause), RetryOutcome::Sent),
+            Err(outcome) => (Next::Done, outcome),
+        };
         cluster.state.retried(outcome);
         pause
     }
@@ -167,6 +166,7 @@ fn failed(outcome: &Outcome) -> Option<bool> {
         Err(RequestError::Upstream(_) | RequestError::BadResponse(_)) => Some(true),
         Err(RequestError::Bad(_) | RequestError::ClientGone(_) | RequestError::ClientSlow) => None,
         Err(RequestError::NoRoute(_) | RequestError::NoBackend(_) | RequestError::Injected(_)) => None,
+        Err(RequestError::NoTimeLeft) => None,
         Err(RequestError::NoEndpoint(_) | RequestError::Overloaded { .. } | RequestError::Draining) => None,
     }
 }

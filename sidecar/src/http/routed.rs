@@ -14,6 +14,7 @@ use super::open::Attempts;
 use super::origin::{Origin, is_grpc};
 use super::sides::Down;
 use super::sticky;
+use super::time_left;
 use crate::downstream::Destination;
 use crate::route::{Drawn, Fault, Own, Route, is_copy};
 use crate::telemetry::{RouteCounters, RouteKey};
@@ -44,12 +45,30 @@ impl Taken {
     }
 }
 
+/// Where a request goes, and how long it may take; or what a route answers itself.
+///
+/// # Errors
+/// It goes nowhere: it is no request, this workload stops, no route takes it, or its time is up.
+pub(super) fn begin(
+    origin: &Origin,
+    request: &mut Request,
+    attempts: &mut Attempts,
+) -> Result<Option<Own>, RequestError> {
+    origin.prepare(request)?;
+    if origin.is_leaving() {
+        return Err(RequestError::Draining);
+    }
+    let own = take(origin, request, attempts)?;
+    time_left::bound(origin, request, attempts)?;
+    Ok(own)
+}
+
 /// Finds the route of a request and does to it what the route says. A port without routes leaves it as it is; some routes
 /// answer themselves.
 ///
 /// # Errors
 /// The port has routes, and none takes the request, or the one that does leads nowhere, or puts a fault in.
-pub(super) fn take(
+fn take(
     origin: &Origin,
     request: &mut Request,
     attempts: &mut Attempts,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::http_mesh::{App, Chain, Raw, field};
+use crate::http_two as grpc;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const BAD: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 3\r\n\r\nbad";
@@ -266,5 +267,73 @@ async fn every_way_of_balancing_carries_requests() {
             seen.insert(client.ask(GET).await.1);
         }
         assert!(seen.len() == 2 || balance == "peak-ewma", "{balance}");
+    }
+}
+
+#[tokio::test]
+async fn the_time_that_is_left_travels_and_what_has_none_is_not_sent() {
+    let mirror = App::mirror().await;
+    let words = ", timeouts: { request_ms: 10000, pass_on: true }";
+    let chain = Chain::start_with(&[mirror.address], words).await;
+    let mut client = chain.connect().await;
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let (before, (_, seen), after) = (now(), client.ask(GET).await, now());
+    let at: u128 = field(&seen, "outrigger-deadline").unwrap().parse().unwrap();
+    assert!((before..=after).contains(&(at - 10_000)), "{at}");
+    // The application passes on what it was given.
+    let near = (now() + 5000).to_string();
+    let request = GET.replace("\r\n\r\n", &format!("\r\noutrigger-deadline: {near}\r\n\r\n"));
+    let (_, seen) = client.ask(&request).await;
+    assert_eq!(field(&seen, "outrigger-deadline"), Some(near.as_str()));
+    let (head, _) = client.ask(&request.replace(&near, "1000")).await;
+    assert!(
+        head.starts_with("HTTP/1.1 504 ") && field(&head, "outrigger-error") == Some("no-time-left"),
+        "{head}"
+    );
+    assert_eq!(status(&mut client, GET).await, "200", "the connection lives on");
+}
+
+#[tokio::test]
+async fn nobody_is_told_a_deadline_unasked() {
+    let mirror = App::mirror().await;
+    let chain = Chain::start_with(&[mirror.address], "").await;
+    let (_, seen) = chain.connect().await.ask(GET).await;
+    assert_eq!(field(&seen, "outrigger-deadline"), None);
+}
+
+/// The first call is answered with UNAVAILABLE, before or after a response has begun.
+async fn unavailable_once(early: bool) -> (grpc::App, Arc<AtomicUsize>) {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let count = counter.clone();
+    let app = grpc::App::start(move |_, mut respond| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            let response = http::Response::builder().header("content-type", "application/grpc");
+            let status = if first { "14" } else { "0" };
+            if early || !first {
+                let response = response.header("grpc-status", status).body(()).unwrap();
+                let _gone = respond.send_response(response, true);
+            } else {
+                let Ok(mut send) = respond.send_response(response.body(()).unwrap(), false) else { return };
+                let trailers = [("grpc-status".parse().unwrap(), status.parse().unwrap())];
+                let _gone = send.send_trailers(trailers.into_iter().collect());
+            }
+        }
+    })
+    .await;
+    (app, counter)
+}
+
+#[tokio::test]
+async fn a_call_that_was_unavailable_is_repeated_while_nothing_of_the_answer_went_out() {
+    let policy = RETRIES.replace("attempts: 2", "attempts: 2, methods: [ POST ]");
+    for (early, times) in [(true, 2), (false, 1)] {
+        let (app, asked) = unavailable_once(early).await;
+        let chain = Chain::start_policed(&[app.address], "", &policy).await;
+        let client = grpc::Client::connect(chain.caller.at("out")).await;
+        let response = client.call(grpc::grpc(), "hello").await.unwrap();
+        let status = response.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned());
+        assert_eq!(status, early.then(|| "0".to_owned()));
+        assert_eq!(asked.load(Ordering::SeqCst), times);
     }
 }

@@ -97,3 +97,29 @@ async fn a_save_reaches_a_running_sidecar_and_a_bad_file_changes_nothing() {
     let told = sources.problems.all();
     assert!(told.iter().all(|problem| problem.kind != "mesh-file"), "{told:?}");
 }
+
+/// A policy comes and goes with a save, and takes no connection along.
+#[tokio::test]
+async fn a_saved_policy_reaches_a_running_sidecar() {
+    let world = World::new();
+    save(&world, "services: { cart: { timeout: 7s } }\n");
+    let controller = world.controller(100).await;
+    let mut sidecar = world.sidecar();
+    let _sources = Sources::start(&world, controller.proxies.clone());
+    given(&mut sidecar, 7_000).await;
+
+    let words = "retries: { attempts: 3 }, balance: random, limits: { requests: 9 }, deadline: passed-on";
+    save(&world, &format!("defaults: {{ {words} }}\nservices: {{ cart: {{ timeout: 8s }} }}\n"));
+    given(&mut sidecar, 8_000).await;
+    let last = sidecar.applied.borrow().last().cloned().unwrap();
+    let cluster = &last.clusters["cart.shop:8080"];
+    assert_eq!(cluster.policy.retries.as_ref().map(|retries| retries.attempts), Some(3));
+    assert_eq!(cluster.policy.limits.map(|limits| limits.requests), Some(9));
+    assert_eq!(cluster.balance, outrigger_wire::Balance::Random);
+    assert!(last.services["cart.shop"].ports[&8080].timeouts.pass_on);
+
+    save(&world, "services: { cart: { timeout: 9s } }\n");
+    given(&mut sidecar, 9_000).await;
+    let last = sidecar.applied.borrow().last().cloned().unwrap();
+    assert!(last.clusters["cart.shop:8080"].policy.is_default());
+}
