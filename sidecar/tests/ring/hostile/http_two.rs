@@ -25,7 +25,7 @@ enum Ends {
 use Ends::{Answered, Connection, Either, Stalls, Stream};
 
 /// Longest that another client may wait for an answer during abuse, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Memory that one abusive connection may cost, with what tests beside this one take.
 const MEMORY: usize = 96 << 20;
 

@@ -59,11 +59,12 @@ async fn a_head_that_trickles_is_408_whatever_comes() {
 #[tokio::test]
 async fn a_body_may_be_slow_but_not_stop() {
     let app = App::mirror().await;
-    let node = before(&app, Patience { body: SHORT, ..patient() }).await;
+    // A busy machine may make a step many times as long.
+    let node = before(&app, Patience { body: 10 * STEP, ..patient() }).await;
     let mut raw = connect(&node).await;
-    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 15\r\n\r\n";
     raw.send(head).await;
-    for _ in 0..8 {
+    for _ in 0..15 {
         tokio::time::sleep(STEP).await;
         raw.send("x").await;
     }
@@ -103,7 +104,7 @@ async fn endless() -> (App, mpsc::UnboundedReceiver<()>) {
 #[tokio::test]
 async fn a_client_that_stops_reading_is_cut_and_one_that_reads_slowly_is_not() {
     let (app, mut ended) = endless().await;
-    let node = before(&app, Patience { stalled: Duration::from_secs(1), ..patient() }).await;
+    let node = before(&app, Patience { stalled: 15 * STEP, ..patient() }).await;
     let mut slow = connect(&node).await;
     slow.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     for _ in 0..25 {
