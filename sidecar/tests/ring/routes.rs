@@ -12,7 +12,7 @@ use crate::mesh::{self, Ca, Node};
 pub struct Versions {
     pub caller: Node,
     endpoints: [SocketAddr; 2],
-    _callees: [Node; 2],
+    callees: [Node; 2],
     _apps: [App; 2],
 }
 
@@ -25,7 +25,7 @@ impl Versions {
         let callees = [Node::start(&ca, &callee(&apps[0])).await, Node::start(&ca, &callee(&apps[1])).await];
         let endpoints = [callees[0].at("mesh"), callees[1].at("mesh")];
         let caller = Node::start(&ca, &yaml(endpoints, routes)).await;
-        Self { caller, endpoints, _callees: callees, _apps: apps }
+        Self { caller, endpoints, callees, _apps: apps }
     }
 
     /// The caller's configuration with other routes.
@@ -344,6 +344,33 @@ clusters:
             let metrics = caller.get("/metrics").await;
             lines.iter().all(|line| metrics.contains(line))
         } {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Between sidecars copies are streams of HTTP/2, with a body and without one; their answers come back whole.
+#[tokio::test]
+async fn copies_reach_a_version_through_its_sidecar() {
+    let routes = "{ name: all, backends: [ { cluster: echo.shop:7000/v1 } ], mirror: { cluster: echo.shop:7000/v2, share: 1000000 } }";
+    let mesh = Versions::start(routes).await;
+    let mut client = mesh.connect().await;
+    assert_eq!(who(&mut client, "/a", "").await, "v1");
+    for body in ["content-length: 0\r\n\r\n", "content-length: 5\r\n\r\nhello"] {
+        let (head, _) = client.ask(&format!("POST /b HTTP/1.1\r\nhost: echo\r\n{body}")).await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && field(&head, "x-app") == Some("v1"), "{head}");
+    }
+    mesh::within(async {
+        loop {
+            let metrics = mesh.callees[1].get("/metrics").await;
+            let counted = metrics.lines().find(|line| {
+                line.starts_with("outrigger_http_requests_total{direction=\"inbound\"")
+                    && line.ends_with(" 3")
+            });
+            if counted.is_some_and(|line| line.contains("status=\"200\"")) {
+                break;
+            }
             tokio::task::yield_now().await;
         }
     })
