@@ -13,6 +13,7 @@ mod services;
 pub use ports::{ports_of, protocol};
 pub use reach::Unreachable;
 pub use readiness::{NotReady, readiness};
+pub use routes::{DeadEnd, dead_ends};
 
 use std::collections::BTreeSet;
 

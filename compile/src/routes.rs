@@ -1,15 +1,16 @@
 //! Where requests go: routes as a sidecar reads them, and the clusters that they name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_model::mesh::ServiceName;
 use outrigger_model::route::{self, whole};
-use outrigger_model::{ServiceKey, Workload};
+use outrigger_model::{ServiceKey, Snapshot, Workload};
 use outrigger_wire as wire;
 
 use crate::clusters::cluster_key;
 use crate::policy::hash_on;
 use crate::ports::ports_of;
+use crate::service_key;
 use crate::services::{Visible, milliseconds};
 
 /// What a backend of a route stands for: a port of a service, or only the workloads of one version.
@@ -82,7 +83,7 @@ pub(crate) fn routes(
     let backend =
         |backend: &route::Backend| wire::Backend { cluster: cluster(backend), weight: backend.weight };
     let route = |(number, route): (usize, &route::Route)| wire::Route {
-        name: route.name.clone().unwrap_or_else(|| number.to_string()),
+        name: name(number, route),
         matches: route.matches.iter().map(|said| one_match(owner, said)).collect(),
         backends: route.backends.iter().map(backend).collect(),
         sticky: route.sticky.as_ref().map(hash_on),
@@ -166,4 +167,85 @@ fn call(said: &route::GrpcMatch) -> Option<wire::PathMatch> {
         (None, Some(method)) => Some(wire::PathMatch::Call(method.clone())),
         (None, None) => None,
     }
+}
+
+/// A backend or mirror of a route that leads to nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeadEnd {
+    /// There is no such service.
+    #[error(
+        "route {route} of {service} leads to {backend}, and there is no such service: its share is answered with 500. Correct \
+         mesh.yaml, or start it"
+    )]
+    NoService {
+        /// The service that has the route.
+        service: ServiceKey,
+        /// The route.
+        route: String,
+        /// What it names.
+        backend: ServiceKey,
+    },
+    /// No workload of the service has that version.
+    #[error(
+        "route {route} of {service} leads to version {version} of {backend}, and no workload has it: its share waits, and is \
+         answered with 503. Start one with outrigger.version={version}, or correct mesh.yaml{known}"
+    )]
+    NoVersion {
+        /// The service that has the route.
+        service: ServiceKey,
+        /// The route.
+        route: String,
+        /// Of which service.
+        backend: ServiceKey,
+        /// The version that it names.
+        version: String,
+        /// ` (there are v1, v2)`, or nothing.
+        known: String,
+    },
+}
+
+/// Backends with a weight, and mirrors, that lead to nobody in the whole mesh. What a single caller shares no network with
+/// is not among them.
+pub fn dead_ends(snapshot: &Snapshot) -> Vec<DeadEnd> {
+    let mut services: BTreeMap<ServiceKey, Vec<&Workload>> = BTreeMap::new();
+    for workload in snapshot.workloads.values().filter(|workload| !workload.one_off) {
+        services.entry(service_key(workload)).or_default().push(workload);
+    }
+    let mut dead = Vec::new();
+    for (service, replicas) in &services {
+        for (number, route) in (1..).zip(said(replicas)) {
+            for backend in named(route).filter(|backend| backend.weight > 0) {
+                // Which port says nothing here.
+                let subset = Subset::of(service, 0, backend);
+                dead.extend(dead_end(service, &name(number, route), subset, &services));
+            }
+        }
+    }
+    dead
+}
+
+fn dead_end(
+    service: &ServiceKey,
+    route: &str,
+    to: Subset,
+    services: &BTreeMap<ServiceKey, Vec<&Workload>>,
+) -> Option<DeadEnd> {
+    let (service, route, backend) = (service.clone(), route.to_owned(), to.service);
+    let Some(replicas) = services.get(&backend) else {
+        return Some(DeadEnd::NoService { service, route, backend });
+    };
+    let version = to.version?;
+    let known: BTreeSet<&str> = replicas.iter().filter_map(|w| w.declared.version.as_deref()).collect();
+    if known.contains(version.as_str()) {
+        return None;
+    }
+    let known = match known.is_empty() {
+        true => String::new(),
+        false => format!(" (there are {})", known.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    Some(DeadEnd::NoVersion { service, route, backend, version, known })
+}
+
+fn name(number: usize, route: &route::Route) -> String {
+    route.name.clone().unwrap_or_else(|| number.to_string())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use outrigger_compile::{identity, ports_of, readiness, service_key, unreachable};
+use outrigger_compile::{dead_ends, identity, ports_of, readiness, service_key, unreachable};
 use outrigger_model::{Health, Lifecycle, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::Protocol;
 
@@ -221,6 +221,11 @@ fn edges(snapshot: &Snapshot, proxies: &BTreeMap<WorkloadId, Proxy>) -> Vec<Edge
 /// Told problems, and declared ports that nobody listens on although their sidecar has looked.
 fn problems(board: &Board, snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = board.problems.all();
+    problems.extend(dead_ends(snapshot).into_iter().map(|dead| Problem {
+        kind: "route",
+        subject: "mesh.yaml".to_owned(),
+        what: dead.to_string(),
+    }));
     for workload in snapshot.workloads.values() {
         if let Err(error) = identity(&snapshot.trust_domain, &service_key(workload)) {
             let (kind, subject) = ("label", format!("container {}", workload.name));
