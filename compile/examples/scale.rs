@@ -1,15 +1,16 @@
 //! How long the way from a snapshot to what is sent takes in a large mesh: 1,000 services of 3 replicas on one
-//! network, or as many as the first argument says. Prints one JSON object of milliseconds and bytes;
+//! network, or as many as the first argument says, each with as many routes as the second (none unless said). Prints one JSON object of milliseconds and bytes;
 //! `cargo xtask bench` builds it for release and shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use outrigger_compile::{Outlook, compile, outlook, proxy};
+use outrigger_model::label::Labels;
 use outrigger_model::{
-    Attachment, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex,
-    Workload, WorkloadId,
+    Attachment, Declared, Health, Lifecycle, Mesh, Observed, Protocol, Route, ServiceKey, Snapshot,
+    VirtualIndex, Workload, WorkloadId,
 };
 use outrigger_wire::{Common, Wanted};
 
@@ -19,8 +20,9 @@ const ROUNDS: usize = 9;
 
 fn main() {
     let services = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(1_000);
-    let before = snapshot(services, 0);
-    let after = snapshot(services, 1);
+    let routes = routes(std::env::args().nth(2).and_then(|word| word.parse().ok()).unwrap_or(0));
+    let before = snapshot(services, &routes, 0);
+    let after = snapshot(services, &routes, 1);
     let first = before.workloads.keys().next().cloned().expect("there is a workload");
 
     let compiled = median(|| drop(compile(&before, &first)));
@@ -76,16 +78,33 @@ fn milliseconds(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 
+/// So many routes, as a mesh file says them: each a prefix and a header, to two versions.
+fn routes(count: usize) -> Arc<[Route]> {
+    let route = |number| {
+        format!(
+            "      - matches: [ {{ path: {{ prefix: /items/{number} }}, headers: {{ x-canary: \"1\" }} }} ]\n\
+             \x20       backends: [ {{ weight: 90 }}, {{ version: v2, weight: 10 }} ]\n"
+        )
+    };
+    let list: String = (0..count).map(route).collect();
+    let text =
+        if list.is_empty() { String::new() } else { format!("services:\n  cart:\n    routes:\n{list}") };
+    let mesh = Mesh::read(&text, "mesh.yaml").expect("the routes are well formed");
+    let key = ServiceKey { namespace: "shop".into(), service: "cart".into() };
+    mesh.declare(&key, &Labels::default(), &BTreeSet::new()).0.routes
+}
+
 /// So many services; `changed` of them have one more port than before.
-fn snapshot(services: usize, changed: usize) -> Snapshot {
+fn snapshot(services: usize, routes: &Arc<[Route]>, changed: usize) -> Snapshot {
     let mut snapshot = Snapshot { trust_domain: "outrigger.internal".into(), ..Snapshot::default() };
     for service in 0..services {
         let key = ServiceKey { namespace: "shop".into(), service: format!("service-{service:04}") };
         let index = u32::try_from(service + 1).ok().and_then(VirtualIndex::new);
         snapshot.indices.extend(index.map(|index| (key.clone(), index)));
         for replica in 0..REPLICAS {
-            let workload =
+            let mut workload =
                 workload(&key.service, service * REPLICAS + replica, replica + 1, service < changed);
+            workload.declared.routes = routes.clone();
             snapshot.workloads.insert(workload.id.clone(), workload);
         }
     }

@@ -1,5 +1,5 @@
-//! The way from a snapshot to what is sent, in a mesh of 1,000 services of 3 replicas. Routes come with the mesh
-//! file's routing; until then a service has its ports and nothing else.
+//! The way from a snapshot to what is sent, in a mesh of 1,000 services of 3 replicas: without routes, and with 100
+//! routes for each service.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use super::report::{Report, Row};
 
 /// (field of what the example prints, what it is, unit).
 const FIGURES: [(&str, &str, &str); 5] = [
-    ("compile_ms", "compile: 1,000 services x 3, one sidecar", "ms"),
+    ("compile_ms", "", "ms"),
     ("cut_ms", "  cut into resources and hashed", "ms"),
     ("delta_ms", "  one changed service, one sidecar", "ms"),
     ("delta_bytes", "  of that on the wire", "B"),
@@ -23,18 +23,27 @@ const FIGURES: [(&str, &str, &str); 5] = [
 /// It cannot be built, or prints something else.
 pub fn measure(report: &mut Report) -> Outcome<()> {
     eprintln!("building compile for release");
+    for (routes, what) in [
+        ("0", "compile: 1,000 services x 3, one sidecar"),
+        ("100", "compile: 1,000 services x 3 x 100 routes, one sidecar"),
+    ] {
+        let printed = run(routes)?;
+        for (field, name, unit) in FIGURES {
+            let value =
+                printed.get(field).and_then(Value::as_f64).ok_or(format!("scale printed no {field}"))?;
+            report.add(Row::number(if name.is_empty() { what } else { name }, unit, value));
+        }
+    }
+    Ok(())
+}
+
+fn run(routes: &str) -> Outcome<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let example =
+        ["run", "--quiet", "--release", "--locked", "--package", "outrigger-compile", "--example", "scale"];
     let output = Command::new(cargo)
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "outrigger-compile",
-            "--example",
-            "scale",
-        ])
+        .args(example)
+        .args(["--", "1000", routes])
         .current_dir(super::tools::workspace())
         .stderr(Stdio::inherit())
         .output()
@@ -42,10 +51,5 @@ pub fn measure(report: &mut Report) -> Outcome<()> {
     if !output.status.success() {
         return Err("the example `scale` failed".into());
     }
-    let printed: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("scale: {error}"))?;
-    for (field, name, unit) in FIGURES {
-        let value = printed.get(field).and_then(Value::as_f64).ok_or(format!("scale printed no {field}"))?;
-        report.add(Row::number(name, unit, value));
-    }
-    Ok(())
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("scale: {error}"))
 }
