@@ -8,8 +8,8 @@ use serde_yaml::{Mapping, Value};
 use crate::Remark;
 use crate::part::Part;
 use crate::port;
-use crate::project::{Kind, Network, Service, Survey, read};
-use crate::tree::{field, items};
+use crate::project::{Kind, Network, Service, Survey, read, said_replicas};
+use crate::tree::items;
 
 /// One service of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +88,7 @@ fn networks(service: &Service<'_>) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn replicas(body: &Mapping) -> u32 {
-    let deploy = body.get("deploy").and_then(Value::as_mapping);
-    let said = field(body, "scale").or_else(|| field(deploy?, "replicas"));
-    said.and_then(|count| count.parse().ok()).unwrap_or(1)
+    said_replicas(body).and_then(|(_, count)| count.parse().ok()).unwrap_or(1)
 }
 
 #[cfg(test)]

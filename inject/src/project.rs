@@ -87,6 +87,13 @@ pub fn read(project: &Value) -> Result<Vec<Service<'_>>, Remark> {
     Ok(found)
 }
 
+/// How many replicas are asked for, as written, and the key that says it.
+pub fn said_replicas(body: &Mapping) -> Option<(&'static str, String)> {
+    let scale = || Some(("scale", field(body, "scale")?));
+    let deploy = || Some(("deploy.replicas", field(body.get("deploy")?.as_mapping()?, "replicas")?));
+    scale().or_else(deploy)
+}
+
 fn network(body: &Mapping) -> Network {
     let Some(mode) = field(body, "network_mode") else { return Network::Own };
     match mode.split_once(':') {

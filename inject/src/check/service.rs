@@ -12,7 +12,7 @@ use serde_yaml::{Mapping, Value};
 use super::{Candidate, service_name};
 use crate::Remark;
 use crate::port::{Host, Port, ports, published, targets};
-use crate::project::{Kind, Network, Service, Survey};
+use crate::project::{Kind, Network, Service, Survey, said_replicas};
 use crate::tree::{field, is_open, names};
 
 /// Most replicas of one service that are written out: each is four services of the file.
@@ -115,11 +115,7 @@ fn not_a_service(body: &Mapping) -> Option<String> {
 
 /// `scale`, or `deploy.replicas`; 1 unless said.
 fn replicas(body: &Mapping) -> Result<u32, String> {
-    let deploy = body.get("deploy").and_then(Value::as_mapping);
-    let said = field(body, "scale").map(|count| ("scale", count));
-    let said =
-        said.or_else(|| Some(("deploy.replicas", deploy.and_then(|deploy| field(deploy, "replicas"))?)));
-    let Some((key, count)) = said else { return Ok(1) };
+    let Some((key, count)) = said_replicas(body) else { return Ok(1) };
     match count.parse() {
         Ok(count) if count <= MOST_REPLICAS => Ok(count),
         Ok(count) => Err(format!(
