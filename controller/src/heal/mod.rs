@@ -13,13 +13,13 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use outrigger_model::WorkloadId;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::inject::retry::Retries;
 use crate::problems::Problems;
 use crate::proxies::{Proxies, Proxy};
 use crate::scope::Scope;
-use crate::source::docker::connect::connect;
+use crate::source::docker::connect::connected;
 use crate::source::docker::watch::Seen;
 use crate::status::Problem;
 
@@ -48,12 +48,7 @@ impl Healer {
         if seen.wait_for(|seen| seen.current).await.is_err() {
             return;
         }
-        let docker = loop {
-            match connect(&self.host).await {
-                Ok(engine) => break engine.docker,
-                Err(_) => sleep(Duration::from_secs(1)).await, // the source says so already
-            }
-        };
+        let docker = connected(&self.host).await;
         let mut reports = self.proxies.subscribe();
         let mut jobs: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
         // What was done, by container: until the engine tells of another run of it, it is not done again.

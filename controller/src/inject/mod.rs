@@ -12,18 +12,17 @@ mod running;
 pub mod template;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use futures_util::StreamExt;
 use outrigger_model::{Capture, WorkloadId};
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::problems::Problems;
 use crate::proxies::Proxies;
 use crate::scope::Scope;
-use crate::source::docker::connect::connect;
+use crate::source::docker::connect::connected;
 use crate::source::docker::record::Instance;
 use crate::source::docker::watch::Seen;
 use crate::source::file::watch::MeshFile;
@@ -65,12 +64,7 @@ impl Injector {
         if seen.wait_for(|seen| seen.current).await.is_err() {
             return;
         }
-        let docker = loop {
-            match connect(&self.host).await {
-                Ok(engine) => break engine.docker,
-                Err(_) => sleep(Duration::from_secs(1)).await, // the source says so already
-            }
-        };
+        let docker = connected(&self.host).await;
         let mut reports = self.proxies.subscribe();
         let mut file = self.mesh_file.clone();
         let mut running = Running::new(&self, docker);

@@ -6,12 +6,11 @@ mod replace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bollard::Docker;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::inject::launch::{self, LaunchError};
 use crate::inject::launches::Launches;
@@ -19,7 +18,7 @@ use crate::inject::template::Templates;
 use crate::mesh::{injected, is_next};
 use crate::proxies::Proxies;
 use crate::scope::Scope;
-use crate::source::docker::connect::connect;
+use crate::source::docker::connect::connected;
 use crate::source::docker::map::map;
 use crate::source::docker::watch::Seen;
 use crate::source::file::watch::MeshFile;
@@ -177,12 +176,7 @@ impl Upgrader {
         if self.seen.wait_for(|seen| seen.current).await.is_err() {
             return;
         }
-        let docker = loop {
-            match connect(&self.host).await {
-                Ok(engine) => break engine.docker,
-                Err(_) => sleep(Duration::from_secs(1)).await, // the source says so already
-            }
-        };
+        let docker = connected(&self.host).await;
         self.adopt(&docker).await;
         while let Some(order) = orders.0.recv().await {
             self.serve(&docker, &order).await;

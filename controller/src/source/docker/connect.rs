@@ -11,6 +11,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
+/// Between two attempts to connect.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Oldest API that is understood: that of Docker Engine 20.10.
 const OLDEST: (usize, usize) = (1, 41);
 /// Where the engine listens unless `DOCKER_HOST` says otherwise.
@@ -103,6 +105,16 @@ pub async fn connect(host: &str) -> Result<Engine, ConnectError> {
     let docker = Docker::connect_with_unix(&shown, TIMEOUT, &api)
         .map_err(|error| ConnectError::Silent(shown, error.to_string()))?;
     Ok(Engine { docker, about })
+}
+
+/// Connects, however long the engine stays away; why it does, the source says already.
+pub async fn connected(host: &str) -> Docker {
+    loop {
+        match connect(host).await {
+            Ok(engine) => return engine.docker,
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
 }
 
 /// The path in `unix:///path`.
