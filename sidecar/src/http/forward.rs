@@ -5,35 +5,27 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use h2::Reason;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::error::{BadMessage, Broken, RequestError};
 use super::framing::Length;
+use super::give::{Answer, give, refuse};
 use super::head::{Request, Response};
 use super::mirror;
 use super::open::{Attempts, open};
 use super::origin::{Origin, is_grpc};
 use super::pump::{Pump, Side};
-use super::reply;
+use super::relay::relay;
 use super::retry::{self, Next};
 use super::routed;
 use super::sides::{Down, Up};
 use super::upgrade;
-use crate::route::{Fault, Own};
+use crate::route::Fault;
 
 /// Informational responses before the final one; they are not held back for a client that does not read.
 const MAX_INTERIM: u32 = 64;
-
-/// What became of a request.
-struct Answer {
-    status: u16,
-    failed: bool,
-    /// Why it is not whole, or not the application's.
-    error: Option<&'static str>,
-}
 
 /// Carries one request and its response. Returns true if an HTTP/1 client may send another.
 pub(super) async fn forward(
@@ -106,15 +98,6 @@ async fn carry(
             .map(|status| Answer { status, failed: false, error: None });
     }
     relay(origin, deadline, down, up, response, request, upload).await
-}
-
-/// Gives an answer of a route.
-async fn give(down: &mut Down<'_>, own: Own, method: &Method) -> Answer {
-    let status = own.status;
-    if let Err(error) = answer_with(down, reply::own(own, method), method).await {
-        tracing::debug!(%error, "the client is gone before it was answered");
-    }
-    Answer { status: status.as_u16(), failed: false, error: None }
 }
 
 /// Sends the request to one place, and waits for the head of its response.
@@ -258,133 +241,4 @@ fn is_unasked_switch(response: &Response, request: &Request) -> bool {
 /// A reset says why; the end of the connection that follows does not.
 fn is_reset(error: &Broken) -> bool {
     matches!(error, Broken::Stream(error) if error.is_reset())
-}
-
-/// Passes the response on, and what is left of the request.
-async fn relay(
-    origin: &Origin,
-    late: &mut Deadline,
-    down: &mut Down<'_>,
-    mut up: Up,
-    response: Response,
-    request: &Request,
-    upload: &mut Pump,
-) -> Result<Answer, RequestError> {
-    let status = response.status;
-    let empty = response.length == Length::Empty;
-    let mut cut = None;
-    let mut failed = status.is_server_error() || grpc_failed(response.headers.get("grpc-status"));
-    if let Down::H1 { keep_alive, .. } = down {
-        *keep_alive &= upload.is_received() && !origin.is_ending();
-    }
-    down.respond(response, &request.method).map_err(RequestError::ClientGone)?;
-    let mut download = if empty { Pump::done() } else { Pump::new() };
-    let mut uploading = true;
-    let stalled = origin.worker.patience().stalled;
-    let mut waits_at = None;
-    let broken = poll_fn(|cx| {
-        if uploading {
-            match upload.poll(cx, &mut down.half(), &mut up.half()) {
-                Poll::Ready(Err(Side::From(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Err(Side::To(_)) | Ok(())) => uploading = false,
-                Poll::Pending => {}
-            }
-        }
-        match download.poll(cx, &mut up.half(), &mut down.half()) {
-            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-            Poll::Ready(Err(Side::From(error) | Side::To(error))) => return Poll::Ready(Err(error)),
-            Poll::Pending if download.is_blocked() => {
-                let taken = download.passed + down.half().written();
-                if waits_at.replace(taken) != Some(taken) {
-                    late.after(Some(stalled));
-                }
-                if late.poll_passed(cx).is_ready() {
-                    return Poll::Ready(Err(Broken::Stalled));
-                }
-            }
-            Poll::Pending => waits_at = None,
-        }
-        down.poll_failed(cx).map(Err)
-    })
-    .await;
-    failed |= download.trailers().is_some_and(|trailers| grpc_failed(trailers.get("grpc-status")));
-    match broken {
-        Ok(()) => up.release(&origin.worker, upload),
-        Err(error) => {
-            tracing::debug!(%error, "response cut short");
-            (failed, cut) = (true, Some("cut-short"));
-            down.abort(error.reason());
-        }
-    }
-    Ok(Answer { status: status.as_u16(), failed, error: cut })
-}
-
-/// gRPC statuses that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
-/// DATA_LOSS.
-fn grpc_failed(status: Option<&http::HeaderValue>) -> bool {
-    status.is_some_and(|status| [&b"2"[..], b"4", b"12", b"13", b"14", b"15"].contains(&status.as_bytes()))
-}
-
-/// Answers what is no request.
-pub(super) async fn refuse_bad(origin: &Origin, mut down: Down<'_>, bad: BadMessage) {
-    let answer = refuse(origin, &mut down, &bad.into(), &Method::GET, false).await;
-    origin.edge(false).request(answer.status, Duration::ZERO, answer.failed);
-}
-
-/// Answers in the application's place.
-async fn refuse(
-    origin: &Origin,
-    down: &mut Down<'_>,
-    error: &RequestError,
-    method: &Method,
-    grpc: bool,
-) -> Answer {
-    tracing::debug!(%error, "request refused");
-    let (status, refused) = (error.status(), error.flag());
-    if matches!(error, RequestError::ClientGone(broken) if !matches!(broken, Broken::Bad(_))) {
-        down.abort(Reason::CANCEL);
-        // What nginx logs for it: no answer was sent.
-        return Answer { status: 499, failed: false, error: Some(error.flag()) };
-    }
-    let mut send = true;
-    match down {
-        Down::H2 { respond, .. } => {
-            if let Some(reason) = reply::reset_of(error, origin.is_mesh()) {
-                respond.send_reset(reason);
-                send = false;
-            }
-        }
-        // A connection for one upgrade: closing it unanswered is how "never delivered" is said.
-        Down::H1 { keep_alive, .. } if origin.is_mesh() && error.never_delivered() => {
-            *keep_alive = false;
-            send = false;
-        }
-        Down::H1 { keep_alive, .. } => {
-            *keep_alive &= !matches!(error, RequestError::Bad(_) | RequestError::ClientGone(_))
-        }
-    }
-    if send && let Err(error) = answer_with(down, reply::of(error, grpc, method), method).await {
-        tracing::debug!(%error, "the client is gone before it was answered");
-    }
-    Answer { status: status.as_u16(), failed: status.is_server_error(), error: Some(refused) }
-}
-
-async fn answer_with(
-    down: &mut Down<'_>,
-    (response, mut text): (Response, bytes::Bytes),
-    method: &Method,
-) -> Result<(), Broken> {
-    if let Down::H1 { conn, keep_alive, .. } = down {
-        *keep_alive &= conn.is_read();
-    }
-    down.respond(response, method)?;
-    if !text.is_empty() {
-        let mut half = down.half();
-        poll_fn(|cx| half.poll_send(cx, &mut text, true)).await?;
-    }
-    let mut half = down.half();
-    if matches!(half, super::pump::Half::H1(_)) {
-        half.finish(None)?;
-    }
-    poll_fn(|cx| half.poll_flush(cx)).await
 }

@@ -2,7 +2,7 @@
 //!
 //! `head`, `framing`, `chunked` and `hop` are pure: bytes to messages and back, and what may pass a hop.
 //! `h1` and `h2stream` put them on connections; `server1` and `server2` take requests from clients; `forward` is
-//! the way of one request; `open`, `pool` and `link` find it a connection; `pump` moves the bodies.
+//! the way of one request, `relay` of its response, `give` that of an answer in the application's place; `open`, `pool` and `link` find it a connection; `pump` moves the bodies.
 
 pub mod chunked;
 mod coalesce;
@@ -11,6 +11,7 @@ mod delivery;
 pub mod error;
 mod forward;
 pub mod framing;
+mod give;
 pub mod h1;
 mod h2stream;
 pub mod head;
@@ -23,6 +24,7 @@ mod origin;
 mod outbox;
 mod pool;
 mod pump;
+mod relay;
 mod reply;
 mod retry;
 mod routed;

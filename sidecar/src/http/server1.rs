@@ -10,7 +10,8 @@ use http::Version;
 
 use super::deadline::Deadline;
 use super::error::{BadMessage, Broken};
-use super::forward::{self, forward};
+use super::forward::forward;
+use super::give::refuse_bad;
 use super::h1::Conn;
 use super::head::{Request, Wire};
 use super::origin::Origin;
@@ -102,5 +103,5 @@ async fn next(
 async fn refuse(conn: &mut Conn, origin: &Origin, bad: BadMessage) {
     let wire = Wire { version: Version::HTTP_11, keep_alive: false, keep_alive_seconds: None };
     let down = Down::H1 { conn, wire, keep_alive: false };
-    forward::refuse_bad(origin, down, bad).await;
+    refuse_bad(origin, down, bad).await;
 }

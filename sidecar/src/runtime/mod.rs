@@ -3,6 +3,7 @@
 mod bind;
 mod generation;
 mod hosts;
+mod state;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -10,21 +11,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use outrigger_lifecycle::{DrainGuard, Draining};
-use outrigger_wire::{Listener, ListenerKind, ProxyConfig};
+use outrigger_wire::ProxyConfig;
 use tokio::sync::{mpsc, watch};
 
 use crate::dns::{Names, Resolver};
-use crate::handover::{Inherited, Kept, Role, Succession};
-use crate::hosts::{Hosts, Names as HostNames, names_of};
+use crate::handover::{Inherited, Kept, Succession};
+use crate::hosts::{Hosts, names_of};
 use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::patience::Patience;
 use crate::telemetry::Telemetry;
 use crate::tls::{Contexts, TlsError};
-use crate::worker::{Crew, Listen};
 
 pub(crate) use bind::Bound;
 pub use generation::{Found, Generation};
+use state::{Open, State};
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -79,45 +80,6 @@ struct Inner {
     configured: watch::Sender<Option<Arc<Generation>>>,
     identities: watch::Sender<u64>,
     telemetry: Telemetry,
-}
-
-struct State {
-    parts: Parts,
-    names: watch::Sender<Arc<Names>>,
-    next_id: u64,
-    running: Option<Running>,
-    listeners: BTreeMap<String, Open>,
-    /// What stands in the hosts file; none before the first configuration: it may be a predecessor's.
-    in_hosts: Option<HostNames>,
-}
-
-struct Running {
-    shared: Arc<Shared>,
-    crew: Crew,
-}
-
-/// A listener that is bound; dropping `stop` ends it.
-struct Open {
-    config: Listener,
-    address: SocketAddr,
-    /// Mesh sockets wait here for a certificate, and so does all that a predecessor still serves.
-    waiting: Option<Sockets>,
-    /// Duplicates for a successor.
-    kept: Vec<Kept>,
-    stop: watch::Sender<()>,
-}
-
-/// A listener that a new configuration asks for, bound and not started.
-struct New {
-    name: String,
-    config: Listener,
-    sockets: Sockets,
-    kept: Vec<Kept>,
-}
-
-enum Sockets {
-    Tcp(Bound),
-    Dns(Resolver),
 }
 
 impl Runtime {
@@ -259,142 +221,4 @@ impl Runtime {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl State {
-    /// Binds what is new; a listener of the same name and address goes on, whatever its kind.
-    fn bind(&self, config: &ProxyConfig) -> (Vec<New>, Vec<String>) {
-        let (mut new, mut reasons) = (Vec::new(), Vec::new());
-        for (name, listener) in &config.proxy.listeners {
-            if let Some(open) = self.listeners.get(name)
-                && open.config.address == listener.address
-                && (open.config == *listener || !(is_dns(&open.config) || is_dns(listener)))
-            {
-                continue;
-            }
-            match self.bind_one(name, listener) {
-                Ok((sockets, kept)) => {
-                    new.push(New { name: name.clone(), config: listener.clone(), sockets, kept })
-                }
-                Err(error) => {
-                    reasons.push(format!("listener `{name}`: cannot bind {}: {error}", listener.address));
-                }
-            }
-        }
-        (new, reasons)
-    }
-
-    /// The sockets, and duplicates of them for a successor.
-    fn bind_one(&self, name: &str, listener: &Listener) -> std::io::Result<(Sockets, Vec<Kept>)> {
-        let (address, workers) = (listener.address, self.parts.workers);
-        let inherited = |role| self.parts.inherited.sockets(role, name, address);
-        if let ListenerKind::Dns { forward } = &listener.kind {
-            let (forward, counters) = (forward.clone(), self.parts.telemetry.resolver());
-            let (udp, tcp) = (inherited(Role::DnsUdp), inherited(Role::DnsTcp));
-            let resolver = match Resolver::inherit(udp, tcp, forward.clone(), counters.clone())? {
-                Some(resolver) => resolver,
-                None => Resolver::bind(address, forward, counters)?,
-            };
-            let (udp, tcp) = resolver.duplicates()?;
-            let udp = udp.into_iter().map(|socket| Kept::new(Role::DnsUdp, name, address, socket));
-            let tcp = tcp.into_iter().map(|socket| Kept::new(Role::DnsTcp, name, address, socket));
-            return Ok((Sockets::Dns(resolver), udp.chain(tcp).collect()));
-        }
-        let bound = match Bound::inherited(inherited(Role::Listener), workers)? {
-            Some(bound) => bound,
-            None => Bound::tcp(address, workers)?,
-        };
-        let kept = |socket| Kept::new(Role::Listener, name, address, socket);
-        let kept = bound.duplicates()?.into_iter().map(kept).collect();
-        Ok((Sockets::Tcp(bound), kept))
-    }
-
-    /// Swaps the generation in, starting the workers with the first one.
-    fn start(&mut self, next: &Arc<Generation>, tls: &Arc<ArcSwapOption<Contexts>>) -> Result<(), String> {
-        if let Some(running) = &self.running {
-            running.shared.generation.store(next.clone());
-            running.shared.changes.send_modify(|changes| *changes += 1);
-            return Ok(());
-        }
-        let shared = Arc::new(Shared {
-            generation: ArcSwap::new(next.clone()),
-            changes: watch::Sender::new(0),
-            tls: tls.clone(),
-            telemetry: self.parts.telemetry.clone(),
-            draining: self.parts.draining.clone(),
-            succession: self.parts.succession.clone(),
-            listening: self.parts.listening.clone(),
-            connections: self.parts.connections,
-            patience: self.parts.patience,
-        });
-        let crew = Crew::start(&shared, self.parts.workers)
-            .map_err(|error| format!("cannot start a worker: {error}"))?;
-        self.running = Some(Running { shared, crew });
-        Ok(())
-    }
-
-    /// Starts what was bound, stops what is not named any more.
-    fn open(&mut self, new: Vec<New>, config: &ProxyConfig, certified: bool) {
-        self.listeners.retain(|name, _| config.proxy.listeners.contains_key(name));
-        for (name, listener) in &config.proxy.listeners {
-            if let Some(open) = self.listeners.get_mut(name) {
-                open.config = listener.clone();
-            }
-        }
-        for New { name, config, sockets, kept } in new {
-            let (stop, stopped) = watch::channel(());
-            let address = sockets.address();
-            // A predecessor serves its sockets until this sidecar can do all that it does.
-            let waits = config.kind == ListenerKind::Mesh || !self.parts.inherited.is_empty();
-            let waiting = if waits && !certified {
-                tracing::info!(listener = name, "closed until there is a certificate");
-                Some(sockets)
-            } else {
-                self.serve(&name, sockets, &stopped);
-                None
-            };
-            self.listeners.insert(name, Open { config, address, waiting, kept, stop });
-        }
-    }
-
-    fn open_waiting(&mut self) {
-        let waiting: Vec<_> = self
-            .listeners
-            .iter_mut()
-            .filter_map(|(name, open)| Some((name.clone(), open.waiting.take()?, open.stop.subscribe())))
-            .collect();
-        for (name, sockets, stopped) in waiting {
-            self.serve(&name, sockets, &stopped);
-        }
-    }
-
-    fn serve(&self, name: &str, sockets: Sockets, stopped: &watch::Receiver<()>) {
-        let (Some(running), stop) = (&self.running, stopped.clone()) else { return };
-        match sockets {
-            Sockets::Dns(resolver) => {
-                let (names, guard) = (self.names.subscribe(), self.parts.draining.guard());
-                let _stopping = self.parts.resolvers.send(Resolving { resolver, names, stop, guard });
-            }
-            Sockets::Tcp(bound) => match bound.listen() {
-                Ok(sockets) => {
-                    let listen = |socket| Listen { name: name.into(), socket, stop: stop.clone() };
-                    running.crew.listen(sockets.into_iter().map(listen));
-                }
-                Err(error) => tracing::error!(listener = name, %error, "cannot listen"),
-            },
-        }
-    }
-}
-
-impl Sockets {
-    fn address(&self) -> SocketAddr {
-        match self {
-            Self::Tcp(bound) => bound.address,
-            Self::Dns(resolver) => resolver.address(),
-        }
-    }
-}
-
-fn is_dns(listener: &Listener) -> bool {
-    matches!(listener.kind, ListenerKind::Dns { .. })
 }
