@@ -28,6 +28,7 @@ pub(crate) fn proxy(
         ports: inbound_ports(workload),
         seen_ports: true,
         hosts: workload.declared.capture == Capture::Names,
+        check: None,
     }
 }
 

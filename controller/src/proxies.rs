@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use outrigger_model::{Observed, WorkloadId};
-use outrigger_wire::control::Report;
+use outrigger_model::{Checked, Observed, WorkloadId};
+use outrigger_wire::control::{Report, Verdict};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -46,7 +46,18 @@ impl Proxy {
             wildcard: ports(&report.wildcard),
             loopback: ports(&report.loopback),
             settled: report.settled,
+            checked: report.check.as_ref().map(checked),
         })
+    }
+}
+
+/// What the health check says, in the model's words.
+fn checked(said: &outrigger_wire::control::Checked) -> Checked {
+    let reason = said.reason.clone();
+    match said.verdict() {
+        Verdict::Pending => Checked::Pending(reason),
+        Verdict::Passing => Checked::Passing,
+        Verdict::Failing => Checked::Failing(reason),
     }
 }
 

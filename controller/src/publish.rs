@@ -127,6 +127,7 @@ mod tests {
                 ports: BTreeMap::new(),
                 seen_ports: true,
                 hosts: false,
+                check: None,
             },
             services: services.iter().map(service).collect(),
             clusters: BTreeMap::new(),

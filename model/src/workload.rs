@@ -257,6 +257,19 @@ pub struct Observed {
     pub loopback: BTreeSet<u16>,
     /// It was looked at for long enough: what listens nowhere by now has no port.
     pub settled: bool,
+    /// What the sidecar's health check says; none: there is none, or it says nothing yet.
+    pub checked: Option<Checked>,
+}
+
+/// What the sidecar's health check says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// It has not passed since the application started; why the last try failed, if one has.
+    Pending(String),
+    /// Good.
+    Passing,
+    /// Bad, and why.
+    Failing(String),
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl Reporter {
             certificate_issued,
             outsiders: self.telemetry.outsiders(),
             settled: self.since.is_none_or(|since| since.elapsed() >= SETTLED),
+            check: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Balance, HashOn, Policy, Route, SpiffeId};
+use crate::{Balance, Check, HashOn, Policy, Route, SpiffeId};
 
 /// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Proxy {
     /// Keep the names of services, with their virtual addresses, in the hosts file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hosts: bool,
+    /// How it asks the application whether it can serve; none: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
 }
 
 /// Permissive accepts plaintext from outside the mesh and counts it; strict refuses it.

@@ -205,6 +205,33 @@ pub struct Report {
     /// It has looked for long enough to know where the application listens: 10 s, its predecessor's time included.
     #[prost(bool, tag = "10")]
     pub settled: bool,
+    /// What its health check says; none: there is none in the configuration that runs, or nothing was found yet where
+    /// the application served before (a check that is new, a sidecar that takes another's place).
+    #[prost(message, optional, tag = "11")]
+    pub check: Option<Checked>,
+}
+
+/// What a health check says of the application.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Checked {
+    /// What follows from the tries so far.
+    #[prost(enumeration = "Verdict", tag = "1")]
+    pub verdict: i32,
+    /// Why the last try failed, for a person (`GET /healthz answered 503`); empty: none has.
+    #[prost(string, tag = "2")]
+    pub reason: String,
+}
+
+/// What follows from the tries of a health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Verdict {
+    /// Since the application started, not so many have passed as must.
+    Pending = 0,
+    /// It can serve.
+    Passing = 1,
+    /// It cannot.
+    Failing = 2,
 }
 
 /// An address outside the mesh that called one port in plaintext.

@@ -135,6 +135,7 @@ impl Replica {
                 listening,
                 loopback: self.loopback,
                 settled: self.settled,
+                checked: None,
             }),
         }
     }

@@ -24,6 +24,7 @@ fn config(workload: &str) -> ProxyConfig {
         ports: BTreeMap::new(),
         seen_ports: true,
         hosts: false,
+        check: None,
     };
     ProxyConfig { proxy, services: BTreeMap::new(), clusters: BTreeMap::new() }
 }
