@@ -215,12 +215,12 @@ pub enum Color {
 }
 
 impl Color {
-    /// Whether standard output gets colours.
-    pub fn wanted(self) -> bool {
+    /// Whether a stream gets colours.
+    pub fn wanted(self, on: &impl IsTerminal) -> bool {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         match self {
-            Self::Auto => std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+            Self::Auto => on.is_terminal() && !set("NO_COLOR") && !dumb,
             Self::Always => true,
             Self::Never => false,
         }

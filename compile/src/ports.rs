@@ -51,3 +51,14 @@ fn own_ports(workload: &Workload) -> impl Iterator<Item = u16> {
     let all = workload.declared.ports.keys().chain(&workload.exposed).chain(listening).copied();
     all.filter(|port| !port::RESERVED.contains(port))
 }
+
+#[cfg(test)]
+mod tests {
+    use outrigger_model::mesh::RESERVED_PORTS;
+    use outrigger_wire::port;
+
+    #[test]
+    fn the_mesh_file_refuses_the_ports_that_sidecars_use() {
+        assert_eq!(RESERVED_PORTS, port::RESERVED);
+    }
+}

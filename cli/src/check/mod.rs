@@ -41,7 +41,7 @@ pub fn run(arguments: &CheckArguments, settings: &Settings) -> io::Result<ExitCo
         let faults: Vec<&Fault> = checked.iter().flat_map(|file| &file.faults).collect();
         serde_json::to_string_pretty(&faults)? + "\n"
     } else {
-        checked.iter().map(|file| draw::file(file, settings.color.wanted())).collect()
+        checked.iter().map(|file| draw::file(file, settings.color.wanted(&io::stdout()))).collect()
     };
     io::stdout().lock().write_all(text.as_bytes())?;
     let good = checked.iter().all(|file| file.has(Severity::Error) == 0);

@@ -1,6 +1,6 @@
 //! What is said beside the result: warnings, refusals, failures; as text on standard error, or in one JSON object.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use outrigger_inject::Remark;
@@ -28,14 +28,7 @@ pub struct Voice {
 impl Voice {
     /// As the user wants it.
     pub fn new(json: bool, color: Color) -> Self {
-        let beside = match color {
-            Color::Auto => {
-                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
-            }
-            Color::Always => true,
-            Color::Never => false,
-        };
-        Self { json, colour: color.wanted(), colour_beside: beside }
+        Self { json, colour: color.wanted(&io::stdout()), colour_beside: color.wanted(&io::stderr()) }
     }
 
     /// Says warnings, as text; in JSON they come with the result.

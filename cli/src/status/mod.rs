@@ -103,7 +103,7 @@ async fn picture(arguments: &StatusArguments, settings: &Settings) -> Result<Pic
     let text = if arguments.json {
         json(&body, arguments.watch.is_some()).map_err(shape)?
     } else {
-        draw::status(&status, &faults, now, settings.color.wanted())
+        draw::status(&status, &faults, now, settings.color.wanted(&io::stdout()))
     };
     Ok(Picture { text, sound: faults.is_empty() })
 }

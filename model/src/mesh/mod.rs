@@ -28,6 +28,7 @@ pub use limits::Limits;
 pub use reference::reference;
 pub use schema::schema;
 pub use service::{Service, ServiceName};
+pub use value::RESERVED_PORTS;
 pub use yaml::MAX_BYTES;
 
 pub(crate) use node::{Node, Value};

@@ -20,6 +20,9 @@ pub(crate) const PROTOCOLS: &[Choice] = &[
     Choice { word: "tcp", about: "bytes; right wherever the server speaks first" },
 ];
 
+/// Ports of a sidecar, in the network namespace that it shares with its application.
+pub const RESERVED_PORTS: [u16; 5] = [15001, 15006, 15008, 15020, 15053];
+
 /// Words that say that outsiders reach no port.
 pub(crate) const NONE: &str = "none";
 
@@ -206,6 +209,13 @@ pub(super) fn port_of_text(reader: &mut Reader, node: &Node, text: &str) -> Opti
     if port.is_none() {
         let help = "write a number from 1 to 65535, such as 8080";
         reader.fault(Code::BadValue, node, format!("{} is not a port", shown(text)), help);
+    }
+    // In a label it is for the one who meshes to refuse, with the workload that says so.
+    let in_file = matches!(node.origin, Origin::File { .. });
+    if let Some(taken) = port.filter(|port| in_file && RESERVED_PORTS.contains(port)) {
+        let help = "move the application to another port";
+        reader.fault(Code::BadValue, node, format!("port {taken} is the sidecar's"), help);
+        return None;
     }
     port
 }
