@@ -2,51 +2,78 @@
 
 use std::path::PathBuf;
 
-use super::Outcome;
+use super::{Outcome, PARTS};
 
-const USAGE: &str = "usage: cargo xtask bench [--json] [--seconds N] [--rounds N] [--sidecar FILE] [--only-hops] [--skip-docker]
-  --json          print JSON instead of the table, as the last line
-  --seconds N     length of one measurement, 1 to 60 (default 5)
+const USAGE: &str = "usage: cargo xtask bench [--only PART]... [--quick] [--json FILE] [--seconds N] [--rounds N] [--sidecar FILE]
+  --only PART     only this part of the table; may be said again
+  --quick         one round of one second each, nothing with Docker: to see that it works
+  --json FILE     write the figures there as well
+  --seconds N     length of one measurement, 1 to 60 (default 3)
   --rounds N      measurements of each, of which the median counts, 1 to 20 (default 3)
   --sidecar FILE  measure this binary instead of building one
-  --only-hops     only CPU per request
-  --skip-docker   leave out what needs a Docker engine";
+  --skip-docker   leave out what needs a Docker engine
+parts:";
 
 /// The arguments.
 pub struct Arguments {
-    pub json: bool,
+    pub json: Option<PathBuf>,
     pub seconds: u64,
     pub rounds: usize,
     pub sidecar: Option<PathBuf>,
-    pub only_hops: bool,
-    pub docker: bool,
+    pub quick: bool,
+    docker: bool,
+    only: Vec<String>,
 }
 
 impl Arguments {
     /// Reads them.
     ///
     /// # Errors
-    /// An unknown argument or a number out of range; the text is the usage.
+    /// An unknown argument, an unknown part, or a number out of range; the text is the usage.
     pub fn parse(words: &[String]) -> Outcome<Self> {
-        let mut found =
-            Self { json: false, seconds: 5, rounds: 3, sidecar: None, only_hops: false, docker: true };
+        let mut found = Self {
+            json: None,
+            seconds: 3,
+            rounds: 3,
+            sidecar: None,
+            quick: false,
+            docker: true,
+            only: vec![],
+        };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--json" => found.json = true,
-                "--only-hops" => found.only_hops = true,
+                "--quick" => (found.quick, found.docker, found.seconds, found.rounds) = (true, false, 1, 1),
                 "--skip-docker" => found.docker = false,
+                "--json" => found.json = Some(words.next().ok_or_else(usage)?.into()),
                 "--seconds" => found.seconds = number(words.next(), 60)?,
                 "--rounds" => found.rounds = number(words.next(), 20)? as usize,
-                "--sidecar" => found.sidecar = Some(words.next().ok_or(USAGE)?.into()),
-                _ => return Err(USAGE.into()),
+                "--sidecar" => found.sidecar = Some(words.next().ok_or_else(usage)?.into()),
+                "--only" => found.only.push(part(words.next())?),
+                _ => return Err(usage()),
             }
         }
         Ok(found)
     }
+
+    /// Whether this part is measured.
+    pub fn wants(&self, part: &str) -> bool {
+        let asked = self.only.iter().any(|only| only == part);
+        asked || self.only.is_empty() && (self.docker || part != "docker")
+    }
+}
+
+fn usage() -> String {
+    let parts = PARTS.iter().map(|(key, title)| format!("  {key:<15} {title}"));
+    format!("{USAGE}\n{}", parts.collect::<Vec<_>>().join("\n"))
+}
+
+fn part(word: Option<&String>) -> Outcome<String> {
+    let known = word.filter(|word| PARTS.iter().any(|(key, _)| key == word));
+    known.cloned().ok_or_else(usage)
 }
 
 fn number(word: Option<&String>, most: u64) -> Outcome<u64> {
     let number = word.and_then(|word| word.parse().ok());
-    number.filter(|number| (1..=most).contains(number)).ok_or_else(|| USAGE.into())
+    number.filter(|number| (1..=most).contains(number)).ok_or_else(usage)
 }

@@ -1,134 +1,119 @@
-//! CPU per request over two proxies with mutual TLS between: ours, and HAProxy's with HTTP/2 and HTTP/1.1 between.
+//! CPU per request over one and two proxies: kept-alive HTTP/1.1, HTTP/2, a new connection for each, two workers.
 
-use std::net::SocketAddr;
-use std::process::Command;
+use super::application::{self, Application, Body};
+use super::compare::{Contest, Done, Work};
+use super::peer::{Http, Job, Pair, Peer, Shape};
+use super::program::Program;
+use super::report::Report;
+use super::{Bench, Outcome};
 
-use super::arguments::Arguments;
-use super::haproxy::Between;
-use super::outrigger::Pair;
-use super::process::{Cpus, Process, free_port, pinned};
-use super::report::{Report, Row};
-use super::tools::Binaries;
-use super::{Outcome, Scratch, certificates, haproxy, outrigger, tools};
+const REQUESTS: &str = "µs";
+const PER_SECOND: &str = "requests/s";
 
-/// Keep-alive connections of the load generator.
-const CONNECTIONS: &str = "64";
-/// Bytes of a response's body.
-const BODY: usize = 1024;
-/// How much more than HAProxy's best we may take.
-const ALLOWED: f64 = 1.3;
-
-/// Measures all pairs in turn, round by round, so that what the neighbours do hits all alike.
+/// One hop, plaintext.
 ///
 /// # Errors
-/// A process does not start, or a request fails.
-pub fn measure(
-    arguments: &Arguments,
-    binaries: &Binaries,
-    scratch: &Scratch,
-    cpus: &Cpus,
-    report: &mut Report,
-) -> Outcome<()> {
-    let certificates = certificates::make(scratch)?;
-    let (_nginx, application) = application(cpus, scratch)?;
-    let ours = outrigger::start(binaries, &certificates, application, cpus.proxies, scratch)?;
-    let peer = |between| haproxy::start(between, &certificates, application, cpus.proxies, scratch);
-    let pairs = [
-        ("outrigger", ours),
-        (Between::Http2.name(), peer(Between::Http2)?),
-        (Between::Http1.name(), peer(Between::Http1)?),
-    ];
-    let mut samples: [Vec<Sample>; 3] = Default::default();
-    for round in 1..=arguments.rounds {
-        for ((name, pair), samples) in pairs.iter().zip(&mut samples) {
-            let sample = one(pair, arguments.seconds, cpus).map_err(|error| format!("{name}: {error}"))?;
-            eprintln!(
-                "round {round}: {name:<11} {:>6.1} µs/request ({:.1} caller, {:.1} callee), {:>6.0} requests/s",
-                sample.cpu_us(),
-                sample.caller_us,
-                sample.callee_us,
-                sample.per_second
-            );
-            samples.push(sample);
-        }
-    }
-    let [ours, http2, http1] = samples.map(|samples| median(samples.iter().map(Sample::cpu_us).collect()));
-    let best = http2.min(http1);
-    report.add(Row::number("CPU per request, outrigger", "µs", ours));
-    report.add(Row::number("CPU per request, HAProxy, HTTP/2 between", "µs", http2));
-    report.add(Row::number("CPU per request, HAProxy, HTTP/1.1 between", "µs", http1));
-    report.add(Row::at_most("times HAProxy's best", "x", ours / best, ALLOWED));
+/// The application does not start.
+pub fn one(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    let application = Application::start(bench)?;
+    let job = job(bench, Shape::OneHop, &application);
+    let work = |pair: &Pair, seconds| http1(bench, pair, Body::Small, false, seconds);
+    let contest = contest(&work);
+    let measured = contest.hold(bench, jobs(Peer::plain(), &job));
+    report.extend(contest.rows(&measured, &[(Program::Nginx, 1.0), (Program::Envoy, 0.3)]));
     Ok(())
 }
 
-/// One measurement.
-struct Sample {
-    caller_us: f64,
-    callee_us: f64,
-    per_second: f64,
+/// Two hops with mutual TLS between.
+///
+/// # Errors
+/// The application does not start.
+pub fn two(bench: &Bench, report: &mut Report, body: Body) -> Outcome<()> {
+    let application = Application::start(bench)?;
+    let job = job(bench, Shape::TwoHops, &application);
+    let work = |pair: &Pair, seconds| http1(bench, pair, body, false, seconds);
+    let contest = contest(&work);
+    let measured = contest.hold(bench, jobs(Peer::by_hop(), &job));
+    let targets: &[_] = match body {
+        Body::Small => &[(Program::Haproxy, 0.95), (Program::Envoy, 0.3)],
+        Body::Large => &[(Program::Haproxy, 0.75)],
+    };
+    report.extend(contest.rows(&measured, targets));
+    Ok(())
 }
 
-impl Sample {
-    fn cpu_us(&self) -> f64 {
-        self.caller_us + self.callee_us
-    }
+/// Two hops, HTTP/2 from load and to the application, as gRPC uses it. nginx calls with HTTP/1.1 whatever it is
+/// called with.
+///
+/// # Errors
+/// The application does not start.
+pub fn http2(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    let application = Application::start(bench)?;
+    let job = Job { outside: Http::Two, ..job(bench, Shape::TwoHops, &application) };
+    let by_program = |(peer, job): (Peer, Job)| match peer.program {
+        Program::Nginx => (peer, job),
+        _ => (peer, Job { application: application.http2, ..job }),
+    };
+    let work = |pair: &Pair, seconds| {
+        let requests = application::http2(bench, pair.entry, seconds)?;
+        Ok(Done { pieces: requests, seconds: seconds as f64 })
+    };
+    let contest = contest(&work);
+    let jobs = jobs(Peer::by_hop(), &job).into_iter().map(by_program).collect();
+    let measured = contest.hold(bench, jobs);
+    report.extend(contest.rows(&measured, &[(Program::Haproxy, 1.15), (Program::Envoy, 0.42)]));
+    Ok(())
 }
 
-fn one(pair: &Pair, seconds: u64, cpus: &Cpus) -> Outcome<Sample> {
-    load(pair.entry, 1, cpus)?;
-    let before: Vec<f64> = pair.processes.iter().map(Process::cpu_us).collect();
-    let requests = load(pair.entry, seconds, cpus)?;
-    let mut spent =
-        pair.processes.iter().zip(before).map(|(process, before)| (process.cpu_us() - before) / requests);
-    let caller_us = spent.next().unwrap_or_default();
-    Ok(Sample { caller_us, callee_us: spent.sum(), per_second: requests / seconds as f64 })
+/// Each request on a connection of its own, carried as bytes: so each makes all a new mutual-TLS connection.
+///
+/// # Errors
+/// The application does not start.
+pub fn connections(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    let application = Application::start(bench)?;
+    let job = job(bench, Shape::Bytes, &application);
+    let work = |pair: &Pair, seconds| http1(bench, pair, Body::Small, true, seconds);
+    let contest = contest(&work);
+    let measured = contest.hold(bench, jobs(Peer::plain(), &job));
+    report.extend(contest.rows(&measured, &[(Program::Envoy, 0.65)]));
+    Ok(())
 }
 
-/// Requests answered with 200 within so many seconds.
-fn load(entry: SocketAddr, seconds: u64, cpus: &Cpus) -> Outcome<f64> {
-    let mut wrk = tools::command("wrk");
-    wrk.args(["-t", "1", "-c", CONNECTIONS, "-d", &format!("{seconds}s"), &format!("http://{entry}/")]);
-    let output = pinned(&wrk, cpus.load).output().map_err(|error| format!("wrk: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let requests =
-        said.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse::<f64>().ok());
-    let failed = said.contains("Non-2xx") || said.contains("Socket errors");
-    match requests {
-        Some(requests) if requests > 0.0 && !failed => Ok(requests),
-        _ => Err(format!("requests failed under load:\n{said}{}", String::from_utf8_lossy(&output.stderr))),
-    }
+/// Ours with one worker and with two, on the same CPUs: two, unless there are more.
+///
+/// # Errors
+/// The application does not start.
+pub fn workers(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    let application = Application::start(bench)?;
+    let ours = Peer { program: Program::Outrigger, between: None };
+    let job = |workers| {
+        let cpus = bench.cpus.pair.clone();
+        Job { workers, cpus, ..job(bench, Shape::TwoHops, &application) }
+    };
+    let work = |pair: &Pair, seconds| http1(bench, pair, Body::Small, false, seconds);
+    let contest = contest(&work);
+    let named = [(1, "one worker"), (2, "two workers")].map(|(n, name)| (name.to_owned(), ours, job(n)));
+    let measured = contest.named(bench, named.to_vec());
+    report.extend(contest.rows(&measured, &[]));
+    report.add(contest.ratio(&measured, "times one worker", 1.15));
+    Ok(())
 }
 
-/// nginx with one fixed answer, in one process.
-fn application(cpus: &Cpus, scratch: &Scratch) -> Outcome<(Process, SocketAddr)> {
-    let address = free_port()?;
-    let folder = scratch.0.display();
-    let config = format!(
-        "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
-  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-  server {{ listen {address}; location / {{ default_type text/plain; return 200 '{}'; }} }}
-}}
-",
-        "x".repeat(BODY)
-    );
-    let file = scratch.write("nginx.conf", &config)?;
-    let mut command: Command = tools::command("nginx");
-    command.arg("-c").arg(file).arg("-e").arg(scratch.path("nginx-early.log"));
-    let mut process = Process::start("nginx", &command, cpus.load, scratch)?;
-    process.listens(address)?;
-    Ok((process, address))
+fn contest<'a>(work: &'a Work<'a>) -> Contest<'a> {
+    Contest { unit: REQUESTS, scale: 1.0, pieces: PER_SECOND, work }
 }
 
-/// The middle one; the mean of the middle two.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(low), values.get(high)) {
-        (Some(low), Some(high)) => (low + high) / 2.0,
-        _ => f64::NAN,
-    }
+fn http1(bench: &Bench, pair: &Pair, body: Body, anew: bool, seconds: u64) -> Outcome<Done> {
+    application::check(pair.entry, body)?;
+    let requests = application::http1(bench, pair.entry, body, anew, seconds)?;
+    Ok(Done { pieces: requests, seconds: seconds as f64 })
+}
+
+fn job(bench: &Bench, shape: Shape, application: &Application) -> Job {
+    let cpus = bench.cpus.proxies.clone();
+    Job { shape, between: Http::One, outside: Http::One, application: application.http1, workers: 1, cpus }
+}
+
+fn jobs(peers: Vec<Peer>, job: &Job) -> Vec<(Peer, Job)> {
+    peers.into_iter().map(|peer| (peer, job.clone())).collect()
 }

@@ -1,13 +1,15 @@
 //! A sidecar that does nothing: how soon it is ready, and what it takes.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::hops::median;
+use super::peer::{Shape, Side};
 use super::process::{Process, free_port};
+use super::program::{Program, fill};
 use super::report::{Report, Row};
-use super::tools::Binaries;
-use super::{Outcome, Scratch, ask, certificates, outrigger};
+use super::{Bench, Outcome, ask, outrigger};
 
 /// Starts of which the median counts.
 const STARTS: usize = 7;
@@ -18,31 +20,37 @@ const SETTLE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The sidecar does not get ready.
-pub fn measure(binaries: &Binaries, scratch: &Scratch, report: &mut Report) -> Outcome<()> {
-    let identity = certificates::make(scratch)?.client.folder;
+pub fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
     let mut times = Vec::new();
-    let mut memory = Vec::new();
+    let mut memory = None;
     for start in 1..=STARTS {
         let (entry, mesh, admin) = (free_port()?, free_port()?, free_port()?);
-        let file = scratch.write("idle.yaml", &outrigger::caller(entry, mesh))?;
-        let command = outrigger::command(&binaries.sidecar, &file, &identity, admin);
-        let begun = Instant::now();
-        let mut process = Process::start("outrigger-idle", &command, None, scratch)?;
-        process.until("become ready", || ask::get(admin, "/ready").is_some_and(|(code, _)| code == 200))?;
-        times.push(begun.elapsed().as_secs_f64() * 1000.0);
+        let words = [("entry", entry.to_string()), ("mesh", mesh.to_string())];
+        let text = fill(Program::Outrigger.template(Shape::TwoHops, Side::Caller), &words);
+        let file = bench.scratch.write("idle.yaml", &text)?;
+        let (process, took) = ready(bench, "outrigger-idle", &file, admin)?;
+        times.push(took);
         if start == STARTS {
             sleep(SETTLE);
-            memory.push(process.memory());
+            memory = Some(process.memory());
         }
     }
-    report.add(Row::at_most("sidecar: from start to ready", "ms", median(times), 50.0));
-    for memory in memory {
-        report.add(Row::at_most("sidecar: resident, idle", "MiB", memory.resident as f64 / 1024.0, 12.0));
-        report.add(Row::number(
-            "sidecar: of that its own (Pss), idle",
-            "MiB",
-            memory.proportional as f64 / 1024.0,
-        ));
-    }
+    report.add(Row::samples("from start to ready", "ms", &times).wanted(50.0));
+    let memory = memory.unwrap_or_default();
+    report.add(Row::at_most("resident", "MiB", memory.resident as f64 / 1024.0, 12.0));
+    report.add(Row::number("of that its own (Pss)", "MiB", memory.proportional as f64 / 1024.0));
     Ok(())
+}
+
+/// A caller's sidecar that runs a file, and the milliseconds until it was ready.
+///
+/// # Errors
+/// It does not get ready.
+pub fn ready(bench: &Bench, name: &str, file: &Path, admin: SocketAddr) -> Outcome<(Process, f64)> {
+    let identity = &bench.certificates.client.folder;
+    let command = outrigger::command(&bench.binaries.sidecar, file, identity, 1, admin);
+    let begun = Instant::now();
+    let mut process = Process::start(name, &command, None, &bench.scratch)?;
+    process.until("become ready", || ask::get(admin, "/ready").is_some_and(|(code, _)| code == 200))?;
+    Ok((process, begun.elapsed().as_secs_f64() * 1000.0))
 }

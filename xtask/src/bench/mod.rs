@@ -1,17 +1,22 @@
-//! `cargo xtask bench`: how fast and how small, beside HAProxy doing the same in the same run. It prints, and never asserts.
+//! `cargo xtask bench`: how fast and how small, beside nginx, HAProxy and Envoy doing the same in the same run.
+//! It prints, and never asserts.
 //!
-//! The figure to trust is the CPU time of the proxy processes per request: both proxies of a pair run on one
-//! CPU, load generator and application on the other. Latencies say more about the neighbours than about us.
+//! The figure to trust is the CPU time of the proxy processes per request: the proxies run on one CPU, load generator
+//! and application on the other. Throughput and latency say more about the neighbours than about us.
 
+mod application;
 mod arguments;
 mod ask;
 mod certificates;
+mod compare;
 mod engine;
-mod haproxy;
+mod envoy;
 mod hops;
 mod idle;
 mod outrigger;
+mod peer;
 mod process;
+mod program;
 mod report;
 mod saves;
 mod scale;
@@ -19,16 +24,45 @@ mod tools;
 
 use std::path::PathBuf;
 
+use application::Body;
 use arguments::Arguments;
-use report::Report;
+use certificates::Certificates;
+use process::Cpus;
+use program::Program;
+use report::{Report, Row};
+use tools::Binaries;
 
 /// Why a part of the benchmark was not measured, for a person.
 type Outcome<T> = Result<T, String>;
 
+/// (what `--only` calls it, what it is).
+const PARTS: [(&str, &str); 9] = [
+    ("one-hop", "CPU per request, one hop, HTTP/1.1 kept alive, 1 KiB"),
+    ("two-hops", "CPU per request, two hops, mutual TLS 1.3 between, HTTP/1.1 outside, 1 KiB"),
+    ("two-hops-64k", "CPU per request, the same, 64 KiB"),
+    ("two-hops-h2", "CPU per request, two hops, HTTP/2 outside, 10 connections of 10 streams, 1 KiB"),
+    ("connections", "CPU per request, two hops, a new mutual-TLS connection for each, 1 KiB"),
+    ("workers", "CPU per request, two hops, ours with two workers, 1 KiB"),
+    ("idle", "a sidecar that does nothing"),
+    ("compile", "from a snapshot to what is sent"),
+    ("docker", "on a Docker engine"),
+];
+
+/// What all parts are measured with.
+struct Bench {
+    arguments: Arguments,
+    binaries: Binaries,
+    /// Envoy's program, or why there is none.
+    envoy: Outcome<PathBuf>,
+    certificates: Certificates,
+    scratch: Scratch,
+    cpus: Cpus,
+}
+
 /// Runs the benchmark with what stands after `bench` on the command line.
 ///
 /// # Errors
-/// Bad arguments, a missing tool, a build or a process that failed.
+/// Bad arguments, a missing tool, a build that failed, a part that could not be measured.
 pub fn run(arguments: &[String]) -> Outcome<()> {
     if arguments == ["hold"] {
         return engine::hold();
@@ -37,22 +71,62 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     tools::install()?;
     let binaries = tools::build(arguments.sidecar.clone())?;
     let scratch = Scratch::new()?;
-    let cpus = process::Cpus::find();
-    let mut report = Report::new(&cpus);
+    let certificates = certificates::make(&scratch)?;
+    let bench =
+        Bench { arguments, binaries, envoy: envoy::find(), certificates, scratch, cpus: Cpus::find() };
+    let mut report = Report::new(machine(&bench), bench.cpus.proxies.is_some());
 
-    hops::measure(&arguments, &binaries, &scratch, &cpus, &mut report)?;
-    if !arguments.only_hops {
-        idle::measure(&binaries, &scratch, &mut report)?;
-        scale::measure(&mut report)?;
-        engine::measure(&arguments, &mut report);
+    for (part, title) in PARTS {
+        if bench.arguments.wants(part) {
+            report.part(part, title);
+            if let Err(why) = measure(part, &bench, &mut report) {
+                report.add(Row::missing(part, "", None, why));
+            }
+        }
     }
 
-    if arguments.json {
-        println!("{}", report.json());
-    } else {
-        print!("{}", report.table());
+    print!("{}", report.table());
+    if let Some(file) = &bench.arguments.json {
+        let text = format!("{:#}\n", report.json());
+        std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    Ok(())
+    let failures = report.failures();
+    if failures.is_empty() { Ok(()) } else { Err(format!("not measured:\n{}", failures.join("\n"))) }
+}
+
+fn measure(part: &str, bench: &Bench, report: &mut Report) -> Outcome<()> {
+    match part {
+        "one-hop" => hops::one(bench, report),
+        "two-hops" => hops::two(bench, report, Body::Small),
+        "two-hops-64k" => hops::two(bench, report, Body::Large),
+        "two-hops-h2" => hops::http2(bench, report),
+        "connections" => hops::connections(bench, report),
+        "workers" => hops::workers(bench, report),
+        "idle" => idle::measure(bench, report),
+        "compile" => scale::measure(report),
+        "docker" => engine::measure(report),
+        _ => Err("no such part".into()),
+    }
+}
+
+/// What it runs on and with.
+fn machine(bench: &Bench) -> Vec<(&'static str, String)> {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut machine = vec![
+        ("cpu", format!("{} x {}", cpus, cpu.map_or("?", |(_, name)| name))),
+        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
+        ("load", read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()),
+    ];
+    for program in Program::ALL {
+        machine.push((program.name(), program.version(bench).unwrap_or_else(|| "?".into())));
+    }
+    if let Err(why) = &bench.envoy {
+        machine.push(("no envoy", why.clone()));
+    }
+    machine
 }
 
 /// A folder for configurations, keys and logs, removed at the end; kept with `OUTRIGGER_BENCH_KEEP=1`.

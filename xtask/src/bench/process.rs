@@ -14,24 +14,29 @@ const TICK_US: f64 = 10_000.0;
 /// A server that does not listen by then has failed.
 const START: Duration = Duration::from_secs(10);
 
-/// Which CPU does what.
+/// Which CPU does what, as `taskset` has it; none: any.
 pub struct Cpus {
     /// Of the proxies.
-    pub proxies: Option<usize>,
+    pub proxies: Option<String>,
     /// Of load generator and application.
-    pub load: Option<usize>,
+    pub load: Option<String>,
+    /// Of proxies with two workers.
+    pub pair: Option<String>,
 }
 
 impl Cpus {
-    /// The first two this process may use; with only one, nothing is pinned.
+    /// The first ones this process may use; with only one, nothing is pinned, with two, proxies of two workers share
+    /// one with the load.
     pub fn find() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         let mut cpus = list.unwrap_or_default().trim().split(',').flat_map(range);
-        match (cpus.next(), cpus.next()) {
-            (Some(proxies), Some(load)) => Self { proxies: Some(proxies), load: Some(load) },
-            _ => Self { proxies: None, load: None },
-        }
+        let (Some(first), Some(second)) = (cpus.next(), cpus.next()) else {
+            return Self { proxies: None, load: None, pair: None };
+        };
+        let load = cpus.next().unwrap_or(second);
+        let text = |cpu: usize| Some(cpu.to_string());
+        Self { proxies: text(first), load: text(load), pair: Some(format!("{first},{second}")) }
     }
 }
 
@@ -44,15 +49,15 @@ fn range(text: &str) -> std::ops::Range<usize> {
     }
 }
 
-/// `command`, to run on one CPU. `taskset` becomes the program, so the pid stays.
-pub fn pinned(command: &Command, cpu: Option<usize>) -> Command {
-    let Some(cpu) = cpu else {
+/// `command`, to run on these CPUs. `taskset` becomes the program, so the pid stays.
+pub fn pinned(command: &Command, cpus: Option<&str>) -> Command {
+    let Some(cpus) = cpus else {
         let mut same = Command::new(command.get_program());
         copy(command, &mut same);
         return same;
     };
     let mut pinned = Command::new("taskset");
-    pinned.args(["--cpu-list", &cpu.to_string()]).arg(command.get_program());
+    pinned.args(["--cpu-list", cpus]).arg(command.get_program());
     copy(command, &mut pinned);
     pinned
 }
@@ -74,12 +79,12 @@ impl Process {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(name: &str, command: &Command, cpu: Option<usize>, scratch: &Scratch) -> Outcome<Self> {
+    pub fn start(name: &str, command: &Command, cpus: Option<&str>, scratch: &Scratch) -> Outcome<Self> {
         let log = scratch.path(&format!("{name}.log"));
         let fault = |error: std::io::Error| format!("{name}: {error}");
         let file = File::create(&log).map_err(fault)?;
         let again = file.try_clone().map_err(fault)?;
-        let mut command = pinned(command, cpu);
+        let mut command = pinned(command, cpus);
         let child = command.stdin(Stdio::null()).stdout(file).stderr(again).spawn().map_err(fault)?;
         Ok(Self { child, name: name.to_owned(), log })
     }

@@ -6,21 +6,28 @@ use std::process::Command;
 use super::Outcome;
 
 /// (program, Debian package).
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("openssl", "openssl"),
     ("taskset", "util-linux"),
 ];
+/// Where Debian keeps nginx's modules, and the one that carries bytes.
+pub const MODULES: &str = "/usr/lib/nginx/modules";
+const STREAM: (&str, &str) = ("ngx_stream_module.so", "libnginx-mod-stream");
 
 /// Installs what is missing, where that can be done (Debian, root).
 ///
 /// # Errors
 /// Something is missing and cannot be installed; the text says which packages.
 pub fn install() -> Outcome<()> {
-    let missing: Vec<&str> =
+    let mut missing: Vec<&str> =
         PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+    if !Path::new(MODULES).join(STREAM.0).is_file() {
+        missing.push(STREAM.1);
+    }
     if missing.is_empty() {
         return Ok(());
     }
