@@ -33,6 +33,7 @@ mod server2;
 mod sides;
 mod sticky;
 mod time_left;
+mod trace;
 mod upgrade;
 
 use bytes::BytesMut;

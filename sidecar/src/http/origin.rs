@@ -13,6 +13,7 @@ use super::hop::Caller;
 use super::limits::Client;
 use super::open::Attempts;
 use super::routed::Taken;
+use super::trace;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::telemetry::{Access, Carried, Edge, EdgeKey};
 use crate::worker::{Ending, Worker};
@@ -93,6 +94,7 @@ impl Origin {
             upstream: attempts.endpoint(),
             route: attempts.taken.as_ref().map(|taken| taken.route.name.as_str()),
             error,
+            trace_id: trace::id(&request.headers),
             sent: None,
         });
     }
@@ -169,6 +171,7 @@ impl Origin {
             let authority = request.uri.authority().map(http::uri::Authority::as_str);
             self.caller.tell(&mut request.headers, authority);
         }
+        trace::begin(&mut request.headers, || self.worker.draw(|rng| (rng.u128(..), rng.u64(..))));
         Ok(())
     }
 

@@ -38,6 +38,9 @@ pub struct Access<'a> {
     /// Route that took it, on outbound requests to ports that have any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'a str>,
+    /// Id of its W3C trace, on requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<&'a str>,
     /// Endpoint that served it, on outbound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<&'a str>,

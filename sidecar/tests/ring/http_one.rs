@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use crate::http_mesh::{App, Chain, field};
 use crate::mesh::nobody;
 
-const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: echo:7000\r\nX-Two: 2\r\nx-one: 1\r\nX-Two: 3\r\n\r\n";
+const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: echo:7000\r\nX-Two: 2\r\nx-one: 1\r\nX-Two: 3\r\n\
+                   TraceParent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n";
 
 #[tokio::test]
 async fn a_request_arrives_as_it_was_sent() {
@@ -21,7 +22,8 @@ async fn a_request_arrives_as_it_was_sent() {
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert_eq!(
             seen,
-            "GET /a?b=c HTTP/1.1\r\nhost: echo:7000\r\nx-two: 2\r\nx-two: 3\r\nx-one: 1\r\nx-forwarded-for: 127.0.0.1\r\n\
+            "GET /a?b=c HTTP/1.1\r\nhost: echo:7000\r\nx-two: 2\r\nx-two: 3\r\nx-one: 1\r\n\
+             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\nx-forwarded-for: 127.0.0.1\r\n\
              x-forwarded-proto: http\r\nx-forwarded-host: echo:7000\r\n\
              x-forwarded-client-cert: URI=spiffe://test.internal/shop/web\r\n\r\n"
         );

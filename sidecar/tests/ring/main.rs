@@ -16,3 +16,4 @@ mod runtime;
 mod strict;
 mod tcp;
 mod tls;
+mod trace;

@@ -14,9 +14,9 @@ pub struct Recorded {
     _tasks: Tasks,
 }
 
-/// Fields that say who called: the two ways in differ there.
-const ADDED: [&str; 4] =
-    ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-client-cert"];
+/// Fields that say who called, where the two ways in differ, and the trace, which is never the same.
+const ADDED: [&str; 5] =
+    ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-client-cert", "traceparent"];
 
 impl Recorded {
     pub async fn start() -> Self {

@@ -49,7 +49,8 @@ async fn hold(cases: &[(&str, &[u8], Then)]) {
 fn next_size(way: &str) -> usize {
     let added = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: a\r\n";
     let proof = "x-forwarded-client-cert: URI=spiffe://test.internal/shop/web\r\n";
-    NEXT.len() + added.len() + if way == "out" { proof.len() } else { 0 }
+    let trace = "traceparent: \r\n".len() + 55;
+    NEXT.len() + added.len() + trace + if way == "out" { proof.len() } else { 0 }
 }
 
 /// A GET with one more field line.
