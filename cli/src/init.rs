@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use outrigger_inject::{Outline, outline};
+use outrigger_inject::compose::{Outline, outline};
 use outrigger_model::mesh::table::{Key, Section};
 use outrigger_model::mesh::{SECTION, SERVICE_SECTION};
 
@@ -146,7 +146,7 @@ services:
 ";
 
     fn written(project: &str) -> String {
-        text(&outline(&outrigger_inject::read(project).unwrap()).unwrap())
+        text(&outline(&outrigger_inject::compose::read(project).unwrap()).unwrap())
     }
 
     #[test]

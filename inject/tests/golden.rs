@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use outrigger_inject::{Injected, Options, Remark, Value, inject, overlay, read, render};
+use outrigger_inject::Remark;
+use outrigger_inject::compose::{Injected, Options, Value, inject, overlay, read, render};
 use outrigger_model::mesh::Mesh;
 
 fn cases() -> Vec<PathBuf> {

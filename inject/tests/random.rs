@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
-use outrigger_inject::{Options, Value, inject, overlay, read, render};
+use outrigger_inject::compose::{Options, Value, inject, overlay, read, render};
 
 /// How many projects are tried.
 const TRIES: u64 = 400;

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use outrigger_compile::{CompileError, compile};
-use outrigger_inject::{Remark, outline};
+use outrigger_inject::Remark;
+use outrigger_inject::compose::outline;
 use outrigger_model::mesh::Fault;
 use outrigger_model::{Mesh, WorkloadId};
 use outrigger_wire::ProxyConfig;
@@ -158,7 +159,7 @@ services:
 ";
 
     fn imagined(mesh: &str) -> Imagined {
-        let services = outline(&outrigger_inject::read(PROJECT).unwrap()).unwrap();
+        let services = outline(&outrigger_inject::compose::read(PROJECT).unwrap()).unwrap();
         imagine("shop", TRUST_DOMAIN, &Mesh::read(mesh, "mesh.yaml").unwrap(), &services)
     }
 

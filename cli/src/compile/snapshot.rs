@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use outrigger_compile::service_key;
-use outrigger_inject::Outline;
+use outrigger_inject::compose::Outline;
 use outrigger_model::mesh::Fault;
 use outrigger_model::{
     Attachment, Health, Lifecycle, Mesh, Observed, ServiceKey, Snapshot, VirtualIndex, Workload, WorkloadId,

@@ -8,7 +8,8 @@ mod say;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use outrigger_inject::{Injected, Options, Remark, Templates, inject, overlay, render};
+use outrigger_inject::Remark;
+use outrigger_inject::compose::{Injected, Options, Templates, inject, overlay, render};
 use outrigger_model::mesh::Mesh;
 
 pub use arguments::ComposeArguments;
@@ -136,7 +137,7 @@ fn templates(arguments: &ComposeArguments) -> Result<Templates, InjectError> {
         )));
     }
     let mut texts: [Option<String>; 5] = Default::default();
-    for (text, name) in texts.iter_mut().zip(outrigger_inject::TEMPLATE_FILES) {
+    for (text, name) in texts.iter_mut().zip(outrigger_inject::compose::TEMPLATE_FILES) {
         let file = directory.join(name);
         match std::fs::read_to_string(&file) {
             Ok(found) => *text = Some(found),

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use outrigger_inject::{Remark, Value};
+use outrigger_inject::Remark;
+use outrigger_inject::compose::Value;
 
 use super::arguments::ComposeArguments;
 

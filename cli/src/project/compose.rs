@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use outrigger_inject::{Value, read};
+use outrigger_inject::compose::{Value, read};
 
 use super::{ProjectArguments, legacy};
 

@@ -1,6 +1,6 @@
 //! What `config` of docker-compose 1.29 prints and it cannot read itself.
 
-use outrigger_inject::Value;
+use outrigger_inject::compose::Value;
 
 /// Writes every published range of ports in the short form: 1.29 splits `8080-8082:80` into fields, of which it takes
 /// only a whole number for `published`.
@@ -27,7 +27,7 @@ fn short(port: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use outrigger_inject::{read, render};
+    use outrigger_inject::compose::{read, render};
 
     #[test]
     fn a_range_is_written_short_and_nothing_else() {

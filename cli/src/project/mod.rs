@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_project_is_named_as_compose_names_it() {
         let of = |arguments: ProjectArguments, tree: &str| {
-            let tree = outrigger_inject::read(tree).unwrap();
+            let tree = outrigger_inject::compose::read(tree).unwrap();
             arguments.name(&Project { tree, private: false, remarks: Vec::new() })
         };
         let directory = |path: &str| ProjectArguments {

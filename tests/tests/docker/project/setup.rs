@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use outrigger_inject::Options;
+use outrigger_inject::compose::Options;
 
 use super::{Project, apps, image};
 
@@ -90,10 +90,10 @@ impl Setup {
 impl Project {
     /// The same with one file, in which the mesh is injected statically.
     pub fn injected(mut self) -> Self {
-        let whole = outrigger_inject::read(&self.compose(&["config"])).unwrap();
-        let injected = outrigger_inject::inject(&whole, &Options::default());
+        let whole = outrigger_inject::compose::read(&self.compose(&["config"])).unwrap();
+        let injected = outrigger_inject::compose::inject(&whole, &Options::default());
         let injected = injected.unwrap_or_else(|reasons| panic!("{reasons:?}"));
-        let text = outrigger_inject::render(&injected.project);
+        let text = outrigger_inject::compose::render(&injected.project);
         self.files = vec![self.write("injected.yaml", &text)];
         self
     }

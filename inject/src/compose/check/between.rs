@@ -7,9 +7,9 @@ use outrigger_model::Capture;
 use super::Candidate;
 use super::service::on_loopback;
 use crate::Remark;
-use crate::part::{Part, replicas};
-use crate::port::targets;
-use crate::project::{Kind, Survey};
+use crate::compose::part::{Part, replicas};
+use crate::compose::port::targets;
+use crate::compose::project::{Kind, Survey};
 
 /// All clashes, in the order of the services.
 pub fn clashes(candidates: &[Candidate<'_>], survey: &Survey) -> Vec<Remark> {

@@ -6,9 +6,9 @@ use outrigger_model::label::{APP, ENABLE, MANAGED};
 use serde_yaml::{Mapping, Value};
 
 use crate::Remark;
-use crate::controller::is_controller;
-use crate::part::Part;
-use crate::tree::{field, is_open, pairs};
+use crate::compose::controller::is_controller;
+use crate::compose::part::Part;
+use crate::compose::tree::{field, is_open, pairs};
 
 /// One service of the project.
 pub struct Service<'a> {

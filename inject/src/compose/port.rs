@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::tree::{field, is_open, items, split, text};
+use crate::compose::tree::{field, is_open, items, split, text};
 
 /// One entry of `ports` or `expose`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use outrigger_model::Capture;
 use outrigger_model::label::{APP, ENABLE, HOLDER, MANAGED, MESH, PREFIX, REPLICA, SERVICE};
 use serde_yaml::{Mapping, Value};
 
-use crate::check::{Checked, Plan};
-use crate::controller::SOCKET;
-use crate::follow::follow;
-use crate::part::Part;
-use crate::rewrite::{completed, references, started, wait_for};
-use crate::tree::{field, items, map, mapping, names, pairs, text};
+use crate::compose::check::{Checked, Plan};
+use crate::compose::controller::SOCKET;
+use crate::compose::follow::follow;
+use crate::compose::part::Part;
+use crate::compose::rewrite::{completed, references, started, wait_for};
+use crate::compose::tree::{field, items, map, mapping, names, pairs, text};
 
 /// What goes to the holder as it is: the engine refuses each of these in a container that joins another's network.
 const MOVED: [&str; 11] = [
@@ -195,7 +195,7 @@ fn networks(plan: &Plan, app: &Mapping) -> Value {
                 aliases.push(alias);
             }
         }
-        fields.insert("aliases".into(), crate::tree::list(aliases));
+        fields.insert("aliases".into(), crate::compose::tree::list(aliases));
         *attachment = Value::Mapping(fields);
     }
     Value::Mapping(networks)

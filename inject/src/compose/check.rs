@@ -9,13 +9,13 @@ use outrigger_model::Declared;
 use outrigger_model::mesh::Fault;
 use serde_yaml::Value;
 
-use crate::controller::{Control, control};
-use crate::part::{Part, replicas};
-use crate::port::Port;
-use crate::project::{Kind, Network, Service, Survey};
-use crate::template::Templates;
-use crate::tree::is_open;
-use crate::{Options, Remark};
+use crate::compose::controller::{Control, control};
+use crate::compose::part::{Part, replicas};
+use crate::compose::port::Port;
+use crate::compose::project::{Kind, Network, Service, Survey};
+use crate::compose::template::Templates;
+use crate::compose::tree::is_open;
+use crate::compose::{Options, Remark};
 
 /// What is to be done.
 pub struct Checked {

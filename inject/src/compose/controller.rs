@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 
-use crate::project::{Kind, Service, Survey};
-use crate::tree::{field, is_open, items, names, pairs, split};
-use crate::{Options, Remark};
+use crate::compose::project::{Kind, Service, Survey};
+use crate::compose::tree::{field, is_open, items, names, pairs, split};
+use crate::compose::{Options, Remark};
 
 /// Name of the controller's image, before tag or digest.
 const IMAGE: &str = "outrigger-controller";
@@ -21,7 +21,7 @@ const SOCKET_NAME: &str = "control.sock";
 /// The engine's socket, which only a controller mounts beside [`RUN`].
 const ENGINE: &str = "docker.sock";
 /// The controller as it is shipped, shown where there is none.
-const SHIPPED: &str = include_str!("../../compose/outrigger.yaml");
+const SHIPPED: &str = include_str!("../../../compose/outrigger.yaml");
 
 /// What sidecars get from their controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use serde_yaml::{Mapping, Value};
 
 use super::{Candidate, service_name};
 use crate::Remark;
-use crate::port::{Host, Port, ports, published, targets};
-use crate::project::{Kind, Network, Service, Survey, said_replicas};
-use crate::tree::{field, is_open, names};
+use crate::compose::port::{Host, Port, ports, published, targets};
+use crate::compose::project::{Kind, Network, Service, Survey, said_replicas};
+use crate::compose::tree::{field, is_open, names};
 
 /// Most replicas of one service that are written out: each is four services of the file.
 const MOST_REPLICAS: u32 = 100;

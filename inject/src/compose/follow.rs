@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use outrigger_model::label::{HOLDER, MANAGED};
 use serde_yaml::{Mapping, Value};
 
-use crate::render;
-use crate::tree::{field, pairs};
+use crate::compose::render;
+use crate::compose::tree::{field, pairs};
 
 /// Hash of the holder's definition. No label of the mesh (`outrigger.`): nobody reads it but compose.
 const LABEL: &str = "outrigger-holder";

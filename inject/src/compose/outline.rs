@@ -6,10 +6,10 @@ use outrigger_model::label::{APP, PREFIX};
 use serde_yaml::{Mapping, Value};
 
 use crate::Remark;
-use crate::part::Part;
-use crate::port;
-use crate::project::{Kind, Network, Service, Survey, read, said_replicas};
-use crate::tree::items;
+use crate::compose::part::Part;
+use crate::compose::port;
+use crate::compose::project::{Kind, Network, Service, Survey, read, said_replicas};
+use crate::compose::tree::items;
 
 /// One service of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn replicas(body: &Mapping) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, inject};
+    use crate::compose::{Options, inject};
 
     const PROJECT: &str = "
 services:
@@ -107,7 +107,7 @@ volumes: { run: {} }
 
     #[test]
     fn applications_are_told_with_what_the_file_says_of_them() {
-        let outlines = outline(&crate::read(PROJECT).unwrap()).unwrap();
+        let outlines = outline(&crate::compose::read(PROJECT).unwrap()).unwrap();
         let names: Vec<_> = outlines.iter().map(|service| (service.name.as_str(), service.meshed)).collect();
         assert_eq!(names, [("web", true), ("cart", true), ("tool", false)]);
         let [web, cart, _] = outlines.as_slice() else { panic!("{outlines:?}") };
@@ -120,7 +120,7 @@ volumes: { run: {} }
 
     #[test]
     fn an_injected_project_has_the_same_applications() {
-        let project = crate::read(PROJECT).unwrap();
+        let project = crate::compose::read(PROJECT).unwrap();
         let injected = inject(&project, &Options::default()).unwrap().project;
         let meshed = outline(&injected).unwrap();
         let count =

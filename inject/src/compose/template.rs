@@ -4,18 +4,18 @@ use serde_yaml::{Mapping, Value};
 
 use outrigger_model::label::PREFIX;
 
-use crate::tree::pairs;
+use crate::compose::tree::pairs;
 
 /// Files that a directory of templates may have.
 pub const FILES: [&str; 5] =
     ["holder.yaml", "holder-capture.yaml", "sidecar.yaml", "sidecar-names.yaml", "wait.yaml"];
 
 const BUILT_IN: [&str; 5] = [
-    include_str!("../../templates/compose/holder.yaml"),
-    include_str!("../../templates/compose/holder-capture.yaml"),
-    include_str!("../../templates/compose/sidecar.yaml"),
-    include_str!("../../templates/compose/sidecar-names.yaml"),
-    include_str!("../../templates/compose/wait.yaml"),
+    include_str!("../../../templates/compose/holder.yaml"),
+    include_str!("../../../templates/compose/holder-capture.yaml"),
+    include_str!("../../../templates/compose/sidecar.yaml"),
+    include_str!("../../../templates/compose/sidecar-names.yaml"),
+    include_str!("../../../templates/compose/wait.yaml"),
 ];
 
 /// Keys that injection sets, with the way to say it.
@@ -112,7 +112,7 @@ fn parse(file: &str, text: &str) -> Result<Mapping, TemplateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{field, names};
+    use crate::compose::tree::{field, names};
 
     #[test]
     fn only_the_holder_that_captures_and_the_writer_of_names_have_a_capability() {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::check::Checked;
-use crate::part::Part;
-use crate::tree::{map, mapping, names, text};
+use crate::compose::check::Checked;
+use crate::compose::part::Part;
+use crate::compose::tree::{map, mapping, names, text};
 
 /// How `depends_on` says that a service has only to be started.
 pub fn started() -> Value {
