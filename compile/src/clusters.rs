@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use outrigger_model::{ServiceKey, Snapshot, Workload};
 use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
 
+use crate::health::readiness;
 use crate::identity;
 use crate::policy::{balance, policy};
 use crate::ports::ports_of;
-use crate::readiness::readiness;
 use crate::routes::backends;
 use crate::services::{Visible, milliseconds, shared_addresses};
 

@@ -1,18 +1,19 @@
 //! Pure: a snapshot and a workload in, that workload's configuration out. No clock, no async, no I/O;
 //! equal input gives equal bytes.
 
+mod check;
 mod clusters;
+pub mod health;
 mod listeners;
 mod policy;
 mod ports;
 mod reach;
-mod readiness;
 mod routes;
 mod services;
 
+pub use health::{NotReady, readiness};
 pub use ports::{ports_of, protocol};
 pub use reach::Unreachable;
-pub use readiness::{NotReady, readiness};
 pub use routes::{DeadEnd, dead_ends};
 
 use std::collections::BTreeSet;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use outrigger_model::{self as model, Capture, Workload};
 use outrigger_wire::{InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, SpiffeId, port};
 
+use crate::check::check;
 use crate::ports::{ports_of, protocol};
 
 /// The `proxy` resource of one workload; `listeners` are those of its capture.
@@ -28,7 +29,7 @@ pub(crate) fn proxy(
         ports: inbound_ports(workload),
         seen_ports: true,
         hosts: workload.declared.capture == Capture::Names,
-        check: None,
+        check: check(workload),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a mesh is: workloads, the services they make up, and what users may say about them.
 //! No async, no I/O; the same input gives the same value.
 
+pub mod check;
 pub mod label;
 pub mod mesh;
 pub mod policy;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::check::Check;
+
 /// Which of the ready replicas a request goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balance {
@@ -29,9 +31,12 @@ pub enum HashOn {
     Source,
 }
 
-/// What callers of a service do; a part that nobody spoke of is off.
+/// What is done about replicas of a service that fail, by its callers but for the check; a part that nobody spoke of is
+/// off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
+    /// `health.check`: what its sidecars ask it.
+    pub check: Option<Check>,
     /// `health.outlier`.
     pub outlier: Option<Outlier>,
     /// `retries`.

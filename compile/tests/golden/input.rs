@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use outrigger_compile::service_key;
 use outrigger_model::{
-    Attachment, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex,
+    Attachment, Checked, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex,
     Workload, WorkloadId, label,
 };
 use serde::Deserialize;
@@ -41,6 +41,8 @@ struct Replica {
     loopback: BTreeSet<u16>,
     #[serde(default)]
     settled: bool,
+    /// What the sidecar's health check says: `passing`, `pending: why`, `failing: why`.
+    check: Option<String>,
     #[serde(default = "yes")]
     sidecar_ready: bool,
     #[serde(default)]
@@ -135,7 +137,14 @@ impl Replica {
                 listening,
                 loopback: self.loopback,
                 settled: self.settled,
-                checked: None,
+                checked: self.check.as_deref().map(|said| {
+                    match said.split_once(": ").unwrap_or((said, "")) {
+                        ("passing", _) => Checked::Passing,
+                        ("pending", why) => Checked::Pending(why.to_owned()),
+                        ("failing", why) => Checked::Failing(why.to_owned()),
+                        other => panic!("check {other:?}"),
+                    }
+                }),
             }),
         }
     }

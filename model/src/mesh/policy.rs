@@ -2,6 +2,8 @@
 //! read.
 
 mod balance;
+mod check;
+mod check_table;
 mod keys;
 mod print;
 
@@ -17,6 +19,7 @@ use super::node::{Node, Value, shown};
 use super::reader::{Fields, Reader, nearest};
 use super::table::{Key, Kind, Section};
 use super::{duration, text, value};
+use crate::check::Check;
 use crate::policy::{Bounds, Outlier, Policy, Retries, RetryOn};
 
 /// Longest pause that may be asked for.
@@ -24,10 +27,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Policy {
     pub(crate) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Self {
+        let health = inner(reader, fields, "health", |reader, fields| {
+            let check = fields.read(reader, "check", check::read).map(|said| said.value);
+            Some((check, inner(reader, fields, "outlier", |reader, fields| Some(outlier(reader, fields)))))
+        });
+        let (check, outlier) = health.unwrap_or_default();
         Self {
-            outlier: inner(reader, fields, "health", |reader, fields| {
-                inner(reader, fields, "outlier", |reader, fields| Some(outlier(reader, fields)))
-            }),
+            check,
+            outlier,
             retries: inner(reader, fields, "retries", |reader, fields| Some(retries(reader, fields))),
             bounds: inner(reader, fields, "limits", |reader, fields| Some(bounds(reader, fields))),
             balance: fields.read(reader, "balance", balance::read).map(|said| said.value),
@@ -44,6 +51,7 @@ impl Policy {
             }
         }
         Self {
+            check: both(&self.check, &other.check, Check::or),
             outlier: both(&self.outlier, &other.outlier, |a, b| Outlier {
                 consecutive_errors: a.consecutive_errors.or(b.consecutive_errors),
                 eject: a.eject.or(b.eject),

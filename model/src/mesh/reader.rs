@@ -130,7 +130,7 @@ impl<'n> Fields<'n> {
         let key = self.section.key(name).expect("a section reads keys of its own table");
         let node = *self.values.get(key.name)?;
         let value = reader.within(key.name, |reader| {
-            let mapping = matches!(key.kind, Kind::Section(_) | Kind::Services(_));
+            let mapping = matches!(key.kind, Kind::Section(_) | Kind::Services(_) | Kind::TextOr(..));
             if matches!(node.value, Value::Null) && !mapping {
                 let help = format!("write {}: {}, say, or remove the key", key.name, key.example);
                 reader.fault(Code::WrongType, node, format!("nothing stands after {}:", key.name), help);

@@ -44,7 +44,7 @@ fn section(
     }
     for key in section_.keys {
         let (name, inner) = match key.kind {
-            Kind::Section(inner) | Kind::Balance(inner) | Kind::HashOn(inner) => {
+            Kind::Section(inner) | Kind::TextOr(_, inner) | Kind::Balance(inner) | Kind::HashOn(inner) => {
                 (format!("`{}`", key.name), inner)
             }
             Kind::Services(inner) => ("a service".to_owned(), inner),
@@ -82,7 +82,10 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
             Some("`cart:8080=9001,redis:6379`: a service and its port, and the local port where that differs")
         }
         Kind::Duration { .. } | Kind::Name | Kind::Section(_) | Kind::Services(_) => None,
+        Kind::TextOr(..) => Some("the short form"),
         Kind::Conditions(_)
+        | Kind::True
+        | Kind::Statuses
         | Kind::Balance(_)
         | Kind::HashOn(_)
         | Kind::Text(_)

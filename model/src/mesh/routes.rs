@@ -6,7 +6,7 @@ mod print;
 mod table;
 
 pub(super) use print::print;
-pub(super) use table::ROUTES;
+pub(super) use table::{GRPC_SERVICE, HEADER, ROUTES};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

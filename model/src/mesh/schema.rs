@@ -16,6 +16,8 @@ use super::value::{NONE, PROTOCOLS};
 const PORT: &str = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
 /// One part of the name of a service.
 const NAME: &str = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?";
+/// Two status codes.
+const STATUS_RANGE: &str = r"^[1-5][0-9][0-9]\.\.[1-5][0-9][0-9]$";
 /// A length of time: units from large to small, each at most once. It matches nothing at all, too.
 const TIME: &str = "([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?";
 
@@ -82,6 +84,14 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             "additionalProperties": of_text(value),
         }),
         Kind::Number { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::True => json!({ "const": true }),
+        Kind::Statuses => {
+            let code = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
+            let range = json!({ "type": "string", "pattern": STATUS_RANGE });
+            let one = json!({ "anyOf": [code, range] });
+            json!({ "anyOf": [one, { "type": "array", "items": one }] })
+        }
+        Kind::TextOr(text, section) => json!({ "anyOf": [of_text(text), object(section)] }),
         Kind::Conditions(choices) => json!({
             "type": "array",
             "items": { "anyOf": [{ "enum": words(choices) }, { "type": "integer", "minimum": 500, "maximum": 599 }] },

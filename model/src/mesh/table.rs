@@ -66,6 +66,12 @@ pub enum Kind {
         /// The largest.
         most: u32,
     },
+    /// The word `true`, which needs no other.
+    True,
+    /// Status codes from 100 to 599 and ranges of them (`200..299`): one, or a list.
+    Statuses,
+    /// Text of that form for short, or a mapping of these keys.
+    TextOr(&'static Text, &'static Section),
     /// A list of these words and of status codes from 500 to 599.
     Conditions(&'static [Choice]),
     /// A way of balancing: a word, or a mapping of these keys.

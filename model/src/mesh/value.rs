@@ -32,6 +32,18 @@ pub(crate) fn choice(reader: &mut Reader, node: &Node, key: &Key) -> Option<&'st
     one_of(reader, node, choices)
 }
 
+/// The word `true`.
+pub(crate) fn truth(reader: &mut Reader, node: &Node, key: &Key) -> Option<()> {
+    match &node.value {
+        Value::Scalar { text, plain: true } if text == "true" => Some(()),
+        _ => {
+            let what = format!("{} stands where only true can", node.found());
+            reader.fault(Code::BadValue, node, what, format!("write {}: true, or remove the key", key.name));
+            None
+        }
+    }
+}
+
 fn one_of(reader: &mut Reader, node: &Node, choices: &'static [Choice]) -> Option<&'static str> {
     let words = || choices.iter().map(|choice| choice.word);
     let help = || format!("write {}", any_of(&words().collect::<Vec<_>>()));

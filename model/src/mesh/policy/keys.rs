@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::check_table::CHECK;
 use crate::mesh::table::{Choice, Key, Kind, Section, Text};
 
 const PERCENT: Text = Text {
@@ -41,9 +42,9 @@ pub(in crate::mesh) const HEALTH: Key = Key {
     name: "health",
     kind: Kind::Section(&HEALTH_KEYS),
     label: None,
-    about: "How callers notice replicas that fail.",
+    about: "How replicas that cannot serve are noticed.",
     default: "a replica that cannot be reached is avoided for a second while there is another",
-    example: "{ outlier: { consecutive-errors: 3 } }",
+    example: "{ check: http:/healthz, outlier: { consecutive-errors: 3 } }",
 };
 
 pub(in crate::mesh) const LIMITS: Key = Key {
@@ -57,14 +58,17 @@ pub(in crate::mesh) const LIMITS: Key = Key {
 };
 
 const HEALTH_KEYS: Section = Section {
-    keys: &[Key {
-        name: "outlier",
-        kind: Kind::Section(&OUTLIER_KEYS),
-        label: None,
-        about: "A replica that fails several times in a row takes no requests for a while; each caller judges by what it saw.",
-        default: "off; written without keys, on with the values below",
-        example: "{ consecutive-errors: 5, eject: 30s, most: 50% }",
-    }],
+    keys: &[
+        CHECK,
+        Key {
+            name: "outlier",
+            kind: Kind::Section(&OUTLIER_KEYS),
+            label: None,
+            about: "A replica that fails several times in a row takes no requests for a while; each caller judges by what it saw.",
+            default: "off; written without keys, on with the values below",
+            example: "{ consecutive-errors: 5, eject: 30s, most: 50% }",
+        },
+    ],
 };
 
 const OUTLIER_KEYS: Section = Section {

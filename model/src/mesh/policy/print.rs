@@ -3,20 +3,24 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::check;
 use crate::mesh::duration;
 use crate::policy::{Balance, HashOn, Policy};
 
 /// One line for each part that is said.
 pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &Policy) -> fmt::Result {
-    let Policy { outlier, retries, bounds, balance, slow_start } = policy;
-    if let Some(said) = outlier {
-        let keys = [
+    let Policy { check, outlier, retries, bounds, balance, slow_start } = policy;
+    let outlier = outlier.map(|said| {
+        mapping([
             ("consecutive-errors", said.consecutive_errors.map(number)),
             ("eject", said.eject.map(duration::print)),
             ("most", said.most.map(percent)),
             ("panic", said.panic.map(percent)),
-        ];
-        writeln!(f, "{indent}health: {{ outlier: {} }}", mapping(keys))?;
+        ])
+    });
+    if check.is_some() || outlier.is_some() {
+        let keys = [("check", check.as_ref().map(check::print)), ("outlier", outlier)];
+        writeln!(f, "{indent}health: {}", mapping(keys))?;
     }
     if let Some(said) = retries {
         let keys = [
