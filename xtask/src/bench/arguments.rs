@@ -20,7 +20,6 @@ pub struct Arguments {
     pub seconds: u64,
     pub rounds: usize,
     pub sidecar: Option<PathBuf>,
-    pub quick: bool,
     docker: bool,
     only: Vec<String>,
 }
@@ -31,19 +30,11 @@ impl Arguments {
     /// # Errors
     /// An unknown argument, an unknown part, or a number out of range; the text is the usage.
     pub fn parse(words: &[String]) -> Outcome<Self> {
-        let mut found = Self {
-            json: None,
-            seconds: 3,
-            rounds: 3,
-            sidecar: None,
-            quick: false,
-            docker: true,
-            only: vec![],
-        };
+        let mut found = Self { json: None, seconds: 3, rounds: 3, sidecar: None, docker: true, only: vec![] };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--quick" => (found.quick, found.docker, found.seconds, found.rounds) = (true, false, 1, 1),
+                "--quick" => (found.docker, found.seconds, found.rounds) = (false, 1, 1),
                 "--skip-docker" => found.docker = false,
                 "--json" => found.json = Some(words.next().ok_or_else(usage)?.into()),
                 "--seconds" => found.seconds = number(words.next(), 60)?,

@@ -3,7 +3,7 @@
 use super::peer::{Job, Pair, Peer};
 use super::process::Process;
 use super::program::Program;
-use super::report::Row;
+use super::report::{Row, digits};
 use super::{Bench, Outcome};
 
 /// What is done by whom.
@@ -67,9 +67,9 @@ impl Contest<'_> {
                     Ok((cost, rate, parts)) => {
                         let name = &measured.name;
                         let unit = self.unit;
+                        let (pieces, digits) = (self.pieces, digits(rate));
                         eprintln!(
-                            "round {round}: {name:<26} {cost:>7.2} {unit} ({parts}), {rate:.0} {}",
-                            self.pieces
+                            "round {round}: {name:<26} {cost:>7.2} {unit} ({parts}), {rate:.digits$} {pieces}"
                         );
                         costs.push(cost);
                         measured.rates.push(rate);
@@ -107,7 +107,7 @@ impl Contest<'_> {
                 Ok(costs) => {
                     let rate = median(one.rates.clone());
                     Row::samples(&one.name, self.unit, costs)
-                        .beside(format!("{rate:.0} {}", self.pieces), rate)
+                        .beside(format!("{rate:.*} {}", digits(rate), self.pieces), rate)
                 }
                 Err(why) => Row::missing(&one.name, self.unit, None, why.clone()),
             })

@@ -7,12 +7,16 @@
 mod application;
 mod arguments;
 mod ask;
+mod bytes;
 mod certificates;
+mod client;
 mod compare;
 mod engine;
 mod envoy;
 mod hops;
 mod idle;
+mod latency;
+mod memory;
 mod outrigger;
 mod peer;
 mod process;
@@ -20,6 +24,7 @@ mod program;
 mod report;
 mod saves;
 mod scale;
+mod services;
 mod tools;
 
 use std::path::PathBuf;
@@ -36,13 +41,20 @@ use tools::Binaries;
 type Outcome<T> = Result<T, String>;
 
 /// (what `--only` calls it, what it is).
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 13] = [
     ("one-hop", "CPU per request, one hop, HTTP/1.1 kept alive, 1 KiB"),
     ("two-hops", "CPU per request, two hops, mutual TLS 1.3 between, HTTP/1.1 outside, 1 KiB"),
     ("two-hops-64k", "CPU per request, the same, 64 KiB"),
     ("two-hops-h2", "CPU per request, two hops, HTTP/2 outside, 10 connections of 10 streams, 1 KiB"),
     ("connections", "CPU per request, two hops, a new mutual-TLS connection for each, 1 KiB"),
+    (
+        "tcp",
+        "CPU seconds per GiB, bytes over mutual TLS 1.3, four connections, half of them in each direction",
+    ),
     ("workers", "CPU per request, two hops, ours with two workers, 1 KiB"),
+    ("latency", "time to the last byte at 2,000 requests/s, two hops, mutual TLS between, 1 KiB"),
+    ("memory", "resident, one worker"),
+    ("services", "1,000 services of 3 endpoints"),
     ("idle", "a sidecar that does nothing"),
     ("compile", "from a snapshot to what is sent"),
     ("docker", "on a Docker engine"),
@@ -64,11 +76,17 @@ struct Bench {
 /// # Errors
 /// Bad arguments, a missing tool, a build that failed, a part that could not be measured.
 pub fn run(arguments: &[String]) -> Outcome<()> {
-    if arguments == ["hold"] {
-        return engine::hold();
+    // Roles of processes that this one starts.
+    match arguments {
+        [role] if role == "hold" => return engine::hold(),
+        [role, address] if role == "bytes-server" => return bytes::serve(address),
+        [role, address, seconds] if role == "rate" => return latency::load(address, seconds),
+        [role, address, mib] if role == "bytes-load" => return bytes::load(address, mib),
+        _ => {}
     }
     let arguments = Arguments::parse(arguments)?;
     tools::install()?;
+    tools::raise_descriptors();
     let binaries = tools::build(arguments.sidecar.clone())?;
     let scratch = Scratch::new()?;
     let certificates = certificates::make(&scratch)?;
@@ -101,7 +119,11 @@ fn measure(part: &str, bench: &Bench, report: &mut Report) -> Outcome<()> {
         "two-hops-64k" => hops::two(bench, report, Body::Large),
         "two-hops-h2" => hops::http2(bench, report),
         "connections" => hops::connections(bench, report),
+        "tcp" => bytes::measure(bench, report),
         "workers" => hops::workers(bench, report),
+        "latency" => latency::measure(bench, report),
+        "memory" => memory::measure(bench, report),
+        "services" => services::measure(bench, report),
         "idle" => idle::measure(bench, report),
         "compile" => scale::measure(report),
         "docker" => engine::measure(report),

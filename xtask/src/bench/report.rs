@@ -46,8 +46,8 @@ impl Row {
     }
 
     /// It should not be more than that.
-    pub fn wanted(self, target: f64) -> Self {
-        Self { target: Some(target), ..self }
+    pub fn wanted(self, target: impl Into<Option<f64>>) -> Self {
+        Self { target: target.into(), ..self }
     }
 
     /// What else the measurement showed.
@@ -168,14 +168,18 @@ impl Report {
         })
     }
 
-    /// What could not be measured, and why.
+    /// What could not be measured, and why; each reason once.
     pub fn failures(&self) -> Vec<String> {
-        let all = self.parts.iter().flat_map(|part| part.rows.iter().map(move |row| (part, row)));
-        let failed = all.filter_map(|(part, row)| {
-            let why = row.measured.as_ref().err()?;
-            Some(format!("{}: {}: {why}", part.key, row.name))
-        });
-        failed.collect()
+        let mut failures: Vec<String> = Vec::new();
+        for part in &self.parts {
+            for row in &part.rows {
+                let Err(why) = &row.measured else { continue };
+                if !failures.iter().any(|failure| failure.ends_with(why.as_str())) {
+                    failures.push(format!("{}: {}: {why}", part.key, row.name));
+                }
+            }
+        }
+        failures
     }
 
     fn rows(&self) -> impl Iterator<Item = &Row> {
@@ -184,7 +188,7 @@ impl Report {
 }
 
 /// Digits after the point that mean something.
-fn digits(value: f64) -> usize {
+pub fn digits(value: f64) -> usize {
     match value {
         ..10.0 => 2,
         10.0..100.0 => 1,

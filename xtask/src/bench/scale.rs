@@ -27,7 +27,7 @@ pub fn measure(report: &mut Report) -> Outcome<()> {
         ("0", "compile: 1,000 services x 3, one sidecar"),
         ("100", "compile: 1,000 services x 3 x 100 routes, one sidecar"),
     ] {
-        let printed = run(routes)?;
+        let printed = example("outrigger-compile", "scale", &["1000", routes])?;
         for (field, name, unit) in FIGURES {
             let value =
                 printed.get(field).and_then(Value::as_f64).ok_or(format!("scale printed no {field}"))?;
@@ -37,19 +37,21 @@ pub fn measure(report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-fn run(routes: &str) -> Outcome<Value> {
+/// What an example prints, as JSON.
+///
+/// # Errors
+/// It cannot be built, or prints something else.
+pub fn example(package: &str, name: &str, arguments: &[&str]) -> Outcome<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let example =
-        ["run", "--quiet", "--release", "--locked", "--package", "outrigger-compile", "--example", "scale"];
     let output = Command::new(cargo)
-        .args(example)
-        .args(["--", "1000", routes])
+        .args(["run", "--quiet", "--release", "--locked", "--package", package, "--example", name, "--"])
+        .args(arguments)
         .current_dir(super::tools::workspace())
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cargo: {error}"))?;
     if !output.status.success() {
-        return Err("the example `scale` failed".into());
+        return Err(format!("the example `{name}` failed"));
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("scale: {error}"))
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("{name}: {error}"))
 }

@@ -47,6 +47,18 @@ pub fn install() -> Outcome<()> {
     }
 }
 
+/// Raises the limit on open descriptors to what is allowed, for this process and all that it starts: thousands of
+/// connections are opened when memory is measured. Where that fails, opening them will say so.
+pub fn raise_descriptors() {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    if let Some(hard) = line.and_then(|line| line.split_whitespace().nth(1)) {
+        let mut prlimit = command("prlimit");
+        prlimit.args(["--pid", &std::process::id().to_string(), &format!("--nofile={hard}:{hard}")]);
+        let _opening_will_say_so = prlimit.output();
+    }
+}
+
 /// Where a program is; Debian keeps servers in /usr/sbin, which is not in everybody's PATH.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
