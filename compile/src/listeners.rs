@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use outrigger_model::{self as model, Capture, Workload};
-use outrigger_wire::{InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, SpiffeId, port};
+use outrigger_wire::{
+    InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyProtocol, SpiffeId, port,
+};
 
 use crate::check::check;
 use crate::ports::{ports_of, protocol};
@@ -37,13 +39,22 @@ pub(crate) fn proxy(
 /// would tell; the rest of the seen ones are open by `seen_ports`, so a port that comes or goes changes nothing here.
 fn inbound_ports(workload: &Workload) -> BTreeMap<u16, InboundPort> {
     let said: BTreeSet<u16> = workload.declared.ports.keys().chain(&workload.exposed).copied().collect();
-    let ports = ports_of(&[workload]).into_keys();
-    ports
-        .map(|port| (port, protocol(port, [workload])))
-        .filter(|(port, protocol)| said.contains(port) || *protocol != Protocol::Detect)
-        .map(|(port, protocol)| {
-            let app_address = workload.declared.app_address.map(|ip| SocketAddr::new(ip, port));
-            (port, InboundPort { protocol, app_address })
-        })
-        .collect()
+    let introduced = &workload.declared.proxy_protocol;
+    let introduced = introduced.accept.union(&introduced.send).filter(|port| !port::RESERVED.contains(port));
+    let mut ports: BTreeMap<u16, Protocol> =
+        introduced.map(|port| (*port, protocol(*port, [workload]))).collect();
+    let known = ports_of(&[workload]).into_iter();
+    ports.extend(known.filter(|(port, protocol)| said.contains(port) || *protocol != Protocol::Detect));
+    let inbound = |(port, protocol)| {
+        let app_address = workload.declared.app_address.map(|ip| SocketAddr::new(ip, port));
+        (port, InboundPort { protocol, app_address, proxy_protocol: proxy_protocol(workload, port) })
+    };
+    ports.into_iter().map(inbound).collect()
+}
+
+fn proxy_protocol(workload: &Workload, port: u16) -> ProxyProtocol {
+    let said = &workload.declared.proxy_protocol;
+    let accept = said.accept.contains(&port);
+    let from = if accept { said.from.clone() } else { BTreeSet::new() };
+    ProxyProtocol { accept, from, send: said.send.contains(&port) }
 }

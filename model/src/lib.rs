@@ -14,6 +14,6 @@ pub use policy::Policy;
 pub use route::Route;
 pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
 pub use workload::{
-    Attachment, Capture, Checked, Declared, Health, Lifecycle, Mode, Observed, Protocol, Timeouts, Upstream,
-    Workload, WorkloadId,
+    Attachment, Capture, Checked, Declared, Health, Lifecycle, Mode, Observed, Protocol, ProxyProtocol,
+    Timeouts, Upstream, Workload, WorkloadId,
 };

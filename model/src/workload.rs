@@ -3,6 +3,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::{Policy, Route};
 
 /// Names one workload for its source: a container id, a task's container, a pid.
@@ -59,12 +61,25 @@ pub struct Declared {
     pub app_address: Option<IpAddr>,
     /// What the application calls on 127.0.0.1, by local port (`explicit` capture).
     pub upstreams: BTreeMap<u16, Upstream>,
+    /// Which of its ports speak the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// Limits in time of calls to it.
     pub timeouts: Timeouts,
     /// What its callers do about replicas that fail.
     pub policy: Policy,
     /// Where requests to it go, in the order of the mesh file; its workloads share them. Empty: to it.
     pub routes: Arc<[Route]>,
+}
+
+/// Ports where the PROXY protocol says who the client is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Plaintext connections from outside begin with a header there.
+    pub accept: BTreeSet<u16>,
+    /// Those of these senders; empty: of all.
+    pub from: BTreeSet<IpNet>,
+    /// The application gets a header there.
+    pub send: BTreeSet<u16>,
 }
 
 /// Limits in time of calls to a service; `None`: nobody said one. Zero switches one off.

@@ -1,6 +1,7 @@
 //! What is known of a connection before its first request: who opened it, and where it goes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use outrigger_wire::{SpiffeId, Timeouts};
 
@@ -30,14 +31,18 @@ impl Direction {
 pub struct Downstream {
     /// Which way it goes.
     pub direction: Direction,
-    /// The other end of the accepted socket.
+    /// The other end of the accepted socket, or whom a PROXY header named in its place.
     pub remote: SocketAddr,
+    /// A PROXY header named it.
+    pub introduced: bool,
     /// Proven identity of the caller; none on plaintext.
     pub identity: Option<SpiffeId>,
     /// The port that was called (the application's port, not the sidecar's).
     pub port: u16,
     /// Where it goes.
     pub destination: Destination,
+    /// What the application is sent first on each connection that is made for this one: a PROXY header.
+    pub announce: Option<Arc<[u8]>>,
 }
 
 impl Downstream {
@@ -52,6 +57,11 @@ impl Downstream {
             }
             (Destination::Passthrough(_) | Destination::Application(_), _, _) => "passthrough".to_owned(),
         }
+    }
+
+    /// Whom a PROXY header named: the socket does not say it again.
+    pub fn named(&self) -> Option<SocketAddr> {
+        self.introduced.then_some(self.remote)
     }
 
     /// The called port, where the connection came from outside the mesh in plaintext.

@@ -16,6 +16,7 @@ use crate::http::chunked::{self, Chunks, Step};
 use crate::http::error::BadMessage;
 use crate::http::framing::Length;
 use crate::http::head;
+use crate::proxy_protocol::{self, Said};
 
 /// The bytes of one connection, as requests: what is accepted reads the same when it comes byte by byte, and when it is
 /// written and read again.
@@ -90,6 +91,26 @@ pub fn first_bytes(bytes: &[u8]) {
         assert!(known.is_none() || known == found, "{known:?}, then {found:?}");
         assert!(end < 24 || found.is_some());
         known = found;
+    }
+}
+
+/// A PROXY header: known after so many bytes, the same with more behind it, and written anew it names the same client.
+pub fn proxy_headers(bytes: &[u8]) {
+    let whole = proxy_protocol::read(bytes);
+    if let Ok(Some((said, length))) = whole {
+        assert!(length <= bytes.len() && length <= proxy_protocol::MAX_HEADER);
+        assert_eq!(proxy_protocol::read(bytes.get(..length).unwrap_or_default()), whole);
+        if let Said::Client(client) = said {
+            let written = proxy_protocol::header(client, client, None);
+            assert_eq!(proxy_protocol::read(&written), Ok(Some((said, written.len()))));
+        }
+    }
+    assert!(bytes.len() < proxy_protocol::MAX_HEADER || whole != Ok(None), "more than any header");
+    for end in 0..bytes.len().min(256) {
+        match proxy_protocol::read(bytes.get(..end).unwrap_or_default()) {
+            Ok(None) => {}
+            known => return assert_eq!(known, whole, "after {end} bytes"),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod netlink;
 pub mod netns;
 pub mod patience;
 pub mod privilege;
+pub mod proxy_protocol;
 pub mod report;
 mod route;
 pub mod runtime;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use outrigger_wire::Transport;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -78,6 +79,25 @@ pub async fn connect(
 /// See [`ConnectError`].
 pub async fn dial(address: SocketAddr, limit: Duration) -> Result<Stream, ConnectError> {
     within(limit, address, async { open(address).await.map(Stream::Plain) }).await
+}
+
+/// Connects to the own application, and sends it `announce` first.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn application(
+    address: SocketAddr,
+    limit: Duration,
+    announce: Option<&[u8]>,
+) -> Result<Stream, ConnectError> {
+    let Some(header) = announce else { return dial(address, limit).await };
+    let connecting = async {
+        let mut tcp = open(address).await?;
+        let sent = tcp.write_all(header).await;
+        sent.map_err(|source| ConnectError::Connect { address, source })?;
+        Ok(Stream::Plain(tcp))
+    };
+    within(limit, address, connecting).await
 }
 
 async fn within(

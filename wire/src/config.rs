@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Balance, Check, HashOn, Policy, Route, SpiffeId};
@@ -145,6 +146,36 @@ pub struct InboundPort {
     /// 127.0.0.1 when it listens nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_address: Option<SocketAddr>,
+    /// Who the client is, in the words of the PROXY protocol.
+    #[serde(default, skip_serializing_if = "ProxyProtocol::is_default")]
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Who expects a PROXY protocol header, and who gets one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyProtocol {
+    /// Plaintext connections from outside begin with a header.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub accept: bool,
+    /// Of these senders; empty: of all. Connections of others have none.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub from: BTreeSet<IpNet>,
+    /// Connections to the application begin with a header.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub send: bool,
+}
+
+impl ProxyProtocol {
+    /// Nobody expects or gets one.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a connection from there begins with a header.
+    pub fn expects(&self, sender: IpAddr) -> bool {
+        self.accept && (self.from.is_empty() || self.from.iter().any(|range| range.contains(&sender)))
+    }
 }
 
 /// What is spoken on a port.

@@ -18,8 +18,8 @@ mod wanted;
 pub use balance::{Balance, HashOn};
 pub use check::{Ask, Check};
 pub use config::{
-    Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig, Service,
-    ServicePort, Target, Timeouts, Transport,
+    Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig,
+    ProxyProtocol, Service, ServicePort, Target, Timeouts, Transport,
 };
 pub use policy::Policy;
 pub use resource::{ApplyError, Held, Resource};

@@ -8,13 +8,14 @@ use crate::run::{Fault, Run, root};
 use crate::say;
 
 /// The targets, as `fuzz/Cargo.toml` names them.
-const TARGETS: [&str; 9] = [
+const TARGETS: [&str; 10] = [
     "mesh-file",
     "labels",
     "http-requests",
     "http-responses",
     "chunks",
     "first-bytes",
+    "proxy-headers",
     "dns-query",
     "hand-over",
     "resources",

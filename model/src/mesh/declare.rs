@@ -33,6 +33,7 @@ impl Mesh {
             upstreams: merge
                 .one("upstreams", Severity::Warning, &file.upstreams, &said.upstreams)
                 .unwrap_or_default(),
+            proxy_protocol: file.proxy_protocol.map(|said| said.value).unwrap_or_default(),
             timeouts: file.limits.or(&self.defaults).timeouts(),
             policy: file.policy.or(&self.policy),
             routes: file.routes.map(|said| said.value).unwrap_or_default(),

@@ -10,6 +10,7 @@ mod limits;
 mod node;
 mod policy;
 mod print;
+mod proxy_protocol;
 mod reader;
 mod reference;
 mod routes;

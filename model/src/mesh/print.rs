@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Limits, Mesh, Said, Service, duration, policy};
+use super::{Limits, Mesh, Said, Service, duration, policy, proxy_protocol};
 use crate::Policy;
 
 impl fmt::Display for Mesh {
@@ -53,6 +53,9 @@ fn service(f: &mut fmt::Formatter<'_>, said: &Service) -> fmt::Result {
         let upstreams = upstreams.map(|(local, to)| format!("{local}: \"{}:{}\"", to.service, to.port));
         writeln!(f, "    upstreams: {{ {} }}", joined(upstreams))?;
     }
+    if let Some(said) = &said.proxy_protocol {
+        proxy_protocol::print(f, &said.value)?;
+    }
     limits(f, "    ", &said.limits)?;
     policy::print(f, "    ", &said.policy)?;
     said.routes.as_ref().map_or(Ok(()), |routes| super::routes::print(f, &routes.value))
@@ -71,7 +74,7 @@ fn limits(f: &mut fmt::Formatter<'_>, indent: &str, limits: &Limits) -> fmt::Res
     Ok(())
 }
 
-fn edge_ports(ports: &BTreeSet<u16>) -> String {
+pub(super) fn edge_ports(ports: &BTreeSet<u16>) -> String {
     match ports.is_empty() {
         true => super::value::NONE.to_owned(),
         false => format!("[ {} ]", joined(ports.iter().map(u16::to_string))),

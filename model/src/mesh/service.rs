@@ -10,8 +10,8 @@ use super::limits::{CONNECT, DEADLINE, IDLE, Limits, TIMEOUT};
 use super::node::Node;
 use super::reader::Reader;
 use super::table::{Choice, Key, Kind, Section};
-use super::{policy, routes, value};
-use crate::{Capture, Mode, Policy, Protocol, Route, ServiceKey, Upstream};
+use super::{policy, proxy_protocol, routes, value};
+use crate::{Capture, Mode, Policy, Protocol, ProxyProtocol, Route, ServiceKey, Upstream};
 
 /// `mode`, for the whole mesh and for one service.
 pub(crate) const fn mode(default: &'static str) -> Key {
@@ -82,6 +82,7 @@ pub const SECTION: Section = Section {
             default: "none",
             example: "{ 9001: \"cart:8080\" }",
         },
+        proxy_protocol::KEY,
         TIMEOUT,
         IDLE,
         CONNECT,
@@ -153,6 +154,8 @@ pub struct Service {
     pub app_address: Option<Said<IpAddr>>,
     /// `upstreams`, by local port.
     pub upstreams: Option<Said<BTreeMap<u16, Upstream>>>,
+    /// `proxy-protocol`.
+    pub proxy_protocol: Option<Said<ProxyProtocol>>,
     /// `timeout`, `idle-timeout`, `connect-timeout`.
     pub limits: Limits,
     /// `retries`, `health`, `limits`, `balance`, `slow-start`.
@@ -172,6 +175,7 @@ impl Service {
             edge: fields.read(reader, "edge", value::port_list_or_none),
             app_address: fields.read(reader, "app-address", value::address),
             upstreams: fields.read(reader, "upstreams", value::upstreams),
+            proxy_protocol: fields.read(reader, "proxy-protocol", proxy_protocol::read),
             limits: Limits::read(reader, &fields),
             policy: Policy::read(reader, &fields),
             routes: fields.read(reader, "routes", routes::routes),
@@ -181,6 +185,17 @@ impl Service {
         {
             let what = format!("upstreams change nothing with capture {}", capture.value.as_str());
             reader.within("upstreams", |r| r.warn(node, what, "write capture: explicit, or remove them"));
+        }
+        if let (Some(node), Some(capture)) = (fields.node("proxy-protocol"), &service.capture)
+            && !capture.value.takes_inbound()
+        {
+            let what = format!(
+                "with capture {} connections from outside reach the application without its sidecar: no header is read, and \
+                 none is written for them",
+                capture.value.as_str()
+            );
+            reader
+                .within("proxy-protocol", |r| r.warn(node, what, "write capture: transparent, or remove it"));
         }
         service
     }
@@ -197,6 +212,7 @@ impl Service {
             edge: or(&self.edge, &other.edge),
             app_address: or(&self.app_address, &other.app_address),
             upstreams: or(&self.upstreams, &other.upstreams),
+            proxy_protocol: or(&self.proxy_protocol, &other.proxy_protocol),
             limits: self.limits.or(&other.limits),
             policy: self.policy.or(&other.policy),
             routes: or(&self.routes, &other.routes),

@@ -108,6 +108,11 @@ fn what_is_spoken_stays_what_it_is() {
 }
 
 #[test]
+fn a_proxy_header_names_the_same_client_however_it_comes() {
+    run("proxy-headers", super::proxy_headers);
+}
+
+#[test]
 fn dns_messages_are_answered_as_they_ask_or_not_at_all() {
     run("dns-query", super::dns_query);
 }

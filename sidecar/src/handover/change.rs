@@ -67,7 +67,7 @@ pub(crate) async fn succeed(hand_over: HandOver, runtime: Runtime, readiness: Re
         let ended = match relieved {
             Ok(()) => loop {
                 match predecessor.connection().await {
-                    Ok(Some(tcp)) => runtime.adopt(tcp),
+                    Ok(Some((tcp, named))) => runtime.adopt(tcp, named),
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
                 }

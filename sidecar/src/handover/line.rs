@@ -36,7 +36,11 @@ pub(crate) enum Message {
         deadline_ms: u64,
     },
     /// A connection that waits for its client's next request, as one descriptor.
-    Connection,
+    Connection {
+        /// Whom its PROXY header named, which the socket does not say again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        named: Option<SocketAddr>,
+    },
     /// Of another version.
     #[serde(other)]
     Unknown,
@@ -163,7 +167,7 @@ pub(crate) fn take(bytes: &mut Vec<u8>) -> Result<Option<(Message, usize)>, Line
     bytes.drain(..HEAD + length);
     let told = match &message {
         Message::Sockets { sockets, .. } => sockets.len(),
-        Message::Connection => 1,
+        Message::Connection { .. } => 1,
         Message::Hello { .. } | Message::Ready { .. } => 0,
         Message::Unknown => count,
     };
@@ -198,12 +202,12 @@ mod tests {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let all = [socket.as_fd(); MAX_DESCRIPTORS];
         here.send(&sockets(MAX_DESCRIPTORS), &all).await.unwrap();
-        here.send(&Message::Connection, &[socket.as_fd()]).await.unwrap();
+        here.send(&Message::Connection { named: None }, &[socket.as_fd()]).await.unwrap();
         here.send(&Message::Ready { deadline_ms: 7 }, &[]).await.unwrap();
         let (message, descriptors) = there.receive().await.unwrap().unwrap();
         assert_eq!((message, descriptors.len()), (sockets(MAX_DESCRIPTORS), MAX_DESCRIPTORS));
         let (message, descriptors) = there.receive().await.unwrap().unwrap();
-        assert_eq!((message, descriptors.len()), (Message::Connection, 1));
+        assert_eq!((message, descriptors.len()), (Message::Connection { named: None }, 1));
         let same = std::net::UdpSocket::from(descriptors.into_iter().next().unwrap());
         assert_eq!(same.local_addr().unwrap(), socket.local_addr().unwrap());
         assert_eq!(there.receive().await.unwrap().unwrap().0, Message::Ready { deadline_ms: 7 });
@@ -218,7 +222,7 @@ mod tests {
         let body = br#"{"kind":"from-the-future","why":1}"#;
         let frame = [&(body.len() as u32).to_be_bytes()[..], &[1], body].concat();
         assert_eq!(descriptors::send(&here.stream, &frame, &[socket.as_fd()]).await.unwrap(), frame.len());
-        here.send(&Message::Connection, &[socket.as_fd()]).await.unwrap();
+        here.send(&Message::Connection { named: None }, &[socket.as_fd()]).await.unwrap();
         let body = br#"{"kind":"ready","deadline_ms":1,"more":"said"}"#;
         here.stream.write_all(&[&(body.len() as u32).to_be_bytes()[..], &[0], body].concat()).await.unwrap();
         assert_eq!(there.receive().await.unwrap().unwrap().0, Message::Unknown);

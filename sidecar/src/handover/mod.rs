@@ -14,9 +14,9 @@ pub(crate) mod line;
 mod offer;
 mod predecessor;
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::SocketAddr as UnixAddr;
 use std::sync::{Arc, OnceLock};
 
 use outrigger_lifecycle::DrainGuard;
@@ -49,8 +49,8 @@ impl Default for Place {
 }
 
 impl Place {
-    fn address(&self) -> std::io::Result<SocketAddr> {
-        SocketAddr::from_abstract_name(&self.name)
+    fn address(&self) -> std::io::Result<UnixAddr> {
+        UnixAddr::from_abstract_name(&self.name)
     }
 
     /// Whether a sidecar is at the other end: an application in the same namespace may connect, or listen, as well.
@@ -69,8 +69,8 @@ impl Place {
 #[derive(Clone, Default)]
 pub(crate) struct Succession(Arc<OnceLock<mpsc::UnboundedSender<Waiting>>>);
 
-/// A connection on its way to the successor; the drain waits for it.
-pub(crate) type Waiting = (TcpStream, DrainGuard);
+/// A connection on its way to the successor, whom its PROXY header named, and what makes the drain wait for it.
+pub(crate) type Waiting = (TcpStream, Option<SocketAddr>, DrainGuard);
 
 impl Succession {
     /// From here on connections are taken.
@@ -81,10 +81,11 @@ impl Succession {
     }
 
     /// Gives a connection to the successor, if there is one: no byte of its next request may have been read.
-    pub fn give(&self, tcp: tokio::net::TcpStream, guard: DrainGuard) {
+    /// `named`: by its PROXY header.
+    pub fn give(&self, tcp: tokio::net::TcpStream, named: Option<SocketAddr>, guard: DrainGuard) {
         if let (Some(give), Ok(tcp)) = (self.0.get(), tcp.into_std()) {
             // A receiver that is gone means that the time is up.
-            let _closed = give.send((tcp, guard));
+            let _closed = give.send((tcp, named, guard));
         }
     }
 

@@ -133,8 +133,8 @@ async fn ready(line: &mut Line) -> Result<Duration, LineError> {
 impl Left {
     /// Passes connections on, until no more come or the successor is gone: then they end with their last owner here.
     pub async fn forward(self, mut connections: mpsc::UnboundedReceiver<Waiting>) {
-        while let Some((tcp, _guard)) = connections.recv().await {
-            if let Err(error) = self.line.send(&Message::Connection, &[tcp.as_fd()]).await {
+        while let Some((tcp, named, _guard)) = connections.recv().await {
+            if let Err(error) = self.line.send(&Message::Connection { named }, &[tcp.as_fd()]).await {
                 tracing::warn!(%error, "a connection was not handed over");
             }
         }

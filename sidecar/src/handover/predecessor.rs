@@ -1,6 +1,6 @@
 //! The successor's side.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -41,11 +41,11 @@ impl Predecessor {
         self.0.send(&Message::Ready { deadline_ms }, &[]).await
     }
 
-    /// The next connection that it hands over; none once it has ended.
-    pub(crate) async fn connection(&mut self) -> Result<Option<TcpStream>, LineError> {
+    /// The next connection that it hands over, and whom its PROXY header named; none once it has ended.
+    pub(crate) async fn connection(&mut self) -> Result<Option<(TcpStream, Option<SocketAddr>)>, LineError> {
         while let Some((message, descriptors)) = self.0.receive().await? {
-            if message == Message::Connection {
-                return Ok(descriptors.into_iter().next().map(TcpStream::from));
+            if let Message::Connection { named } = message {
+                return Ok(descriptors.into_iter().next().map(|tcp| (TcpStream::from(tcp), named)));
             }
         }
         Ok(None)

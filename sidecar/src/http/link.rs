@@ -39,12 +39,16 @@ pub(super) enum To {
     Endpoint(Arc<Endpoint>, Alpn),
     /// The own application.
     Address(SocketAddr),
+    /// The own application, which gets this PROXY header first; closed when the client's connection has ended.
+    Announced(SocketAddr, Arc<[u8]>, watch::Receiver<()>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Endpoint(u64, Alpn),
     Address(SocketAddr),
+    /// Where the header of one client's connection lies: it is the same one's as long as anybody has it.
+    Announced(usize),
 }
 
 /// Links by destination.
@@ -207,6 +211,7 @@ async fn connect(worker: &Worker, to: &To, limit: Duration) -> Result<Shaken, St
     let io: Stream = match to {
         To::Endpoint(endpoint, alpn) => upstream::connect(worker, endpoint, *alpn, limit).await,
         To::Address(address) => upstream::dial(*address, limit).await,
+        To::Announced(address, header, _) => upstream::application(*address, limit, Some(header)).await,
     }
     .map_err(|error| error.to_string())?;
     let io = Coalesced::new(io, BytesMut::new());
@@ -283,6 +288,7 @@ impl To {
         match self {
             Self::Endpoint(endpoint, alpn) => Key::Endpoint(endpoint.id, *alpn),
             Self::Address(address) => Key::Address(*address),
+            Self::Announced(_, header, _) => Key::Announced(header.as_ptr().addr()),
         }
     }
 
@@ -290,6 +296,7 @@ impl To {
         match self {
             Self::Endpoint(endpoint, _) => endpoint.removed().await,
             Self::Address(_) => std::future::pending().await,
+            Self::Announced(_, _, over) => while over.clone().changed().await.is_ok() {},
         }
     }
 }
@@ -298,7 +305,7 @@ impl std::fmt::Display for To {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Endpoint(endpoint, _) => write!(f, "{} at {}", endpoint.workload, endpoint.address),
-            Self::Address(address) => write!(f, "{address}"),
+            Self::Address(address) | Self::Announced(address, ..) => write!(f, "{address}"),
         }
     }
 }

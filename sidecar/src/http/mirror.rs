@@ -39,7 +39,7 @@ pub(super) fn send(origin: &Origin, cluster: &str, request: &Request, upload: &P
     let (method, uri, length) = (request.method.clone(), request.uri.clone(), request.length);
     let copy = Request { method, uri, headers, length, upgrade: None };
     let destination = Destination::Cluster { cluster: cluster.to_owned(), timeouts: Timeouts::default() };
-    let downstream = Downstream { destination, ..origin.downstream.clone() };
+    let downstream = Downstream { destination, announce: None, ..origin.downstream.clone() };
     let origin = Origin::new(worker.clone(), downstream, origin.kind);
     worker.spawn(async move {
         let carried = tokio::time::timeout(LONGEST, carry(&origin, &copy, pieces, trailers)).await;
@@ -62,7 +62,7 @@ async fn carry(
     let mut up = open(origin, copy, &mut attempts, ended).await?;
     let carried = exchange(&mut up, copy, pieces, trailers).await;
     if carried.map_err(RequestError::Upstream)? {
-        up.release(&origin.worker, &Pump::done());
+        up.release(origin, &Pump::done());
     }
     Ok(())
 }

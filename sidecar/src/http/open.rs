@@ -18,7 +18,7 @@ use super::origin::Origin;
 use super::pump::Pump;
 use super::retry::{self, Retry};
 use super::routed::Taken;
-use super::sides::{self, Up};
+use super::sides::{self, Park, Up};
 use super::sticky;
 use crate::cluster::{Bound, Endpoint, Picked, Tried};
 use crate::downstream::{Destination, HttpKind};
@@ -212,13 +212,14 @@ async fn to_endpoint(
             return Ok(new(io, request, None));
         }
         (Transport::Plaintext, _) => {
-            if let Some(up) = idle(origin, request, endpoint.address, fresh) {
+            let park = Park::Address(endpoint.address);
+            if let Some(up) = idle(origin, request, park, fresh) {
                 return Ok(up);
             }
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
                 .await
                 .map_err(refused)?;
-            return Ok(new(io, request, Some(endpoint.address)));
+            return Ok(new(io, request, Some(park)));
         }
     };
     over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, ended).await
@@ -231,25 +232,35 @@ async fn to_application(
     fresh: bool,
     ended: bool,
 ) -> Result<Up, RequestError> {
+    let announced = origin.announced.as_deref();
     if origin.kind == HttpKind::Http2 {
-        return over_link(origin, request, &To::Address(address), || CONNECT, ended).await;
+        let to = match announced {
+            Some(announced) => To::Announced(address, announced.header().clone(), announced.over()),
+            None => To::Address(address),
+        };
+        return over_link(origin, request, &to, || CONNECT, ended).await;
     }
-    if let Some(up) = idle(origin, request, address, fresh) {
+    let park = if announced.is_some() { Park::Announced } else { Park::Address(address) };
+    if let Some(up) = idle(origin, request, park, fresh) {
         return Ok(up);
     }
-    let io = Box::pin(upstream::dial(address, CONNECT)).await.map_err(refused)?;
-    Ok(new(io, request, Some(address)))
+    let header = announced.map(|announced| &**announced.header());
+    let io = Box::pin(upstream::application(address, CONNECT, header)).await.map_err(refused)?;
+    Ok(new(io, request, Some(park)))
 }
 
-fn idle(origin: &Origin, request: &Request, address: SocketAddr, fresh: bool) -> Option<Up> {
+fn idle(origin: &Origin, request: &Request, park: Park, fresh: bool) -> Option<Up> {
     if fresh || request.upgrade.is_some() {
         return None;
     }
-    let conn = origin.worker.pools().idle.take(address)?;
-    Some(Up::start(Box::new(conn), request, Some(address), true))
+    let conn = match park {
+        Park::Address(address) => origin.worker.pools().idle.take(address)?,
+        Park::Announced => origin.announced.as_ref()?.take()?,
+    };
+    Some(Up::start(Box::new(conn), request, Some(park), true))
 }
 
-fn new(io: Stream, request: &Request, park: Option<SocketAddr>) -> Up {
+fn new(io: Stream, request: &Request, park: Option<Park>) -> Up {
     Up::start(Box::new(Conn::new(io, BytesMut::new())), request, park, false)
 }
 

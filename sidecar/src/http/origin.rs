@@ -12,6 +12,7 @@ use super::head::Request;
 use super::hop::Caller;
 use super::limits::Client;
 use super::open::Attempts;
+use super::pool::Announced;
 use super::routed::Taken;
 use super::trace;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
@@ -24,6 +25,8 @@ pub(super) struct Origin {
     pub downstream: Downstream,
     pub kind: HttpKind,
     pub ending: Ending,
+    /// Connections to an application that wants PROXY headers.
+    pub announced: Option<Box<Announced>>,
     caller: Caller,
     http: OnceCell<Arc<Edge>>,
     grpc: OnceCell<Arc<Edge>>,
@@ -33,7 +36,17 @@ impl Origin {
     pub fn new(worker: Worker, downstream: Downstream, kind: HttpKind) -> Self {
         let ending = worker.ending(&downstream);
         let caller = Caller::new(downstream.remote.ip(), downstream.identity.as_ref());
-        Self { worker, downstream, kind, ending, caller, http: OnceCell::new(), grpc: OnceCell::new() }
+        let announced = downstream.announce.clone().map(|header| Box::new(Announced::new(header)));
+        Self {
+            worker,
+            downstream,
+            kind,
+            ending,
+            announced,
+            caller,
+            http: OnceCell::new(),
+            grpc: OnceCell::new(),
+        }
     }
 
     /// A peer's sidecar is at the other end: it understands "never delivered".

@@ -3,8 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::h1::Conn;
@@ -29,23 +31,67 @@ struct Parked {
     until: Instant,
 }
 
+/// Connections to the application that began with a PROXY header of one client: its own requests alone follow on them,
+/// and they end with the client's connection.
+pub(super) struct Announced {
+    header: Arc<[u8]>,
+    idle: RefCell<Vec<Parked>>,
+    over: watch::Sender<()>,
+}
+
+impl Announced {
+    pub fn new(header: Arc<[u8]>) -> Self {
+        Self { header, idle: RefCell::default(), over: watch::Sender::default() }
+    }
+
+    /// What each connection begins with.
+    pub fn header(&self) -> &Arc<[u8]> {
+        &self.header
+    }
+
+    /// Closed when the client's connection has ended.
+    pub fn over(&self) -> watch::Receiver<()> {
+        self.over.subscribe()
+    }
+
+    /// A connection that was used before and still looks open.
+    pub fn take(&self) -> Option<Conn> {
+        take(&mut self.idle.borrow_mut())
+    }
+
+    /// Keeps a connection; `seconds` is what the application says it keeps it for.
+    pub fn park(&self, worker: &Worker, mut conn: Conn, seconds: Option<u64>) {
+        let until = until(worker, seconds);
+        conn.rest();
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|parked| parked.until > Instant::now());
+        idle.push(Parked { conn, until });
+    }
+}
+
+fn take(parked: &mut Vec<Parked>) -> Option<Conn> {
+    while let Some(mut last) = parked.pop() {
+        if last.until > Instant::now() && last.conn.is_quiet() {
+            return Some(last.conn);
+        }
+    }
+    None
+}
+
+fn until(worker: &Worker, seconds: Option<u64>) -> Instant {
+    let said = seconds.map(|s| Duration::from_secs(s).saturating_sub(SWEEP).min(MAX_IDLE));
+    Instant::now() + said.unwrap_or(worker.patience().pooled)
+}
+
 impl Idle {
     /// A connection that was used before and still looks open.
     pub fn take(&self, address: SocketAddr) -> Option<Conn> {
-        let mut by_address = self.by_address.borrow_mut();
-        let parked = by_address.get_mut(&address)?;
-        while let Some(mut last) = parked.pop() {
-            if last.until > Instant::now() && last.conn.is_quiet() {
-                return Some(last.conn);
-            }
-        }
-        None
+        take(self.by_address.borrow_mut().get_mut(&address)?)
     }
 
     /// Keeps a connection; `seconds` is what the application says it keeps it for.
     pub fn park(worker: &Worker, address: SocketAddr, mut conn: Conn, seconds: Option<u64>) {
-        let said = seconds.map(|s| Duration::from_secs(s).saturating_sub(SWEEP).min(MAX_IDLE));
-        let until = Instant::now() + said.unwrap_or(worker.patience().pooled);
+        let until = until(worker, seconds);
         conn.rest();
         let idle = &worker.pools().idle;
         let mut by_address = idle.by_address.borrow_mut();

@@ -61,7 +61,7 @@ pub(super) async fn relay(
     .await;
     failed |= download.trailers().is_some_and(|trailers| grpc_failed(trailers.get("grpc-status")));
     match broken {
-        Ok(()) => up.release(&origin.worker, upload),
+        Ok(()) => up.release(origin, upload),
         Err(error) => {
             tracing::debug!(%error, "response cut short");
             (failed, cut) = (true, Some("cut-short"));

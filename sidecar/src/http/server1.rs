@@ -65,7 +65,7 @@ enum Next {
 /// The successor waits for the next request, if there is one: closing now could cross with it.
 fn wait_elsewhere(conn: Conn, origin: &Origin) {
     if let (true, Stream::Plain(tcp)) = (conn.is_flushed(), conn.into_io()) {
-        origin.worker.succession().give(tcp, origin.ending.guard());
+        origin.worker.succession().give(tcp, origin.downstream.named(), origin.ending.guard());
     }
 }
 

@@ -16,9 +16,9 @@ use super::h1::Conn;
 use super::h2stream::H2Stream;
 use super::head::{Request, Response, Wire};
 use super::link::InUse;
+use super::origin::Origin;
 use super::pool::Idle;
 use super::pump::{Half, Pump};
-use crate::worker::Worker;
 
 /// The side that asked.
 pub(super) enum Down<'a> {
@@ -121,6 +121,15 @@ pub(super) fn h2_request(request: &Request) -> http::Request<()> {
     head
 }
 
+/// Where a connection waits for its next request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Park {
+    /// Among those to that address.
+    Address(SocketAddr),
+    /// With the client's connection: it began with its PROXY header.
+    Announced,
+}
+
 /// The side that answers, with a request on it.
 pub(super) enum Up {
     /// HTTP/1.
@@ -128,7 +137,7 @@ pub(super) enum Up {
         /// Its connection.
         conn: Box<Conn>,
         /// Where it may be parked.
-        park: Option<SocketAddr>,
+        park: Option<Park>,
         /// Another request was on it before.
         reused: bool,
         /// Bytes written before this request.
@@ -150,7 +159,7 @@ pub(super) enum Up {
 
 impl Up {
     /// Starts a request on an HTTP/1 connection.
-    pub fn start(mut conn: Box<Conn>, request: &Request, park: Option<SocketAddr>, reused: bool) -> Self {
+    pub fn start(mut conn: Box<Conn>, request: &Request, park: Option<Park>, reused: bool) -> Self {
         let start = conn.written();
         conn.start_request(request);
         Self::H1 { conn, park, reused, start, wire: None }
@@ -215,15 +224,20 @@ impl Up {
     }
 
     /// The exchange ended well: keeps the connection if another request may follow.
-    pub fn release(self, worker: &Worker, upload: &Pump) {
-        if let Self::H1 { conn, park: Some(address), wire: Some(wire), .. } = self
+    pub fn release(self, origin: &Origin, upload: &Pump) {
+        if let Self::H1 { conn, park: Some(park), wire: Some(wire), .. } = self
             && wire.keep_alive
             && upload.is_sent()
             && conn.is_flushed()
             && conn.is_read()
             && conn.is_idle()
         {
-            Idle::park(worker, address, *conn, wire.keep_alive_seconds);
+            let (worker, seconds) = (&origin.worker, wire.keep_alive_seconds);
+            match (park, &origin.announced) {
+                (Park::Address(address), _) => Idle::park(worker, address, *conn, seconds),
+                (Park::Announced, Some(announced)) => announced.park(worker, *conn, seconds),
+                (Park::Announced, None) => {}
+            }
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use outrigger_wire::{InboundPort, Target};
+use bytes::BytesMut;
+use outrigger_wire::{InboundPort, SpiffeId, Target};
 use tokio::net::TcpStream;
 
-use super::{Refused, canonical, original_destination, refuse, speech};
+use super::{Came, Refused, canonical, introduce, original_destination, refuse, speech};
 use crate::downstream::{Destination, Direction, Downstream};
 use crate::netns::Listening;
+use crate::proxy_protocol;
 use crate::runtime::Generation;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -16,26 +18,54 @@ use crate::worker::Worker;
 pub(super) async fn serve(
     worker: &Worker,
     generation: &Arc<Generation>,
-    tcp: TcpStream,
-    remote: SocketAddr,
+    mut tcp: TcpStream,
+    (remote, came): (SocketAddr, Came),
     target: &Target,
 ) -> Result<(), Refused> {
     let (application, port) = match find(worker, generation, &tcp, remote, target) {
         Ok(found) => found,
         Err(refused) => return Err(refuse(&tcp, refused)),
     };
+    let mut prefix = BytesMut::new();
+    let due = || {
+        generation.config.proxy.ports.get(&port).is_some_and(|port| port.proxy_protocol.expects(remote.ip()))
+    };
+    let named = match came {
+        Came::Adopted(named) => named,
+        Came::New if due() => match Box::pin(introduce::read(worker, &mut tcp, &mut prefix)).await {
+            Ok(named) => named,
+            Err(refused) => return Err(refuse(&tcp, refused)),
+        },
+        Came::New => None,
+    };
+    let (remote, introduced) = (named.unwrap_or(remote), named.is_some());
     worker.telemetry().plaintext_served(remote.ip(), port, generation.is_edge(port));
     let protocol = generation.config.proxy.ports.get(&port).map(|port| port.protocol).unwrap_or_default();
     let destination = Destination::Application(application);
-    let downstream = Downstream { direction: Direction::Inbound, remote, identity: None, port, destination };
+    let announce =
+        announce(generation, remote, SocketAddr::new(canonical(tcp.local_addr()?).ip(), port), None);
+    let direction = Direction::Inbound;
+    let downstream =
+        Downstream { direction, remote, introduced, identity: None, port, destination, announce };
     let ending = worker.ending(&downstream);
     // Boxed: rarely more than waited for.
     let cut = Box::pin(ending.cut());
     tokio::select! {
         biased;
-        served = speech::serve(worker, Stream::Plain(tcp), downstream, protocol) => served,
+        served = speech::serve(worker, Stream::Plain(tcp), prefix, downstream, protocol) => served,
         () = cut => Err(Refused::NoLonger),
     }
+}
+
+/// The PROXY header that the application gets for a connection of `client` to `called`; none where it wants none.
+pub(super) fn announce(
+    generation: &Generation,
+    client: SocketAddr,
+    called: SocketAddr,
+    caller: Option<&SpiffeId>,
+) -> Option<Arc<[u8]>> {
+    let port = generation.config.proxy.ports.get(&called.port())?;
+    port.proxy_protocol.send.then(|| proxy_protocol::header(client, called, caller).into())
 }
 
 /// Where the application is called, and its port. What strict refuses is refused before anything else is looked at.

@@ -35,7 +35,11 @@ pub(super) async fn serve(
         accepted.map_err(|_| Refused::TlsTimeout(HANDSHAKE))??;
     let destination = Destination::Application(application);
     let identity = Some(caller);
-    let downstream = Downstream { direction: Direction::Inbound, remote, identity, port, destination };
+    let called = SocketAddr::new(own.ip(), port);
+    let announce = inbound::announce(generation, remote, called, identity.as_ref());
+    let direction = Direction::Inbound;
+    let downstream =
+        Downstream { direction, remote, introduced: false, identity, port, destination, announce };
     stream::expect_reading(io.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
     let (prefix, worker) = (BytesMut::new(), worker.clone());
     // Boxed: a connection's task is as large as the largest of what it may become.

@@ -1,6 +1,7 @@
 //! Accepts connections and finds out what they are and where they go.
 
 mod inbound;
+mod introduce;
 mod mesh;
 mod outbound;
 mod speech;
@@ -15,6 +16,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::proxy_protocol::BadHeader;
 use crate::stream;
 use crate::worker::{Listen, Worker};
 
@@ -51,6 +53,12 @@ pub(crate) enum Refused {
     /// Plaintext from outside that was served until strict was switched on.
     #[error("plaintext from outside the mesh, which is refused here from now on (strict)")]
     NoLonger,
+    /// No PROXY header, or a bad one, from where one is due.
+    #[error(transparent)]
+    BadHeader(#[from] BadHeader),
+    /// The PROXY header did not come whole in time.
+    #[error("no PROXY header within {0:?}")]
+    HeaderLate(Duration),
     /// No certificate yet.
     #[error("no certificate yet")]
     NoIdentity,
@@ -82,6 +90,7 @@ impl Refused {
             Self::Closed(_) => "port_closed",
             Self::Strict => "plaintext",
             Self::NoLonger => "plaintext_cut",
+            Self::BadHeader(_) | Self::HeaderLate(_) => "proxy_header",
             Self::NoIdentity => "no_certificate",
             Self::Tls(_) | Self::TlsTimeout(_) => "tls",
             Self::ServerName(_) => "server_name",
@@ -89,6 +98,15 @@ impl Refused {
             Self::Io(_) => "broken",
         }
     }
+}
+
+/// How a connection came here.
+#[derive(Clone, Copy, Debug)]
+enum Came {
+    /// Accepted just now.
+    New,
+    /// From a predecessor, which had read its PROXY header if it had one: whom that named.
+    Adopted(Option<SocketAddr>),
 }
 
 /// Serves one listener on one worker until it is removed or the process drains.
@@ -111,7 +129,7 @@ pub(crate) async fn run(worker: Worker, listen: Listen) {
         match accepted {
             Ok((tcp, remote, permit)) => {
                 pause = FIRST_PAUSE;
-                serve(&worker, &name, tcp, remote, permit);
+                serve(&worker, &name, tcp, (remote, Came::New), permit);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -125,14 +143,20 @@ pub(crate) async fn run(worker: Worker, listen: Listen) {
     if let Ok(socket) = listener.into_std() {
         while let Ok((tcp, remote)) = socket.accept() {
             let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
-            let _broken_already = tcp.map(|tcp| serve(&worker, &name, tcp, canonical(remote), None));
+            let _broken_already =
+                tcp.map(|tcp| serve(&worker, &name, tcp, (canonical(remote), Came::New), None));
         }
     }
 }
 
 /// Serves a connection that a predecessor had accepted, once its client says something: until then it is not clear
-/// what it speaks, and the client may end it.
-pub(crate) async fn adopt(worker: Worker, name: std::sync::Arc<str>, tcp: std::net::TcpStream) {
+/// what it speaks, and the client may end it. `named` is whom its PROXY header named.
+pub(crate) async fn adopt(
+    worker: Worker,
+    name: std::sync::Arc<str>,
+    tcp: std::net::TcpStream,
+    named: Option<SocketAddr>,
+) {
     let adopted = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
     let Ok((tcp, remote)) = adopted.and_then(|tcp| tcp.peer_addr().map(|remote| (tcp, remote))) else {
         return;
@@ -143,10 +167,10 @@ pub(crate) async fn adopt(worker: Worker, name: std::sync::Arc<str>, tcp: std::n
     tokio::select! {
         peeked = tokio::time::timeout(ADOPTED, tcp.peek(&mut first)) => {
             if matches!(peeked, Ok(Ok(1))) {
-                serve(&worker, &name, tcp, canonical(remote), None);
+                serve(&worker, &name, tcp, (canonical(remote), Came::Adopted(named)), None);
             }
         }
-        () = draining.begun() => worker.succession().give(tcp, guard),
+        () = draining.begun() => worker.succession().give(tcp, named, guard),
     }
 }
 
@@ -174,7 +198,7 @@ fn serve(
     worker: &Worker,
     name: &std::sync::Arc<str>,
     tcp: TcpStream,
-    remote: SocketAddr,
+    (remote, came): (SocketAddr, Came),
     permit: Option<OwnedSemaphorePermit>,
 ) {
     let (connection, name) = (worker.clone(), name.clone());
@@ -183,7 +207,7 @@ fn serve(
         let _held: (Option<OwnedSemaphorePermit>, DrainGuard) = (permit, guard);
         let open = connection.telemetry().opened();
         stream::tune(&tcp);
-        if let Err(refused) = dispatch(&connection, &name, tcp, remote).await {
+        if let Err(refused) = dispatch(&connection, &name, tcp, remote, came).await {
             connection.telemetry().refused(refused.reason());
             tracing::debug!(listener = %name, %remote, %refused, "connection refused");
         }
@@ -191,13 +215,21 @@ fn serve(
     });
 }
 
-async fn dispatch(worker: &Worker, name: &str, tcp: TcpStream, remote: SocketAddr) -> Result<(), Refused> {
+async fn dispatch(
+    worker: &Worker,
+    name: &str,
+    tcp: TcpStream,
+    remote: SocketAddr,
+    came: Came,
+) -> Result<(), Refused> {
     let generation = worker.generation();
     let listener = generation.config.proxy.listeners.get(name).ok_or(Refused::Removed)?;
     let kind = listener.kind.clone();
     match kind {
         ListenerKind::Outbound { target } => outbound::serve(worker, &generation, tcp, remote, &target).await,
-        ListenerKind::Inbound { target } => inbound::serve(worker, &generation, tcp, remote, &target).await,
+        ListenerKind::Inbound { target } => {
+            inbound::serve(worker, &generation, tcp, (remote, came), &target).await
+        }
         ListenerKind::Mesh => mesh::serve(worker, &generation, tcp, remote).await,
         ListenerKind::Dns { .. } => Err(Refused::Removed),
     }

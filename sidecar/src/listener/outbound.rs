@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use outrigger_wire::{Protocol, Target};
 use tokio::net::TcpStream;
 
@@ -23,8 +24,16 @@ pub(super) async fn serve(
         Ok(found) => found,
         Err(refused) => return Err(refuse(&tcp, refused)),
     };
-    let downstream = Downstream { direction: Direction::Outbound, remote, identity: None, port, destination };
-    speech::serve(worker, Stream::Plain(tcp), downstream, protocol).await
+    let downstream = Downstream {
+        direction: Direction::Outbound,
+        remote,
+        introduced: false,
+        identity: None,
+        port,
+        destination,
+        announce: None,
+    };
+    speech::serve(worker, Stream::Plain(tcp), BytesMut::new(), downstream, protocol).await
 }
 
 fn find(

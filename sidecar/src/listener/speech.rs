@@ -20,13 +20,14 @@ const LISTEN: Duration = Duration::from_secs(2);
 /// First read; becomes the head of the HTTP read buffer.
 const FIRST_READ: usize = 4096;
 
+/// `prefix` are bytes that were read from it already.
 pub(super) async fn serve(
     worker: &Worker,
     mut io: Stream,
+    mut prefix: BytesMut,
     downstream: Downstream,
     protocol: Protocol,
 ) -> Result<(), Refused> {
-    let mut prefix = BytesMut::new();
     // The own application may open a connection long before it uses it.
     let first_byte = match downstream.direction {
         Direction::Outbound => IDLE,
@@ -39,7 +40,7 @@ pub(super) async fn serve(
             Some(Spoken::Http2) => Spoken::Http2,
             Some(Spoken::Http1 | Spoken::Bytes) => Spoken::Http1,
             None if prefix.is_empty() => {
-                wait_elsewhere(worker, io);
+                wait_elsewhere(worker, io, &downstream);
                 return Ok(());
             }
             None => Spoken::Http1,
@@ -73,9 +74,9 @@ async fn look_for_http(
 }
 
 /// A client that has said nothing yet may say it to the successor, if there is one.
-fn wait_elsewhere(worker: &Worker, io: Stream) {
+fn wait_elsewhere(worker: &Worker, io: Stream, downstream: &Downstream) {
     if let (Stream::Plain(tcp), true) = (io, worker.draining().has_begun()) {
-        worker.succession().give(tcp, worker.draining().guard());
+        worker.succession().give(tcp, downstream.named(), worker.draining().guard());
     }
 }
 
@@ -83,6 +84,11 @@ fn wait_elsewhere(worker: &Worker, io: Stream) {
 async fn look(io: &mut Stream, prefix: &mut BytesMut, limit: Duration) -> Result<Option<Spoken>, Refused> {
     let until = Instant::now() + limit;
     loop {
+        if !prefix.is_empty()
+            && let Some(spoken) = detect::look(prefix)
+        {
+            return Ok(Some(spoken));
+        }
         let read = async {
             io.tcp().ready(Interest::READABLE).await?;
             prefix.reserve(FIRST_READ);
@@ -92,9 +98,6 @@ async fn look(io: &mut Stream, prefix: &mut BytesMut, limit: Duration) -> Result
             Ok(Ok(0)) | Err(_) => return Ok(None),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(error.into()),
-        }
-        if let Some(spoken) = detect::look(prefix) {
-            return Ok(Some(spoken));
         }
     }
 }

@@ -186,8 +186,9 @@ impl Runtime {
         state.listeners.values().flat_map(|open| &open.kept).filter_map(Kept::duplicate).collect()
     }
 
-    /// Serves a connection that a predecessor had accepted, at whichever listener it came in.
-    pub(crate) fn adopt(&self, tcp: TcpStream) {
+    /// Serves a connection that a predecessor had accepted, at whichever listener it came in; `named` is whom its PROXY
+    /// header named.
+    pub(crate) fn adopt(&self, tcp: TcpStream, named: Option<SocketAddr>) {
         let Ok(local) = tcp.local_addr() else { return };
         let state = self.state();
         let at = |open: &Open| {
@@ -197,7 +198,7 @@ impl Runtime {
         };
         let listener = state.listeners.iter().find(|(_, open)| at(open));
         if let (Some((name, _)), Some(running)) = (listener, &state.running) {
-            running.crew.adopt(name, tcp);
+            running.crew.adopt(name, tcp, named);
         }
     }
 

@@ -116,7 +116,10 @@ async fn never_delivered(mut io: Stream, downstream: &Downstream) {
 
 async fn connect(worker: &Worker, downstream: &Downstream) -> Result<(Stream, Option<Picked>), NotCarried> {
     match &downstream.destination {
-        Destination::Application(address) => Ok((upstream::dial(*address, TO_APPLICATION).await?, None)),
+        Destination::Application(address) => {
+            let announce = downstream.announce.as_deref();
+            Ok((upstream::application(*address, TO_APPLICATION, announce).await?, None))
+        }
         Destination::Passthrough(address) => {
             worker.telemetry().passthrough();
             Ok((upstream::dial(*address, TO_ELSEWHERE).await?, None))

@@ -1,6 +1,7 @@
 //! The threads that workers run on.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
@@ -25,7 +26,7 @@ pub(crate) struct Listen {
 /// What a worker is told to do.
 enum Order {
     Listen(Listen),
-    Adopt(Arc<str>, std::net::TcpStream),
+    Adopt(Arc<str>, std::net::TcpStream, Option<SocketAddr>),
 }
 
 /// All workers. Dropping it ends them when they next wait.
@@ -52,10 +53,10 @@ impl Crew {
         }
     }
 
-    /// Hands a predecessor's connection to any worker.
-    pub fn adopt(&self, listener: &str, tcp: std::net::TcpStream) {
+    /// Hands a predecessor's connection to any worker; `named` is whom its PROXY header named.
+    pub fn adopt(&self, listener: &str, tcp: std::net::TcpStream, named: Option<SocketAddr>) {
         if let Some(thread) = self.0.get(fastrand::usize(..self.0.len().max(1))) {
-            thread.tell(Order::Adopt(listener.into(), tcp));
+            thread.tell(Order::Adopt(listener.into(), tcp, named));
         }
     }
 
@@ -93,7 +94,9 @@ fn start(shared: Arc<Shared>, index: usize) -> io::Result<Thread> {
             while let Some(order) = orders.recv().await {
                 match order {
                     Order::Listen(listen) => worker.spawn(listener::run(worker.clone(), listen)),
-                    Order::Adopt(name, tcp) => worker.spawn(listener::adopt(worker.clone(), name, tcp)),
+                    Order::Adopt(name, tcp, named) => {
+                        worker.spawn(listener::adopt(worker.clone(), name, tcp, named));
+                    }
                 }
             }
         });

@@ -131,6 +131,32 @@ impl Load {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_handed_over_is_still_the_clients_whom_its_header_named() {
+    let (ca, app) = (Ca::new(), App::mirror().await);
+    let config = mesh::callee(app.address)
+        .replace("protocol: tcp", "protocol: http, proxy_protocol: { accept: true }");
+    let mut berth = Berth::new(&ca, &config).await;
+    let (mut asked, mut silent) =
+        (Raw::connect(berth.node.at("plain")).await, Raw::connect(berth.node.at("plain")).await);
+    asked.send("PROXY TCP4 192.0.2.7 10.0.0.2 1 2\r\n").await;
+    silent.send("PROXY TCP4 192.0.2.8 10.0.0.2 1 2\r\n").await;
+    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let (_, seen) = asked.ask(request).await;
+    assert!(seen.contains("x-forwarded-for: 192.0.2.7\r\n"), "{seen}");
+    while berth.node.runtime.telemetry().outsiders().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(berth.succeed(&ca, DEADLINE).await.ended().await, Stopped::Drained);
+    // A header of the client's own is a request, and a bad one.
+    for (client, address) in [(&mut asked, "192.0.2.7"), (&mut silent, "192.0.2.8")] {
+        let (_, seen) = client.ask(request).await;
+        assert!(seen.contains(&format!("x-forwarded-for: {address}\r\n")), "{seen}");
+        let (head, _) = client.ask("PROXY TCP4 192.0.2.9 10.0.0.2 1 2\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn no_request_is_lost_while_caller_and_callee_are_replaced() {
     let ca = Ca::new();
     let (app, seen) = counter().await;

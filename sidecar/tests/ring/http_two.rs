@@ -79,7 +79,10 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub async fn over(tcp: TcpStream) -> Self {
         let (send, connection) = h2::client::handshake(tcp).await.unwrap();
         let mut tasks = Tasks::new();
         tasks.spawn("connection", async move { drop(connection.await) });

@@ -11,6 +11,7 @@ mod http_two;
 mod mesh;
 mod names;
 mod policy;
+mod proxy_protocol;
 mod routes;
 mod runtime;
 mod strict;

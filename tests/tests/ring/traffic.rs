@@ -12,14 +12,16 @@ use outrigger_model::{
     Attachment, Declared, Health, Lifecycle, Mesh, Observed, ServiceKey, Snapshot, VirtualIndex, Workload,
     WorkloadId, label,
 };
+use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
 use outrigger_sidecar::patience::Patience;
+use outrigger_sidecar::runtime::Runtime;
 use outrigger_sidecar::settings::AccessLog;
 use outrigger_sidecar::{Options, Sidecar};
-use outrigger_wire::{Listener, ListenerKind, ProxyConfig, Target, Transport};
+use outrigger_wire::{InboundPort, Listener, ListenerKind, Protocol, ProxyConfig, Target, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::control::within;
 
@@ -36,6 +38,8 @@ struct Example {
 
 struct Row {
     line: String,
+    /// Not a call of `web`, but a request from outside the mesh to `cart-1`.
+    outside: bool,
     times: usize,
     /// Request line and fields.
     request: Vec<String>,
@@ -70,9 +74,10 @@ fn row(line: &str) -> Option<Row> {
     let (request_parts, answer, heard) = (quoted(request), quoted(answer), quoted(heard));
     let first = request_parts.first()?;
     let is_request =
-        ["GET ", "POST ", "PUT ", "DELETE ", "HEAD "].iter().any(|method| first.starts_with(method));
+        ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PROXY "].iter().any(|begin| first.starts_with(begin));
+    let outside = request.starts_with("outside: ");
     let times = request.split_once(" times ").map_or(1, |(n, _)| n.parse().unwrap());
-    is_request.then_some(Row { line: line.to_owned(), times, request: request_parts, answer, heard })
+    is_request.then_some(Row { line: line.to_owned(), outside, times, request: request_parts, answer, heard })
 }
 
 fn workload(mesh: &Mesh, (name, service, version): (&str, &str, &str)) -> Workload {
@@ -99,9 +104,31 @@ fn workload(mesh: &Mesh, (name, service, version): (&str, &str, &str)) -> Worklo
     }
 }
 
-/// What the sidecar of `web-1` gets, its calls to `cart` coming in at the listener `out`; applications are called as they are,
-/// without their sidecars.
-fn config(mesh: &Mesh, apps: &BTreeMap<&str, App>) -> ProxyConfig {
+/// What the sidecar of `web-1` gets, its calls to `cart` coming in at the listener `out`.
+fn of_web(mesh: &Mesh, apps: &BTreeMap<&str, App>) -> ProxyConfig {
+    let mut config = config(mesh, apps, "web-1");
+    let target = Target::Service { name: "cart.shop".into(), port: PORT };
+    config.proxy.listeners = listener(ListenerKind::Outbound { target });
+    config
+}
+
+/// What the sidecar of `cart-1` gets, its callers from outside coming in at the same listener.
+fn of_cart(mesh: &Mesh, apps: &BTreeMap<&str, App>) -> ProxyConfig {
+    let mut config = config(mesh, apps, "cart-1");
+    let bare =
+        InboundPort { protocol: Protocol::Http, app_address: None, proxy_protocol: Default::default() };
+    let port = config.proxy.ports.entry(PORT).or_insert(bare);
+    port.app_address = apps.get("cart-1").map(|app| app.address);
+    config.proxy.listeners = listener(ListenerKind::Inbound { target: Target::Port(PORT) });
+    config
+}
+
+fn listener(kind: ListenerKind) -> BTreeMap<String, Listener> {
+    [("it".to_owned(), Listener { address: "127.0.0.1:0".parse().unwrap(), kind })].into()
+}
+
+/// What the sidecar of a workload gets; applications are called as they are, without their sidecars.
+fn config(mesh: &Mesh, apps: &BTreeMap<&str, App>, workload_name: &str) -> ProxyConfig {
     let workloads: BTreeMap<_, _> =
         WORKLOADS.map(|one| (WorkloadId(one.0.into()), workload(mesh, one))).into();
     let services = ["cart", "stock", "web"].into_iter().zip(1..);
@@ -111,16 +138,13 @@ fn config(mesh: &Mesh, apps: &BTreeMap<&str, App>) -> ProxyConfig {
     };
     let indices = services.map(index).collect();
     let snapshot = Snapshot { trust_domain: "shop.internal".into(), workloads, indices };
-    let mut config = outrigger_compile::compile(&snapshot, &WorkloadId("web-1".into())).unwrap();
+    let mut config = outrigger_compile::compile(&snapshot, &WorkloadId(workload_name.into())).unwrap();
     for endpoint in config.clusters.values_mut().flat_map(|cluster| &mut cluster.endpoints) {
         endpoint.transport = Transport::Plaintext;
         if let Some(app) = apps.get(endpoint.workload.as_str()) {
             endpoint.address = app.address;
         }
     }
-    let target = Target::Service { name: "cart.shop".into(), port: PORT };
-    let out = Listener { address: "127.0.0.1:0".parse().unwrap(), kind: ListenerKind::Outbound { target } };
-    config.proxy.listeners = [("out".to_owned(), out)].into();
     config
 }
 
@@ -170,14 +194,55 @@ async fn answer(mut tcp: TcpStream, name: &str, told: &watch::Sender<Vec<String>
 /// A request on a connection of its own; the whole answer.
 async fn ask(address: SocketAddr, request: &[String]) -> String {
     let mut tcp = TcpStream::connect(address).await.unwrap();
-    let (line, fields) = request.split_first().unwrap();
+    let (introduction, request) =
+        request.split_at(request.iter().take_while(|part| part.starts_with("PROXY ")).count());
+    for line in introduction {
+        tcp.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+    }
+    let Some((line, fields)) = request.split_first() else { panic!("nothing is asked for") };
     let host = if fields.iter().any(|field| field.starts_with("host:")) { "" } else { "host: cart:8080\r\n" };
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     let text = format!("{line} HTTP/1.1\r\n{host}{fields}content-length: 0\r\nconnection: close\r\n\r\n");
-    tcp.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    within(tcp.read_to_string(&mut answer)).await.unwrap();
-    answer
+    let asked = async {
+        tcp.write_all(text.as_bytes()).await?;
+        tcp.read_to_string(&mut answer).await
+    };
+    match within(asked).await {
+        Ok(_) => answer,
+        Err(_) => "closed".to_owned(),
+    }
+}
+
+/// A sidecar until it is dropped.
+struct Running(Runtime, #[allow(dead_code, reason = "held")] (Tasks, Senders));
+
+type Senders = (watch::Sender<Option<Arc<Identity>>>, watch::Sender<Listening>);
+
+impl Running {
+    fn start() -> Self {
+        let (identity, identities) = watch::channel(None);
+        let (seen, listening) = watch::channel(Listening::new());
+        let admin = "127.0.0.1:0".parse().unwrap();
+        let options = Options {
+            workers: 1,
+            connections: 64,
+            admin,
+            access_log: AccessLog::Off,
+            identity: identities,
+            listening,
+            hand_over: None,
+            hosts: None,
+            patience: Patience::default(),
+        };
+        let sidecar = Sidecar::bind(options).unwrap();
+        let runtime = sidecar.runtime();
+        let mut tasks = Tasks::new();
+        tasks.spawn("sidecar", async move {
+            sidecar.run(std::future::pending::<Duration>()).await;
+        });
+        Self(runtime, (tasks, (identity, seen)))
+    }
 }
 
 #[tokio::test]
@@ -193,39 +258,19 @@ async fn every_example_of_the_page_does_what_it_says() {
     for (name, service, version) in WORKLOADS {
         apps.insert(name, App::start(format!("{service} {version}").trim().to_owned()).await);
     }
-    let (_identity, identities) = watch::channel(None);
-    let (_listening, seen) = watch::channel(Listening::new());
-    let admin = "127.0.0.1:0".parse().unwrap();
-    let (access_log, listening) = (AccessLog::Off, seen);
-    let options = Options {
-        workers: 1,
-        connections: 64,
-        admin,
-        access_log,
-        identity: identities,
-        listening,
-        hand_over: None,
-        hosts: None,
-        patience: Patience::default(),
-    };
-    let sidecar = Sidecar::bind(options).unwrap();
-    let runtime = sidecar.runtime();
-    let (stop, stopped) = oneshot::channel::<Duration>();
-    let mut tasks = Tasks::new();
-    tasks.spawn("sidecar", async move {
-        sidecar.run(async { stopped.await.unwrap_or_default() }).await;
-    });
+    let (web, cart) = (Running::start(), Running::start());
     for example in examples {
         let listed = |faults: Vec<Fault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
         let mesh = Mesh::read(&example.mesh, "docs/traffic.md");
         let mesh = mesh.unwrap_or_else(|faults| panic!("{}\n{}", listed(faults), example.mesh));
         assert_eq!(mesh.warnings(), [], "{}", example.mesh);
-        runtime.apply(config(&mesh, &apps)).unwrap();
-        let out = runtime.addresses()["out"];
+        web.0.apply(of_web(&mesh, &apps)).unwrap();
+        cart.0.apply(of_cart(&mesh, &apps)).unwrap();
         for row in &example.rows {
             let mut answers = String::new();
             for _ in 0..row.times {
-                answers += &ask(out, &row.request).await;
+                let at = if row.outside { &cart } else { &web };
+                answers += &ask(at.0.addresses()["it"], &row.request).await;
             }
             for want in &row.answer {
                 let is_status = want.len() == 3 && want.bytes().all(|b| b.is_ascii_digit());
@@ -247,5 +292,4 @@ async fn every_example_of_the_page_does_what_it_says() {
             }
         }
     }
-    stop.send(Duration::ZERO).unwrap();
 }
