@@ -3,6 +3,7 @@
 //! nothing.
 
 pub mod compose;
+pub mod ecs;
 
 use std::fmt;
 
@@ -18,6 +19,10 @@ pub struct Remark {
 impl Remark {
     pub(crate) fn of(service: &str, what: impl Into<String>) -> Self {
         Self { service: Some(service.to_owned()), what: what.into() }
+    }
+
+    pub(crate) fn container(name: &str, what: impl Into<String>) -> Self {
+        Self { service: None, what: format!("container {name}: {}", what.into()) }
     }
 
     pub(crate) fn project(what: impl Into<String>) -> Self {

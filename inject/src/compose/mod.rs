@@ -17,7 +17,7 @@ mod project;
 mod render;
 mod rewrite;
 mod template;
-mod tree;
+pub(crate) mod tree;
 
 pub use outline::{Outline, outline};
 use outrigger_model::mesh::Mesh;

@@ -1,0 +1,106 @@
+//! What the added containers look like: data in `templates/ecs`, as entries of `containerDefinitions`, filled in by
+//! `build`. Terraform's module reads the same files.
+
+use serde_yaml::{Mapping, Value};
+
+/// Files that a directory of templates may have.
+pub const FILES: [&str; 3] = ["sidecar.json", "sidecar-hosts.json", "capture.json"];
+
+const BUILT_IN: [&str; 3] = [
+    include_str!("../../../templates/ecs/sidecar.json"),
+    include_str!("../../../templates/ecs/sidecar-hosts.json"),
+    include_str!("../../../templates/ecs/capture.json"),
+];
+
+/// Keys that injection sets, with the way to say it.
+const OURS: [(&str, &str); 5] = [
+    ("name", "the mesh finds its containers by it"),
+    ("image", "give --image instead"),
+    ("dependsOn", "it is the order of starting"),
+    ("portMappings", "they follow the network mode"),
+    ("links", "they are the application's"),
+];
+
+/// Why a template cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Not JSON, or not an object.
+    #[error("template {file}: {what}")]
+    Parse {
+        /// The file.
+        file: String,
+        /// Where and why.
+        what: String,
+    },
+    /// A key that is not the template's to set.
+    #[error("template {file}: {key} is set by injection ({instead}): take it out")]
+    Ours {
+        /// The file.
+        file: String,
+        /// The key.
+        key: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+}
+
+/// All templates. The default are the built-in ones.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    pub(super) sidecar: Mapping,
+    pub(super) sidecar_hosts: Mapping,
+    pub(super) capture: Mapping,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self::read(&[None; 3]).expect("the built-in templates are read by a test")
+    }
+}
+
+impl Templates {
+    /// Texts in the order of [`FILES`]; none: the built-in one.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn read(texts: &[Option<&str>; 3]) -> Result<Self, TemplateError> {
+        let [sidecar, sidecar_hosts, capture] = texts;
+        let [a, b, c] = BUILT_IN;
+        let [d, e, f] = FILES;
+        Ok(Self {
+            sidecar: parse(d, sidecar.unwrap_or(a))?,
+            sidecar_hosts: parse(e, sidecar_hosts.unwrap_or(b))?,
+            capture: parse(f, capture.unwrap_or(c))?,
+        })
+    }
+}
+
+fn parse(file: &str, text: &str) -> Result<Mapping, TemplateError> {
+    let fault = |what: String| TemplateError::Parse { file: file.to_owned(), what };
+    let value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+    let Value::Mapping(body) = value else {
+        return Err(fault(
+            "not an object: write an entry of containerDefinitions, as in templates/ecs".into(),
+        ));
+    };
+    match OURS.into_iter().find(|(key, _)| body.contains_key(*key)) {
+        Some((key, instead)) => Err(TemplateError::Ours { file: file.to_owned(), key, instead }),
+        None => Ok(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_not_the_templates_is_refused() {
+        let message = |text| Templates::read(&[Some(text), None, None]).unwrap_err().to_string();
+        assert_eq!(
+            message(r#"{ "image": "x" }"#),
+            "template sidecar.json: image is set by injection (give --image instead): take it out"
+        );
+        assert!(message("[]").contains("not an object"));
+        assert!(message("{").contains("sidecar.json"));
+    }
+}
