@@ -193,3 +193,23 @@ async fn an_application_seen_listening_is_reached_without_being_declared() {
     there.listening.send_replace([(port, [echo.address.ip()].into())].into());
     assert_eq!(exchange(there.at("plain"), b"hello").await.unwrap(), b"hellobye");
 }
+
+#[tokio::test]
+async fn last_words_before_a_reset_arrive() {
+    let ca = Ca::new();
+    let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = Node::start(&ca, &callee(application.local_addr().unwrap())).await;
+    let here = Node::start(&ca, &one("shop-echo-1", there.at("mesh"))).await;
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(here.at("out")).await.unwrap();
+        let (mut served, _) = within(application.accept()).await.unwrap();
+        client.write_all(b"one more question").await.unwrap();
+        within(served.readable()).await.unwrap();
+        served.write_all(b"terminated by the administrator").await.unwrap();
+        // Unread bytes make the kernel reset what is closed.
+        drop(served);
+        let mut said = Vec::new();
+        let _reset = within(client.read_to_end(&mut said)).await;
+        assert_eq!(String::from_utf8_lossy(&said), "terminated by the administrator");
+    }
+}

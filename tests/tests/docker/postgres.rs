@@ -7,7 +7,7 @@ use crate::project::{Project, Setup};
 const PASSWORD: &str = "correct-horse";
 
 /// The public image, or one that stands in for it where no registry answers.
-fn image() -> String {
+pub fn image() -> String {
     std::env::var("OUTRIGGER_TEST_POSTGRES").unwrap_or_else(|_| "postgres:16-alpine".into())
 }
 
