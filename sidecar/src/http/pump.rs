@@ -173,9 +173,9 @@ impl Pump {
         match frame {
             Some(Frame::Data(data)) => {
                 self.bytes += data.len() as u64;
-                self.keep(&data);
-                // An empty piece would be an empty chunk, which is the end.
+                // An empty piece would be an empty chunk, which is the end, and to HTTP/2 it would say nothing.
                 if !data.is_empty() {
+                    self.keep(&data);
                     self.waiting.push_back(data);
                 }
                 self.received = from.is_read();

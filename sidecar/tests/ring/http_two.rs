@@ -274,6 +274,26 @@ async fn a_refused_stream_goes_to_another_endpoint() {
 }
 
 #[tokio::test]
+async fn a_refused_stream_that_ended_with_an_empty_frame_ends_at_the_other_endpoint_too() {
+    let refuses = App::start(|request, mut respond| async move {
+        whole(request.into_body()).await;
+        respond.send_reset(Reason::REFUSED_STREAM);
+    })
+    .await;
+    let echo = App::echo().await;
+    let chain = Chain::start(&[refuses.address, echo.address]).await;
+    let client = Client::connect(chain.caller.at("out")).await;
+    for _ in 0..20 {
+        let (response, mut stream) =
+            client.send.clone().ready().await.unwrap().send_request(grpc(), false).unwrap();
+        stream.send_data(Bytes::from_static(b"hello"), false).unwrap();
+        stream.send_data(Bytes::new(), true).unwrap();
+        let response = within(response).await.unwrap();
+        assert_eq!(whole(response.into_body()).await, "hello");
+    }
+}
+
+#[tokio::test]
 async fn errors_of_our_own_are_grpc_to_grpc() {
     let chain = Chain::start(&[nobody()]).await;
     let client = Client::connect(chain.caller.at("out")).await;
