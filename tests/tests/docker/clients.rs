@@ -16,16 +16,16 @@ const MESH: &str = "services: { web: { timeout: 4s }, redis: { timeout: 1s }, da
 
 fn setup(services: &str) -> Setup {
     let text = format!(
-        "services:\n  client: {{ image: APPS, command: [ sleep, infinity ], init: true, working_dir: /app/clients }}\n{services}"
+        "services:\n  caller: {{ image: APPS, command: [ sleep, infinity ], init: true, working_dir: /app/clients }}\n{services}"
     );
     let mounted = Some(("/etc/outrigger".to_owned(), vec![("mesh.yaml".to_owned(), MESH.to_owned())]));
     Setup { mounted, ..Setup::new("clients", &text) }
 }
 
-/// Runs a script of checks in `client`; all of them must go well, and there must be this many.
-fn checks(project: &Project, words: &[&str], count: usize) {
+/// Runs a script of checks in `caller`; all of them must go well, and there must be this many.
+pub fn checks(project: &Project, words: &[&str], count: usize) {
     let limit = CHECKS.as_secs().to_string();
-    let (succeeded, text) = project.try_exec("client", &[&["timeout", &limit][..], words].concat());
+    let (succeeded, text) = project.try_exec("caller", &[&["timeout", &limit][..], words].concat());
     println!("--- {words:?}\n{text}");
     let went_well = text.lines().filter(|line| line.starts_with("ok ")).count();
     assert!(succeeded, "{words:?}: {text}");
@@ -33,9 +33,9 @@ fn checks(project: &Project, words: &[&str], count: usize) {
 }
 
 /// Nothing went in clear: every edge, also those that nobody expects, is mutual TLS.
-fn nothing_in_clear(project: &Project, destinations: &[&str]) {
+pub fn nothing_in_clear(project: &Project, destinations: &[&str]) {
     for destination in destinations {
-        let edge = project.edge("client", destination);
+        let edge = project.edge("caller", destination);
         assert_eq!(edge["mtls"], true, "{edge}");
     }
     let status = project.status().unwrap();
@@ -74,24 +74,24 @@ fn grpcio_through_the_mesh_and_its_channel_survives_the_replacement_of_each_repl
     project.endpoints("grpc", 50051, 2);
     checks(&project, &["python3", "with_grpcio.py"], 12);
 
-    let client = project.container("client");
+    let caller = project.container("caller");
     let steady = "python3 grpc_steady.py > /tmp/steady 2>&1; echo $? > /tmp/steady.code";
-    docker(&["exec", "-d", &client, "sh", "-c", steady]);
+    docker(&["exec", "-d", &caller, "sh", "-c", steady]);
     project.until("calls are under way", || there(&project, "/tmp/under-way"));
     for replica in project.containers("grpc") {
         docker(&["restart", "--time", "10", &replica]);
         project.endpoints("grpc", 50051, 2);
     }
-    project.exec("client", &["touch", "/tmp/enough"]);
+    project.exec("caller", &["touch", "/tmp/enough"]);
     project.until("the last call ended", || there(&project, "/tmp/steady.code"));
-    let said = project.exec("client", &["cat", "/tmp/steady"]);
-    assert_eq!(project.exec("client", &["cat", "/tmp/steady.code"]).trim(), "0", "{said}");
+    let said = project.exec("caller", &["cat", "/tmp/steady"]);
+    assert_eq!(project.exec("caller", &["cat", "/tmp/steady.code"]).trim(), "0", "{said}");
     assert!(said.contains("failed 0"), "{said}");
     nothing_in_clear(&project, &["grpc"]);
 }
 
 fn there(project: &Project, file: &str) -> Option<()> {
-    project.try_exec("client", &["test", "-e", file]).0.then_some(())
+    project.try_exec("caller", &["test", "-e", file]).0.then_some(())
 }
 
 #[test]
