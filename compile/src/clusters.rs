@@ -86,5 +86,6 @@ fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint
         transport: Transport::Mesh,
         instance: replica.instance.clone().unwrap_or_default(),
         ready: readiness(replica, port).is_ok(),
+        weight: replica.declared.weight.unwrap_or(Endpoint::WEIGHT),
     })
 }

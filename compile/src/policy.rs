@@ -1,6 +1,6 @@
 //! What callers do about replicas that fail: what the mesh file says, with the rest filled in.
 
-use outrigger_model::policy::{Balance, Bounds, HashOn, Outlier, Retries, RetryOn};
+use outrigger_model::policy::{Balance, Bounds, HashOn, Outlier, Retries, RetryOn, SuccessRate};
 use outrigger_wire::{HashOn as WireHashOn, Policy, policy as wire};
 
 use crate::services::milliseconds;
@@ -34,7 +34,11 @@ pub(crate) fn hash_on(said: &HashOn) -> WireHashOn {
 /// The policy of a cluster; a part that is switched off is not there.
 pub(crate) fn policy(said: &outrigger_model::Policy) -> Policy {
     Policy {
-        outlier: said.outlier.as_ref().map(outlier).filter(|outlier| outlier.consecutive_errors > 0),
+        outlier: said
+            .outlier
+            .as_ref()
+            .map(outlier)
+            .filter(|outlier| outlier.consecutive_errors > 0 || outlier.success_rate.is_some()),
         retries: said.retries.as_ref().map(retries).filter(|retries| retries.attempts > 0),
         limits: said.bounds.as_ref().map(limits).filter(|limits| *limits != wire::Limits::default()),
     }
@@ -47,6 +51,17 @@ fn outlier(said: &Outlier) -> wire::Outlier {
         eject_ms: said.eject.map_or(preset.eject_ms, milliseconds),
         most_percent: said.most.unwrap_or(preset.most_percent),
         panic_percent: said.panic.unwrap_or(preset.panic_percent),
+        success_rate: said.success_rate.map(success_rate).filter(|rate| rate.below_percent > 0),
+    }
+}
+
+fn success_rate(said: SuccessRate) -> wire::SuccessRate {
+    let preset = wire::SuccessRate::default();
+    wire::SuccessRate {
+        below_percent: said.below.unwrap_or(preset.below_percent),
+        requests: said.requests.unwrap_or(preset.requests),
+        endpoints: said.replicas.unwrap_or(preset.endpoints),
+        interval_ms: said.interval.map_or(preset.interval_ms, milliseconds),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Status {
     pub edges: Vec<Edge>,
     /// Who called in plaintext from outside the mesh since the sidecars started, ordered by service and port.
     pub outsiders: Vec<Outsider>,
+    /// Replicas that callers send nothing to for a while, ordered by replica, port and caller.
+    pub ejections: Vec<Ejection>,
     /// What is wrong and what to do about it.
     pub problems: Vec<Problem>,
     /// From an application's start to its serving sidecar, over the last 100 injections.
@@ -179,6 +181,33 @@ pub struct Outsider {
     pub edge: bool,
     /// Strict refuses it, or would.
     pub would_break: bool,
+}
+
+/// A replica that one caller's sidecar sends nothing to for a while, because of what it saw itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Ejection {
+    /// The replica (`shop-cart-2`).
+    pub endpoint: String,
+    /// The called port.
+    pub port: u16,
+    /// Service and namespace of the replica (`cart.shop`).
+    pub service: String,
+    /// The calling replica (`shop-web-1`).
+    pub by: String,
+    /// Unix milliseconds of its beginning.
+    pub since_ms: u64,
+    /// Unix milliseconds of its end.
+    pub until_ms: u64,
+    /// `consecutive-errors` or `success-rate`.
+    pub why: &'static str,
+    /// So many failures in a row, where that is why.
+    pub errors: Option<u32>,
+    /// Percent of its requests that succeeded, where that is why.
+    pub percent: Option<u32>,
+    /// Percent that succeeded on the average of the others, where that is why.
+    pub others_percent: Option<u32>,
+    /// It is called all the same: too few others are left (`panic`).
+    pub overruled: bool,
 }
 
 /// Something that is wrong, or (kind `strict`) something to know that is not.

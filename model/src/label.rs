@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::mesh::table::{Choice, Key, Kind, Section};
 use crate::mesh::{
     Code, Mesh, Node, Origin, Reader, SERVICE as SETTINGS, Service, Severity, Value, is_dns_label, nearest,
+    number,
 };
 use crate::{Declared, ServiceKey};
 
@@ -61,6 +62,15 @@ pub const SECTION: Section = Section {
             default: "none",
             example: "v2",
         },
+        Key {
+            name: "weight",
+            kind: Kind::Number { least: 0, most: 1000 },
+            label: Some("weight"),
+            about: "Its share of the requests to its service, in percent of that of a replica without this label. With 0 it gets \
+                    none but those that call it by its own name.",
+            default: "100",
+            example: "50",
+        },
     ],
 };
 
@@ -73,6 +83,8 @@ pub struct Labels {
     pub service: Option<String>,
     /// Its version.
     pub version: Option<String>,
+    /// Its share of what is balanced, 0 to 1000.
+    pub weight: Option<u32>,
     /// The settings that a service of a mesh file has, too.
     pub settings: Service,
     /// A `mode` was said that could not be read.
@@ -108,6 +120,7 @@ pub fn read(labels: &BTreeMap<String, String>) -> Labels {
     let enable = own.get("enable").map(|node| flag(&mut reader, node));
     let service = own.get("service").map(|node| dns_label(&mut reader, node));
     let version = own.get("version").and_then(|node| dns_label(&mut reader, node));
+    let weight = own.get("weight").and_then(|node| number(&mut reader, node, find(&SECTION, "weight")?));
     let said = |name: &str| settings.iter().any(|(key, _)| key.text() == Some(name));
     let (mode_said, edge_said) = (said("mode"), said("edge"));
     let origin = Origin::Label { label: Arc::from(PREFIX) };
@@ -119,6 +132,7 @@ pub fn read(labels: &BTreeMap<String, String>) -> Labels {
         enable: enable.flatten(),
         service: service.flatten(),
         version,
+        weight,
         mode_unreadable: mode_said && settings.mode.is_none(),
         edge_unreadable: edge_said && settings.edge.is_none(),
         settings,

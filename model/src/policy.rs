@@ -60,6 +60,21 @@ pub struct Outlier {
     pub most: Option<u32>,
     /// With less than this percent in, all are used; 0 to 100.
     pub panic: Option<u32>,
+    /// Replicas that fail more often than the others.
+    pub success_rate: Option<SuccessRate>,
+}
+
+/// When a replica fails so much more often than the others that it takes no requests for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SuccessRate {
+    /// So many percentage points fewer successes than the others, 0 to 100; 0: never.
+    pub below: Option<u32>,
+    /// Requests that a replica must have got from one caller in one interval, 1 to 1,000,000.
+    pub requests: Option<u32>,
+    /// Replicas that must have got them, 2 to 1000.
+    pub replicas: Option<u32>,
+    /// How much time is judged at once, 1 s to 1 h.
+    pub interval: Option<Duration>,
 }
 
 /// Which requests are sent again.

@@ -51,6 +51,8 @@ pub struct Declared {
     pub ports: BTreeMap<u16, Protocol>,
     /// Version, for subsets.
     pub version: Option<String>,
+    /// Its share of what callers balance, 0 to 1000, against that of other replicas; none said: 100.
+    pub weight: Option<u32>,
     /// How traffic is captured.
     pub capture: Capture,
     /// Plaintext from outside: accepted or refused.

@@ -10,6 +10,7 @@ pub mod control;
 mod detect;
 pub mod dns;
 pub mod downstream;
+mod ejections;
 pub mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

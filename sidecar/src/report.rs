@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use outrigger_wire::control::Report;
+use outrigger_wire::control::{Ejection, Report};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ pub struct Reporter {
     pub(crate) telemetry: Telemetry,
     pub(crate) ready: watch::Receiver<bool>,
     pub(crate) listening: watch::Receiver<Listening>,
+    pub(crate) ejections: watch::Receiver<Vec<Ejection>>,
     /// Since when the application's ports are looked at; none: since a predecessor's time.
     pub(crate) since: Option<Instant>,
     /// Ports that the application took on every address, also while it restarts: it will want them again.
@@ -49,6 +50,7 @@ impl Reporter {
             outsiders: self.telemetry.outsiders(),
             settled: self.since.is_none_or(|since| since.elapsed() >= SETTLED),
             check: None,
+            ejections: self.ejections.borrow().clone(),
         }
     }
 
@@ -64,12 +66,13 @@ impl Reporter {
         wildcard.iter().map(|port| u32::from(*port)).collect()
     }
 
-    /// Resolves when something changed that the controller should know at once: readiness, or where the application
-    /// listens. Traffic alone is no such change.
+    /// Resolves when something changed that the controller should know at once: readiness, where the application
+    /// listens, or what is ejected. Traffic alone is no such change.
     pub async fn changed(&mut self) {
         let changed = tokio::select! {
             changed = self.listening.changed() => changed,
             changed = self.ready.changed() => changed,
+            changed = self.ejections.changed() => changed,
         };
         if changed.is_err() {
             // The sidecar has ended; there is nothing to tell any more.
@@ -87,10 +90,12 @@ mod tests {
     async fn a_port_stays_the_applications_while_it_restarts_until_it_is_seen_elsewhere() {
         let (listening, seen) = watch::channel(Listening::new());
         let (_ready, ready) = watch::channel(true);
+        let (_ejections, ejections) = watch::channel(Vec::new());
         let reporter = Reporter {
             telemetry: Telemetry::default(),
             ready,
             listening: seen,
+            ejections,
             since: Some(Instant::now()),
             wildcard: Arc::default(),
         };

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_lifecycle::{Drain, Ended, Pending, Readiness, Tasks, drain};
+use outrigger_wire::control::Ejection;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin;
+use crate::ejections;
 use crate::handover::{HandOver, Inherited, Kept, Role, Succession, succeed, succeeded_by};
 use crate::hosts::Hosts;
 use crate::identity::Identity;
@@ -85,6 +87,7 @@ pub struct Sidecar {
     configuration: Pending,
     certificate: Pending,
     succession: Succession,
+    ejections: watch::Sender<Vec<Ejection>>,
     /// With the admin port's socket.
     hand_over: Option<(HandOver, Kept)>,
 }
@@ -137,6 +140,7 @@ impl Sidecar {
             configuration,
             certificate,
             succession,
+            ejections: watch::Sender::default(),
             hand_over: hand_over.map(|hand_over| (hand_over, kept)),
         })
     }
@@ -156,7 +160,8 @@ impl Sidecar {
         let (telemetry, listening) = (self.runtime.telemetry().clone(), self.listening.clone());
         let succeeds = self.hand_over.as_ref().is_some_and(|(hand_over, _)| hand_over.predecessor.is_some());
         let since = (!succeeds).then(tokio::time::Instant::now);
-        Reporter { telemetry, ready: self.readiness.watch(), listening, since, wildcard: Arc::default() }
+        let (ready, ejections) = (self.readiness.watch(), self.ejections.subscribe());
+        Reporter { telemetry, ready, listening, ejections, since, wildcard: Arc::default() }
     }
 
     /// Where the admin port is.
@@ -175,6 +180,7 @@ impl Sidecar {
         tasks.spawn("readiness", configured(runtime.clone(), self.configuration));
         tasks.spawn("resolvers", resolve_all(resolvers));
         tasks.spawn("hosts", mend_hosts(runtime.clone()));
+        tasks.spawn("ejections", ejections::watch(runtime.clone(), self.ejections));
         let (tell, mut succeeded) = oneshot::channel();
         if let Some((hand_over, admin)) = hand_over {
             tasks.spawn(

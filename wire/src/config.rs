@@ -304,6 +304,14 @@ pub struct Endpoint {
     /// False keeps it out of balancing; it can still be called by its own name or address.
     #[serde(default = "yes")]
     pub ready: bool,
+    /// Its share of what is balanced, against that of others; 0: none, as if it were not ready. Default 100.
+    #[serde(default = "ordinary", skip_serializing_if = "is_ordinary")]
+    pub weight: u32,
+}
+
+impl Endpoint {
+    /// Weight of an endpoint of which nobody said one: others are percentages of it.
+    pub const WEIGHT: u32 = 100;
 }
 
 /// How an endpoint is reached.
@@ -319,6 +327,15 @@ pub enum Transport {
 
 fn yes() -> bool {
     true
+}
+
+fn ordinary() -> u32 {
+    Endpoint::WEIGHT
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_ordinary(weight: &u32) -> bool {
+    *weight == Endpoint::WEIGHT
 }
 
 fn connect_timeout() -> u64 {

@@ -209,6 +209,9 @@ pub struct Report {
     /// the application served before (a check that is new, a sidecar that takes another's place).
     #[prost(message, optional, tag = "11")]
     pub check: Option<Checked>,
+    /// Endpoints that this sidecar ejects now; at most 64.
+    #[prost(message, repeated, tag = "12")]
+    pub ejections: Vec<Ejection>,
 }
 
 /// What a health check says of the application.
@@ -232,6 +235,38 @@ pub enum Verdict {
     Passing = 1,
     /// It cannot.
     Failing = 2,
+}
+
+/// An endpoint that its caller's sidecar sends nothing to for a while.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Ejection {
+    /// The called service (`cart.shop`).
+    #[prost(string, tag = "1")]
+    pub service: String,
+    /// The called port.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// The replica's name (`shop-cart-2`).
+    #[prost(string, tag = "3")]
+    pub endpoint: String,
+    /// Unix milliseconds of its beginning.
+    #[prost(uint64, tag = "4")]
+    pub since_ms: u64,
+    /// Unix milliseconds of its end.
+    #[prost(uint64, tag = "5")]
+    pub until_ms: u64,
+    /// So many failures in a row were the reason; 0: its success rate was.
+    #[prost(uint32, tag = "6")]
+    pub errors: u32,
+    /// Percent of its requests that succeeded, where that is the reason.
+    #[prost(uint32, tag = "7")]
+    pub percent: u32,
+    /// Percent that succeeded on the average of the others.
+    #[prost(uint32, tag = "8")]
+    pub others: u32,
+    /// It is called all the same: too few others are left.
+    #[prost(bool, tag = "9")]
+    pub overruled: bool,
 }
 
 /// An address outside the mesh that called one port in plaintext.

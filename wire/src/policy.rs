@@ -25,7 +25,7 @@ pub struct Policy {
 #[serde(deny_unknown_fields, default)]
 pub struct Outlier {
     /// Failures in a row: answers of 500 and above, no connection, a connection that broke, no answer in time.
-    /// 1 to 1000, default 5.
+    /// Up to 1000, 0: never for that; default 5.
     pub consecutive_errors: u32,
     /// Milliseconds of a first ejection; the second in a row takes twice, the third three times as long, up to ten
     /// times. Default 30,000.
@@ -34,11 +34,40 @@ pub struct Outlier {
     pub most_percent: u32,
     /// With less than this percent of the ready endpoints in, all are used. Default 50.
     pub panic_percent: u32,
+    /// Endpoints that fail more often than the others are ejected, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_rate: Option<SuccessRate>,
 }
 
 impl Default for Outlier {
     fn default() -> Self {
-        Self { consecutive_errors: 5, eject_ms: 30_000, most_percent: 50, panic_percent: 50 }
+        Self {
+            consecutive_errors: 5,
+            eject_ms: 30_000,
+            most_percent: 50,
+            panic_percent: 50,
+            success_rate: None,
+        }
+    }
+}
+
+/// When an endpoint fails so much more often than the others that it is ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SuccessRate {
+    /// So many percentage points fewer successes than the mean of the others; 1 to 100, default 20.
+    pub below_percent: u32,
+    /// Requests that an endpoint must have got in one interval to be judged, or to be compared with. Default 100.
+    pub requests: u32,
+    /// Endpoints that must have got them; at least 2, the default.
+    pub endpoints: u32,
+    /// Milliseconds that are judged at a time. Default 10,000.
+    pub interval_ms: u64,
+}
+
+impl Default for SuccessRate {
+    fn default() -> Self {
+        Self { below_percent: 20, requests: 100, endpoints: 2, interval_ms: 10_000 }
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Status {
     /// A controller of 0.1 does not say.
     #[serde(default)]
     pub outsiders: Vec<Outsider>,
+    /// Nor one of 0.2.
+    #[serde(default)]
+    pub ejections: Vec<Ejection>,
     pub problems: Vec<Problem>,
     pub injection_gap: Gap,
 }
@@ -143,4 +146,20 @@ pub struct Gap {
     pub count: usize,
     pub median_ms: Option<u64>,
     pub max_ms: Option<u64>,
+}
+
+/// A replica that one caller sends nothing to for a while.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ejection {
+    pub endpoint: String,
+    pub port: u16,
+    pub by: String,
+    /// Unix milliseconds.
+    pub since_ms: u64,
+    /// Unix milliseconds.
+    pub until_ms: u64,
+    pub errors: Option<u32>,
+    pub percent: Option<u32>,
+    pub others_percent: Option<u32>,
+    pub overruled: bool,
 }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use super::answer::{Endpoint, Gap, Port, Service, Sidecar, Status};
 use super::faults::{Fault, sidecar_state, why_not};
-use super::outside;
 use super::table::{Cell, Paint, Table, cell, painted, printable, wrap};
+use super::{ejected, outside};
 
 /// Hex digits of a configuration version that are shown.
 const VERSION_DIGITS: usize = 8;
@@ -30,7 +30,7 @@ pub fn status(status: &Status, faults: &[Fault], now: u64, color: bool) -> Strin
     text.push_str(&outside::advice(status).unwrap_or_default());
     text.push('\n');
     text.push_str(&verdict(faults, color));
-    text.push_str(&notes(status, color));
+    text.push_str(&notes(status, now, color));
     text
 }
 
@@ -237,13 +237,15 @@ fn verdict(faults: &[Fault], color: bool) -> String {
 }
 
 /// What is not wrong, but good to know.
-fn notes(status: &Status, color: bool) -> String {
+fn notes(status: &Status, now: u64, color: bool) -> String {
+    let warnings = status.problems.iter().filter(|problem| problem.is_warning());
+    let warnings = warnings.map(|warning| (warning.subject.clone(), warning.what.clone()));
     let mut text = String::new();
-    for warning in status.problems.iter().filter(|problem| problem.is_warning()) {
+    for (subject, what) in warnings.chain(ejected::notes(status, now)) {
         if text.is_empty() {
             let _never_fails = writeln!(text, "{}", Paint::Warn.apply("To know:", color));
         }
-        let _never_fails = write!(text, "  {}\n{}", printable(&warning.subject), wrap(&warning.what, 4));
+        let _never_fails = write!(text, "  {}\n{}", printable(&subject), wrap(&what, 4));
     }
     text
 }

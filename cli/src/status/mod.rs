@@ -2,6 +2,7 @@
 
 mod answer;
 mod draw;
+mod ejected;
 mod faults;
 mod outside;
 pub mod table;

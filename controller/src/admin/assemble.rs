@@ -7,7 +7,7 @@ use outrigger_compile::{dead_ends, identity, ports_of, readiness, service_key, u
 use outrigger_model::{Health, Lifecycle, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::Protocol;
 
-use super::plaintext;
+use super::{ejections, plaintext};
 use crate::board::Board;
 use crate::mesh::{sidecars_of, standing};
 use crate::proxies::Proxy;
@@ -33,6 +33,7 @@ pub fn status(board: &Board) -> Status {
         sidecars: sidecars(board, &scope, &seen, &snapshot, &proxies),
         edges: edges(&snapshot, &proxies),
         outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours, &seen.containers, unix_now()),
+        ejections: ejections::ejections(&snapshot, &proxies, unix_ms()),
         problems: problems(board, &snapshot)
             .into_iter()
             .chain(plaintext::problems(&snapshot, &proxies, &seen.containers))
@@ -44,6 +45,11 @@ pub fn status(board: &Board) -> Status {
 
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn unix_ms() -> u64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn source(seen: &Seen) -> Source {

@@ -1,6 +1,7 @@
 //! The controller's own HTTP, read-only: `/status` (JSON), `/metrics` (Prometheus text), `/ready`, `/live`.
 
 pub mod assemble;
+mod ejections;
 mod metrics;
 mod plaintext;
 pub mod socket;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use outrigger_model::{Snapshot, WorkloadId};
-use outrigger_wire::control::{Edge, Report};
+use outrigger_wire::control::{self, Edge, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -70,6 +70,39 @@ fn an_edge_is_counted_once() {
     let found: Vec<_> =
         edges.iter().map(|e| (e.source.as_str(), e.destination.as_str(), e.requests, e.mtls)).collect();
     assert_eq!(found, [("cart.shop", "auth.shop", 7, true), ("unknown", "cart.shop", 3, false)]);
+}
+
+#[test]
+fn an_ejection_is_shown_until_it_ends() {
+    let board = board();
+    let told = |until_ms, errors| control::Ejection {
+        service: "auth.shop".into(),
+        port: 80,
+        endpoint: "shop-auth-2".into(),
+        since_ms: 1000,
+        until_ms,
+        errors,
+        percent: 61,
+        others: 99,
+        overruled: false,
+    };
+    let id = board.proxies.all().into_keys().next().unwrap();
+    board.proxies.update(&id, |proxy| {
+        let (report, _) = proxy.report.as_mut().unwrap();
+        report.ejections = vec![told(u64::MAX, 5), told(u64::MAX, 0), told(2000, 5)];
+    });
+    let ejections = assemble::status(&board).ejections;
+    let short: Vec<_> =
+        ejections.iter().map(|e| (e.by.as_str(), e.why, e.errors, e.others_percent)).collect();
+    assert_eq!(
+        short,
+        [
+            ("shop-cart-1", "consecutive-errors", Some(5), None),
+            ("shop-cart-1", "success-rate", None, Some(99))
+        ]
+    );
+    let json = serde_json::to_value(&ejections[1]).unwrap();
+    assert_eq!((&json["endpoint"], &json["percent"]), (&"shop-auth-2".into(), &61.into()));
 }
 
 async fn get(address: SocketAddr, request: &str) -> String {

@@ -46,6 +46,14 @@ fn no_edge_can_be_said() {
 }
 
 #[test]
+fn a_weight_is_a_number() {
+    let weight = |value| read(&labels(&[("outrigger.weight", value)])).weight;
+    assert_eq!(["0", "50", "1000"].map(weight), [Some(0), Some(50), Some(1000)]);
+    assert_eq!(["1001", "-1", "50%", ""].map(weight), [None; 4]);
+    assert!(faults(&[("outrigger.weight", "50%")])[0].contains("write a number from 0 to 1000"));
+}
+
+#[test]
 fn every_fault_is_reported_with_what_to_write() {
     let pairs = [
         (ENABLE, "yes"),
@@ -62,7 +70,7 @@ fn every_fault_is_reported_with_what_to_write() {
             r#"label outrigger.port: "htp" is not known here; did you mean http? write detect, http, http2, grpc or tcp"#,
             r#"label outrigger.port: "0" is not a port; write a number from 1 to 65535, such as 8080"#,
             r#"label outrigger.ports: there is no such label; did you mean outrigger.port?"#,
-            r#"label outrigger.zzzzzz: there is no such label; known are outrigger.{enable, service, version, port, mode, capture, edge, app-address, upstreams}"#,
+            r#"label outrigger.zzzzzz: there is no such label; known are outrigger.{enable, service, version, weight, port, mode, capture, edge, app-address, upstreams}"#,
         ]
     );
     assert!(read(&labels(&pairs)).unusable, "nobody knows whether it is to be meshed");

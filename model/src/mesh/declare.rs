@@ -25,6 +25,7 @@ impl Mesh {
         let declared = Declared {
             service: key.service.clone(),
             version: labels.version.clone(),
+            weight: labels.weight,
             mode: merge.mode(file.mode.as_ref(), self.mode.as_ref(), labels),
             edge: merge.edge(self, &file, labels, published),
             capture: merge.one("capture", Severity::Error, &file.capture, &said.capture).unwrap_or_default(),

@@ -38,6 +38,8 @@ pub(crate) use reader::{Reader, nearest};
 pub use service::SECTION as SERVICE_SECTION;
 pub(crate) use service::{SECTION as SERVICE, is_dns_label};
 
+pub(crate) use text::number;
+
 use crate::{Mode, Policy, ServiceKey};
 use node::shown;
 use service::mode;

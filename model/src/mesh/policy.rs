@@ -20,7 +20,7 @@ use super::reader::{Fields, Reader, nearest};
 use super::table::{Key, Kind, Section};
 use super::{duration, text, value};
 use crate::check::Check;
-use crate::policy::{Bounds, Outlier, Policy, Retries, RetryOn};
+use crate::policy::{Bounds, Outlier, Policy, Retries, RetryOn, SuccessRate};
 
 /// Longest pause that may be asked for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -57,6 +57,12 @@ impl Policy {
                 eject: a.eject.or(b.eject),
                 most: a.most.or(b.most),
                 panic: a.panic.or(b.panic),
+                success_rate: both(&a.success_rate, &b.success_rate, |a, b| SuccessRate {
+                    below: a.below.or(b.below),
+                    requests: a.requests.or(b.requests),
+                    replicas: a.replicas.or(b.replicas),
+                    interval: a.interval.or(b.interval),
+                }),
             }),
             retries: both(&self.retries, &other.retries, |a, b| Retries {
                 attempts: a.attempts.or(b.attempts),
@@ -101,6 +107,18 @@ fn outlier(reader: &mut Reader, fields: &Fields<'_>) -> Outlier {
         eject: time(reader, fields, "eject"),
         most: percent(reader, fields, "most"),
         panic: percent(reader, fields, "panic"),
+        success_rate: inner(reader, fields, "success-rate", |reader, fields| {
+            Some(success_rate(reader, fields))
+        }),
+    }
+}
+
+fn success_rate(reader: &mut Reader, fields: &Fields<'_>) -> SuccessRate {
+    SuccessRate {
+        below: percent(reader, fields, "below"),
+        requests: number(reader, fields, "requests"),
+        replicas: number(reader, fields, "replicas"),
+        interval: time(reader, fields, "interval"),
     }
 }
 

@@ -156,9 +156,11 @@ fn unknown(name: &str, section: &Section) -> String {
         return "it cannot change while the mesh runs, and is a setting of the controller: OUTRIGGER_TRUST_DOMAIN".to_owned();
     }
     let names = section.keys.iter().map(|key| key.name);
+    // Elsewhere the word means something else.
+    let of_service = section.keys.iter().any(|key| key.label.is_some());
     match nearest(name, names.clone()) {
         Some(near) => format!("did you mean {near}?"),
-        None if crate::label::SECTION.key(name).is_some() => {
+        None if of_service && crate::label::SECTION.key(name).is_some() => {
             format!("it is said of single containers, by the label {}{name}", crate::label::PREFIX)
         }
         None => format!("known here: {}", names.collect::<Vec<_>>().join(", ")),

@@ -41,6 +41,11 @@ impl Tried {
         self.rather_not.push(endpoint.id);
     }
 
+    /// What speaks against an endpoint, the weightiest first.
+    pub(super) fn faults(&self, endpoint: &Endpoint, ejects: bool) -> (bool, bool, bool) {
+        (ejects && endpoint.is_out(), self.rather_not.contains(&endpoint.id), endpoint.is_avoided())
+    }
+
     pub(crate) fn next_round(&mut self) {
         self.ids.clear();
         self.rounds += 1;
@@ -56,6 +61,9 @@ impl Cluster {
         key: Option<u64>,
         rng: &mut fastrand::Rng,
     ) -> Option<Picked> {
+        if self.weighted {
+            return self.by_share(tried, key, rng).map(|endpoint| self.take(endpoint));
+        }
         let best = self.choose(tried, key, rng)?;
         let cold = !self.slow_start.is_zero() && key.is_none();
         if cold && rng.f64() >= best.warmth(self.slow_start) {
@@ -81,7 +89,7 @@ impl Cluster {
         drawn.or_else(|| self.best(|member| self.is_candidate(member, tried), tried, key, rng))
     }
 
-    fn is_candidate(&self, member: &Member, tried: &Tried) -> bool {
+    pub(super) fn is_candidate(&self, member: &Member, tried: &Tried) -> bool {
         member.ready && !tried.contains(&member.endpoint)
     }
 
@@ -102,9 +110,7 @@ impl Cluster {
         let mut equals = 0;
         for member in from.iter().chain(before).filter(|member| candidate(member)) {
             let endpoint = &member.endpoint;
-            let faults =
-                (ejects && endpoint.is_out(), tried.rather_not.contains(&endpoint.id), endpoint.is_avoided());
-            let rank = (faults, self.load(endpoint, key));
+            let rank = (tried.faults(endpoint, ejects), self.load(endpoint, key));
             let order = best.as_ref().map_or(Ordering::Less, |(best, _)| rank.cmp(best));
             equals = match order {
                 Ordering::Less => 1,

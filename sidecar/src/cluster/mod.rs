@@ -2,9 +2,12 @@
 
 mod balance;
 mod budget;
+mod ejection;
 pub(crate) mod key;
 mod latency;
 mod outlier;
+mod rate;
+mod shares;
 mod state;
 
 use std::net::SocketAddr;
@@ -17,6 +20,8 @@ use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
 pub use balance::Tried;
+pub use ejection::{Ejection, Why};
+pub use rate::Behind;
 pub use state::{Bound, RetryOutcome, State};
 
 /// How long an endpoint that could not be reached is avoided while there is another.
@@ -46,6 +51,8 @@ pub struct Cluster {
     pub balance: Balance,
     /// What keeps requests together, where that is by hash.
     pub hash_on: HashOn,
+    /// Their weights differ.
+    pub weighted: bool,
     /// How long the share of an endpoint that became ready takes to rise; zero: no time.
     pub slow_start: Duration,
     /// What that counts; shared with other generations.
@@ -59,6 +66,8 @@ pub struct Member {
     pub endpoint: Arc<Endpoint>,
     /// In balancing.
     pub ready: bool,
+    /// Its share, against that of others; not 0 where it is in balancing.
+    pub weight: u32,
 }
 
 /// One replica. Lives on from generation to generation as long as nothing that a connection depends on
@@ -83,6 +92,8 @@ pub struct Endpoint {
     avoid_until_ms: AtomicU64,
     /// A packed [`outlier::Standing`].
     standing: AtomicU64,
+    /// A packed [`rate::Tally`] since the last comparison.
+    tally: AtomicU64,
     /// A packed [`latency::Latency`].
     latency: AtomicU64,
     /// Milliseconds of its age when it became ready; 0: it was when the cluster was first seen.
@@ -156,6 +167,13 @@ impl Cluster {
         Picked { endpoint: endpoint.clone(), cluster, under_way: None, since }
     }
 
+    /// Whether the weights of those in balancing differ.
+    pub(crate) fn differ(members: &[Member]) -> bool {
+        let mut weights = members.iter().filter(|member| member.ready).map(|member| member.weight);
+        let first = weights.next();
+        weights.any(|weight| Some(weight) != first)
+    }
+
     /// True when every endpoint is reached by mutual TLS.
     pub fn is_mutual(&self) -> bool {
         self.members.iter().all(|m| m.endpoint.transport == Transport::Mesh)
@@ -186,6 +204,7 @@ impl Endpoint {
             since: Instant::now(),
             avoid_until_ms: AtomicU64::new(0),
             standing: AtomicU64::new(0),
+            tally: AtomicU64::new(0),
             latency: AtomicU64::new(0),
             ready_at_ms: AtomicU64::new(if endpoint.ready { 0 } else { NEVER }),
             hash: key::of(endpoint.workload.as_bytes()),
@@ -266,6 +285,16 @@ impl Endpoint {
             (0, 0) => 0,
             (0, waiting) => u64::MAX / 2 + waiting,
             (us, waiting) => u64::from(us) * (waiting + 1),
+        }
+    }
+
+    /// The same, where requests have different lengths: `one` is that of this one.
+    fn cost_with(&self, one: f64) -> f64 {
+        let us = latency::Latency::unpack(self.latency.load(Ordering::Relaxed)).us_at(self.age_ms());
+        match (us, self.in_flight()) {
+            (0, 0) => 0.0,
+            (0, waiting) => f64::from(u32::MAX) * (f64::from(waiting) + one),
+            (us, waiting) => f64::from(us) * (f64::from(waiting) + one),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Whether an endpoint that failed again and again is out: a state machine that fits into one atomic.
 
+use std::time::Duration;
+
 use outrigger_wire::policy::Outlier;
 
 /// An ejection is at most this many times as long as the first.
@@ -26,6 +28,8 @@ pub(crate) enum Event {
     Succeeded,
     /// It did not; `may_eject` if enough others are in.
     Failed { may_eject: bool },
+    /// More of its requests failed than of the others'.
+    Behind { may_eject: bool },
 }
 
 impl Standing {
@@ -35,13 +39,14 @@ impl Standing {
         if self.is_out(now_ms) {
             return self;
         }
-        let may_eject = match event {
-            Event::Succeeded => return Self { errors: 0, ..self },
-            Event::Failed { may_eject } => may_eject,
+        let stays = match event {
+            Event::Succeeded => Some(Self { errors: 0, ..self }),
+            Event::Failed { may_eject } if may_eject && self.is_due(policy) => None,
+            Event::Failed { .. } => Some(Self { errors: (self.errors + 1).min(MASK), ..self }),
+            Event::Behind { may_eject } => (!may_eject).then_some(self),
         };
-        let errors = (self.errors + 1).min(MASK);
-        if !may_eject || !self.is_due(policy) {
-            return Self { errors, ..self };
+        if let Some(stays) = stays {
+            return stays;
         }
         let first = policy.eject_ms.max(1);
         let forgiven = now_ms.saturating_sub(self.until_ms) / first;
@@ -51,12 +56,17 @@ impl Standing {
 
     /// True if one more failure is one too many.
     pub fn is_due(self, policy: &Outlier) -> bool {
-        self.errors + 1 >= u64::from(policy.consecutive_errors)
+        policy.consecutive_errors > 0 && self.errors + 1 >= u64::from(policy.consecutive_errors)
     }
 
     /// True while it is out.
     pub fn is_out(self, now_ms: u64) -> bool {
         now_ms < self.until_ms
+    }
+
+    /// How much longer it is out; none where it is not.
+    pub fn out_for(self, now_ms: u64) -> Option<Duration> {
+        self.is_out(now_ms).then(|| Duration::from_millis(self.until_ms - now_ms))
     }
 
     /// True if a success would change nothing.
@@ -78,8 +88,13 @@ impl Standing {
 mod tests {
     use super::*;
 
-    const POLICY: Outlier =
-        Outlier { consecutive_errors: 3, eject_ms: 1000, most_percent: 50, panic_percent: 50 };
+    const POLICY: Outlier = Outlier {
+        consecutive_errors: 3,
+        eject_ms: 1000,
+        most_percent: 50,
+        panic_percent: 50,
+        success_rate: None,
+    };
 
     fn failed(standing: Standing, now_ms: u64) -> Standing {
         standing.step(Event::Failed { may_eject: true }, now_ms, &POLICY)

@@ -1,27 +1,28 @@
 //! What a cluster with a policy counts, over all workers; carried from generation to generation by the cluster's key.
 //! Atomics alone on the way of a request.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use outrigger_wire::policy::{Outlier, Retries};
+use outrigger_wire::policy::Retries;
 
 use super::budget::{self, Budget};
-use super::outlier::{self, Standing};
-use super::{Cluster, Endpoint};
+use super::ejection::Ejection;
 
 /// Counters and gauges of one cluster.
 #[derive(Debug)]
 pub struct State {
     since: Instant,
     budget: AtomicU64,
-    /// Only who is about to eject an endpoint takes it, so that two together do not eject more than may be out.
-    ejecting: Mutex<()>,
+    /// Only who is about to eject an endpoint takes it, and who tells of it.
+    pub(super) ejected: Mutex<Vec<Ejection>>,
+    /// Milliseconds since `since` of the last comparison of success rates.
+    judged_ms: AtomicU64,
     under_way: [AtomicU32; Bound::ALL.len()],
     refused: [AtomicU64; Bound::ALL.len()],
     retries: [AtomicU64; RetryOutcome::ALL.len()],
-    ejections: AtomicU64,
+    pub(super) ejections: AtomicU64,
     /// Whose turn it is.
     pub(super) turn: AtomicUsize,
 }
@@ -101,7 +102,8 @@ impl State {
         Self {
             since: Instant::now(),
             budget: AtomicU64::new(budget),
-            ejecting: Mutex::new(()),
+            ejected: Mutex::default(),
+            judged_ms: AtomicU64::new(0),
             under_way: Default::default(),
             refused: Default::default(),
             retries: Default::default(),
@@ -130,6 +132,17 @@ impl State {
         };
         let _always = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
         granted
+    }
+
+    /// True, and a new interval begins, if one has passed. One caller at a time.
+    pub(super) fn is_judged(&self, interval: Duration) -> bool {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let passed = now.saturating_sub(self.judged_ms.load(Ordering::Relaxed));
+        let due = u128::from(passed) >= interval.as_millis();
+        if due {
+            self.judged_ms.store(now, Ordering::Relaxed);
+        }
+        due
     }
 
     /// Counts one more under way; false, and nothing counted, where there are `most` already. 0: no bound.
@@ -172,69 +185,5 @@ impl State {
     /// How often an endpoint was ejected.
     pub fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
-    }
-}
-
-impl Cluster {
-    /// Takes note of how an attempt at an endpoint went.
-    pub(crate) fn observe(&self, endpoint: &Endpoint, failed: bool) {
-        let Some(policy) = &self.policy.outlier else { return };
-        let standing = endpoint.standing();
-        if !failed {
-            if !standing.is_clean() {
-                endpoint.step(outlier::Event::Succeeded, policy);
-            }
-            return;
-        }
-        if !standing.is_due(policy) {
-            endpoint.step(outlier::Event::Failed { may_eject: false }, policy);
-            return;
-        }
-        let _one_at_a_time = self.state.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_out = endpoint.is_out();
-        let may_eject = self.may_eject(policy);
-        endpoint.step(outlier::Event::Failed { may_eject }, policy);
-        if endpoint.is_out() && !was_out {
-            self.state.ejections.fetch_add(1, Ordering::Relaxed);
-            let (cluster, workload) = (&self.key, &endpoint.workload);
-            tracing::warn!(cluster, workload, "endpoint ejected: it failed too often in a row");
-        }
-    }
-
-    fn may_eject(&self, policy: &Outlier) -> bool {
-        let (ready, out) = self.ready_and_out();
-        (out + 1) * 100 <= ready * policy.most_percent as usize
-    }
-
-    /// Endpoints in balancing, and how many of them are ejected.
-    pub fn ready_and_out(&self) -> (usize, usize) {
-        let ready = self.members.iter().filter(|member| member.ready);
-        ready.fold((0, 0), |(ready, out), member| (ready + 1, out + usize::from(member.endpoint.is_out())))
-    }
-
-    /// True where ejections count: somebody asked for them, and enough endpoints are in.
-    pub(super) fn ejects(&self) -> bool {
-        self.policy.outlier.as_ref().is_some_and(|policy| {
-            let (ready, out) = self.ready_and_out();
-            (ready - out) * 100 >= ready * policy.panic_percent as usize
-        })
-    }
-}
-
-impl Endpoint {
-    fn standing(&self) -> Standing {
-        Standing::unpack(self.standing.load(Ordering::Relaxed))
-    }
-
-    fn step(&self, event: outlier::Event, policy: &Outlier) {
-        let now = self.age_ms();
-        let step = |packed| Some(Standing::unpack(packed).step(event, now, policy).pack());
-        let _always = self.standing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
-    }
-
-    /// True while it is ejected.
-    pub fn is_out(&self) -> bool {
-        let standing = self.standing.load(Ordering::Relaxed);
-        standing != 0 && Standing::unpack(standing).is_out(self.age_ms())
     }
 }

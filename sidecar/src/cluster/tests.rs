@@ -34,9 +34,10 @@ fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
             instance: String::new(),
             also: Default::default(),
             ready: *ready,
+            weight: Described::WEIGHT,
         };
         let endpoint = Arc::new(Endpoint::new(id as u64, &config, name.clone(), &described));
-        Member { endpoint, ready: *ready }
+        Member { endpoint, ready: *ready, weight: Described::WEIGHT }
     };
     Arc::new(Cluster {
         key: "cart.shop:80".into(),
@@ -46,6 +47,7 @@ fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
         members: ready.iter().enumerate().map(member).collect(),
         balance: Balance::default(),
         hash_on: HashOn::default(),
+        weighted: false,
         slow_start: Duration::ZERO,
         state: Arc::new(State::new(&policy)),
         policy,
@@ -139,6 +141,7 @@ fn ejecting(most_percent: u32, panic_percent: u32) -> Policy {
         eject_ms: 60_000,
         most_percent,
         panic_percent,
+        success_rate: None,
     };
     Policy { outlier: Some(outlier), ..Policy::default() }
 }
@@ -202,4 +205,76 @@ fn a_bound_is_reached_and_left() {
     let refused: Vec<u64> = cluster.state.refusals().map(|(_, times)| times).collect();
     assert_eq!(refused, [1, 0, 0, 0]);
     drop(second);
+}
+
+fn by_rate(consecutive_errors: u32, interval_ms: u64) -> Policy {
+    let success_rate = Some(outrigger_wire::policy::SuccessRate { interval_ms, ..Default::default() });
+    let outlier = outrigger_wire::policy::Outlier { consecutive_errors, success_rate, ..Default::default() };
+    Policy { outlier: Some(outlier), ..Policy::default() }
+}
+
+/// Requests to one of which every third fails.
+fn ask(cluster: &Cluster, id: usize, fails: bool) {
+    (0..150).for_each(|n| cluster.observe(&cluster.members[id].endpoint, fails && n % 3 == 0));
+}
+
+#[test]
+fn who_fails_more_often_than_the_others_is_ejected_though_never_in_a_row() {
+    let cluster = policed(&[true; 3], by_rate(0, 0));
+    (0..3).for_each(|id| ask(&cluster, id, id == 1));
+    assert_eq!(cluster.ejected(), [], "nobody has compared yet");
+    cluster.judge();
+    let [ejected] = &cluster.ejected()[..] else { panic!("{:?}", cluster.ejected()) };
+    assert!(ejected.workload == "cart-1" && (29..=30).contains(&ejected.lasts.as_secs()), "{ejected:?}");
+    assert_eq!(ejected.why, Why::Behind(Behind { percent: 67, others: 100 }));
+    assert_eq!((cluster.ready_and_out(), cluster.state.ejections()), ((3, 1), 1));
+    // What was counted counts once.
+    cluster.judge();
+    assert_eq!(cluster.state.ejections(), 1);
+}
+
+#[test]
+fn no_more_are_out_for_both_reasons_than_may_be() {
+    let cluster = policed(&[true; 4], by_rate(2, 0));
+    (0..2).for_each(|id| fail(&cluster, id));
+    (2..4).for_each(|id| ask(&cluster, id, id == 2));
+    cluster.judge();
+    let names: Vec<_> = cluster.ejected().into_iter().map(|e| (e.workload, e.why)).collect();
+    assert_eq!(names, [("cart-0".to_owned(), Why::InARow(2)), ("cart-1".to_owned(), Why::InARow(2))]);
+}
+
+#[test]
+fn success_rates_are_compared_once_in_an_interval() {
+    let cluster = policed(&[true; 3], by_rate(0, 3_600_000));
+    (0..3).for_each(|id| ask(&cluster, id, id == 1));
+    cluster.judge();
+    assert_eq!(cluster.ejected(), []);
+}
+
+/// Whatever comes in whatever order: never more out than may be, each for a reason that is told, and none that is told
+/// of without being out.
+#[test]
+fn whatever_happens_ejections_are_told_and_bounded() {
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut policy = by_rate(rng.u32(0..4), 0);
+        let outlier = policy.outlier.as_mut().unwrap();
+        (outlier.most_percent, outlier.eject_ms) = (rng.u32(0..=100), 3_600_000);
+        let most = outlier.most_percent as usize;
+        let cluster = policed(&vec![true; rng.usize(1..8)], policy);
+        let count = cluster.members.len();
+        let bad: Vec<f64> = (0..count).map(|_| rng.f64()).collect();
+        for _ in 0..2000 {
+            let id = rng.usize(..count);
+            cluster.observe(&cluster.members[id].endpoint, rng.f64() < bad[id]);
+            if rng.u8(..) == 0 {
+                cluster.judge();
+            }
+        }
+        let (ready, out) = cluster.ready_and_out();
+        assert!(out * 100 <= ready * most, "seed {seed}: {out} of {ready}, {most}%");
+        let told: std::collections::BTreeSet<_> = cluster.ejected().into_iter().map(|e| e.id).collect();
+        let is_out = cluster.members.iter().filter(|m| m.endpoint.is_out()).map(|m| m.endpoint.id);
+        assert_eq!(told, is_out.collect(), "seed {seed}");
+    }
 }

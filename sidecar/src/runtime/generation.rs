@@ -202,16 +202,30 @@ fn cluster_of(
             *next_id += 1;
             Arc::new(Endpoint::new(*next_id, config, server_name.clone(), endpoint))
         });
-        shared.becomes(endpoint.ready, new);
-        members.push(Member { endpoint: shared, ready: endpoint.ready });
+        let (weight, ready) = (endpoint.weight, endpoint.ready && endpoint.weight > 0);
+        shared.becomes(ready, new);
+        members.push(Member { endpoint: shared, ready, weight });
     }
+    let weighted = Cluster::differ(&members);
     let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
     let (key, service, port) = (key.to_owned(), config.service.clone(), config.port);
     let policy = config.policy.clone();
     let state = before.map_or_else(|| Arc::new(State::new(&policy)), |before| before.state.clone());
     let (balance, hash_on) = (config.balance, config.hash_on.clone());
     let slow_start = Duration::from_millis(config.slow_start_ms);
-    Ok(Cluster { key, service, port, connect_timeout, members, policy, balance, hash_on, slow_start, state })
+    Ok(Cluster {
+        key,
+        service,
+        port,
+        connect_timeout,
+        members,
+        policy,
+        balance,
+        hash_on,
+        weighted,
+        slow_start,
+        state,
+    })
 }
 
 type Services = (HashMap<SocketAddr, ServicePort>, HashSet<IpAddr>);

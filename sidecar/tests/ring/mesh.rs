@@ -12,6 +12,7 @@ use outrigger_sidecar::hosts::Hosts;
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
 use outrigger_sidecar::patience::Patience;
+use outrigger_sidecar::report::Reporter;
 use outrigger_sidecar::runtime::Runtime;
 use outrigger_sidecar::settings::AccessLog;
 use outrigger_sidecar::{Options, Sidecar, Stopped};
@@ -156,6 +157,7 @@ pub struct Node {
     pub identity: watch::Sender<Option<Arc<Identity>>>,
     pub listening: watch::Sender<Listening>,
     pub admin: SocketAddr,
+    pub reporter: Reporter,
     readiness: outrigger_lifecycle::Readiness,
     stop: oneshot::Sender<Duration>,
     ended: oneshot::Receiver<Stopped>,
@@ -216,6 +218,7 @@ impl Node {
         let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());
         let admin = sidecar.admin().unwrap();
+        let reporter = sidecar.reporter();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let mut tasks = Tasks::new();
@@ -223,7 +226,7 @@ impl Node {
             let done = sidecar.run(async { stopped.await.unwrap_or_default() }).await;
             let _test_over = end.send(done);
         });
-        Self { runtime, identity, listening, admin, readiness, stop, ended, _tasks: tasks }
+        Self { runtime, identity, listening, admin, reporter, readiness, stop, ended, _tasks: tasks }
     }
 
     /// Gives it an identity and waits until it is used.

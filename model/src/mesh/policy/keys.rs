@@ -112,6 +112,57 @@ const OUTLIER_KEYS: Section = Section {
             default: "50%",
             example: "25%",
         },
+        Key {
+            name: "success-rate",
+            kind: Kind::Section(&SUCCESS_RATE_KEYS),
+            label: None,
+            about: "Ejects a replica, too, of which fewer requests succeed than of the others, though never enough fail in a row. \
+                    Where all fail alike, none is ejected.",
+            default: "off; written without keys, on with the values below",
+            example: "{ below: 10% }",
+        },
+    ],
+};
+
+const SUCCESS_RATE_KEYS: Section = Section {
+    keys: &[
+        Key {
+            name: "below",
+            kind: Kind::Text(&PERCENT),
+            label: None,
+            about: "Of its requests so many percent less succeeded than on the average of the others. 0% ejects never.",
+            default: "20%",
+            example: "10%",
+        },
+        Key {
+            name: "requests",
+            kind: Kind::Number { least: 1, most: 1_000_000 },
+            label: None,
+            about: "A replica that got fewer from a caller is not judged by it, nor are others compared with it: with few \
+                    requests chance decides.",
+            default: "100",
+            example: "500",
+        },
+        Key {
+            name: "replicas",
+            kind: Kind::Number { least: 2, most: 1000 },
+            label: None,
+            about: "At least so many must have got that many.",
+            default: "2",
+            example: "3",
+        },
+        Key {
+            name: "interval",
+            kind: Kind::Duration {
+                least: Duration::from_secs(1),
+                most: Duration::from_secs(3600),
+                off: false,
+            },
+            label: None,
+            about: "How much time is judged at once; then all are counted anew.",
+            default: "10s",
+            example: "60s",
+        },
     ],
 };
 

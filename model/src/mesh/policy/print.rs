@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check;
 use crate::mesh::duration;
-use crate::policy::{Balance, HashOn, Policy};
+use crate::policy::{Balance, HashOn, Policy, SuccessRate};
 
 /// One line for each part that is said.
 pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &Policy) -> fmt::Result {
@@ -16,6 +16,7 @@ pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &
             ("eject", said.eject.map(duration::print)),
             ("most", said.most.map(percent)),
             ("panic", said.panic.map(percent)),
+            ("success-rate", said.success_rate.map(success_rate)),
         ])
     });
     if check.is_some() || outlier.is_some() {
@@ -62,6 +63,15 @@ pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &
         writeln!(f, "{indent}slow-start: {}", duration::print(*said))?;
     }
     Ok(())
+}
+
+fn success_rate(said: SuccessRate) -> String {
+    mapping([
+        ("below", said.below.map(percent)),
+        ("requests", said.requests.map(number)),
+        ("replicas", said.replicas.map(number)),
+        ("interval", said.interval.map(duration::print)),
+    ])
 }
 
 fn mapping<const N: usize>(keys: [(&str, Option<String>); N]) -> String {
