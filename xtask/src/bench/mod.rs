@@ -40,8 +40,11 @@ use tools::Binaries;
 /// Why a part of the benchmark was not measured, for a person.
 type Outcome<T> = Result<T, String>;
 
+/// Scratch folders are called so, with the pid behind.
+const SCRATCH: &str = "outrigger-bench-";
+
 /// (what `--only` calls it, what it is).
-const PARTS: [(&str, &str); 13] = [
+const PARTS: [(&str, &str); 14] = [
     ("one-hop", "CPU per request, one hop, HTTP/1.1 kept alive, 1 KiB"),
     ("two-hops", "CPU per request, two hops, mutual TLS 1.3 between, HTTP/1.1 outside, 1 KiB"),
     ("two-hops-64k", "CPU per request, the same, 64 KiB"),
@@ -55,6 +58,7 @@ const PARTS: [(&str, &str); 13] = [
     ("latency", "time to the last byte at 2,000 requests/s, two hops, mutual TLS between, 1 KiB"),
     ("memory", "resident, one worker"),
     ("services", "1,000 services of 3 endpoints"),
+    ("change", "1,000 services of 3 endpoints, one of which changed"),
     ("idle", "a sidecar that does nothing"),
     ("compile", "from a snapshot to what is sent"),
     ("docker", "on a Docker engine"),
@@ -124,6 +128,7 @@ fn measure(part: &str, bench: &Bench, report: &mut Report) -> Outcome<()> {
         "latency" => latency::measure(bench, report),
         "memory" => memory::measure(bench, report),
         "services" => services::measure(bench, report),
+        "change" => services::change(report),
         "idle" => idle::measure(bench, report),
         "compile" => scale::measure(report),
         "docker" => engine::measure(report),
@@ -151,12 +156,24 @@ fn machine(bench: &Bench) -> Vec<(&'static str, String)> {
     machine
 }
 
+/// Folders of runs that were killed: nobody has their pid any more.
+fn remove_stale() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.strip_prefix(SCRATCH)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
+            let _another_run_may_have = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// A folder for configurations, keys and logs, removed at the end; kept with `OUTRIGGER_BENCH_KEEP=1`.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Outcome<Self> {
-        let folder = std::env::temp_dir().join(format!("outrigger-bench-{}", std::process::id()));
+        remove_stale();
+        let folder = std::env::temp_dir().join(format!("{SCRATCH}{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Self(folder))
     }

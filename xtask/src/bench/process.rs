@@ -49,15 +49,15 @@ fn range(text: &str) -> std::ops::Range<usize> {
     }
 }
 
-/// `command`, to run on these CPUs. `taskset` becomes the program, so the pid stays.
+/// `command`, to run on these CPUs, killed by the kernel should this process be. `setpriv` and `taskset` become the
+/// program, so the pid stays.
 pub fn pinned(command: &Command, cpus: Option<&str>) -> Command {
-    let Some(cpus) = cpus else {
-        let mut same = Command::new(command.get_program());
-        copy(command, &mut same);
-        return same;
-    };
-    let mut pinned = Command::new("taskset");
-    pinned.args(["--cpu-list", cpus]).arg(command.get_program());
+    let mut pinned = Command::new("setpriv");
+    pinned.args(["--pdeathsig", "KILL"]);
+    if let Some(cpus) = cpus {
+        pinned.args(["taskset", "--cpu-list", cpus]);
+    }
+    pinned.arg(command.get_program());
     copy(command, &mut pinned);
     pinned
 }

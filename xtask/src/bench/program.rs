@@ -158,3 +158,35 @@ pub fn files(identity: &Identity, roots: &Path) -> Vec<(&'static str, String)> {
         ("roots", text(roots.to_path_buf())),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::peer::Http;
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_open_in_any_template() {
+        let application: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let identity = Identity { folder: "/folder".into(), bundle: "/folder/bundle.pem".into() };
+        let filled =
+            ["entry", "mesh", "application", "entry_port", "mesh_port", "application_port", "folder", "name"];
+        for program in Program::ALL {
+            for shape in [Shape::OneHop, Shape::TwoHops, Shape::Bytes] {
+                for side in [Side::Caller, Side::Callee] {
+                    let (between, outside) = (Http::Two, Http::Two);
+                    let job = Job { shape, between, outside, application, workers: 1, cpus: None };
+                    let mut text = fill(program.template(shape, side), &program.words(&job));
+                    text = fill(&text, &files(&identity, Path::new("/folder/ca.pem")));
+                    text = fill(&text, &filled.map(|name| (name, "1".to_owned())));
+                    // Comments name them; Envoy has types.
+                    let open =
+                        text.lines().filter(|line| !line.starts_with('#') && !line.contains("\"@type\""));
+                    let open: Vec<&str> = open.filter(|line| line.contains('@')).collect();
+                    assert!(open.is_empty(), "{program:?} {shape:?} {side:?}: {open:?}");
+                }
+            }
+        }
+    }
+}
