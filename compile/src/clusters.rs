@@ -59,7 +59,7 @@ fn cluster(
     identity: &SpiffeId,
 ) -> Cluster {
     let connect = replicas.first().and_then(|replica| replica.declared.timeouts.connect);
-    // It comes from the mesh file by the service's name, so all replicas have the same.
+    // One service has one policy: where replicas have other labels, those of the first by name.
     let said = replicas.first().map(|replica| replica.declared.policy.clone()).unwrap_or_default();
     let (balance, hash_on) = balance(&said);
     Cluster {

@@ -4,6 +4,7 @@
 mod check;
 mod clusters;
 pub mod health;
+mod inbound;
 mod listeners;
 mod policy;
 mod ports;

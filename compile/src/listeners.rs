@@ -9,6 +9,7 @@ use outrigger_wire::{
 };
 
 use crate::check::check;
+use crate::inbound;
 use crate::ports::{ports_of, protocol};
 
 /// The `proxy` resource of one workload; `listeners` are those of its capture.
@@ -30,6 +31,8 @@ pub(crate) fn proxy(
         listeners,
         ports: inbound_ports(workload),
         seen_ports: true,
+        rate_limits: inbound::rate_limits(workload),
+        capacity: inbound::capacity(workload),
         hosts: workload.declared.capture == Capture::Names,
         check: check(workload),
     }

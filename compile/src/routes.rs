@@ -136,7 +136,7 @@ fn filters(said: &route::Filters) -> wire::Route {
     }
 }
 
-fn one_match(owner: &ServiceKey, said: &route::RouteMatch) -> wire::RouteMatch {
+pub(crate) fn one_match(owner: &ServiceKey, said: &route::RouteMatch) -> wire::RouteMatch {
     let text = |(name, value): (&String, &route::TextMatch)| {
         let value = match value {
             route::TextMatch::Exact(text) => wire::TextMatch::Exact(text.clone()),

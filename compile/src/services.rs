@@ -101,7 +101,7 @@ fn service_ports(
     ports_of(replicas).into_iter().map(port).collect()
 }
 
-/// Limits in time come from the mesh file by the service's name, so all replicas have the same.
+/// One service has the same limits in time everywhere: where replicas have other labels, those of the first by name.
 fn timeouts(replicas: &[&Workload]) -> Timeouts {
     let said = replicas.first().map(|replica| replica.declared.timeouts).unwrap_or_default();
     let preset = Timeouts::default();

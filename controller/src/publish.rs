@@ -126,6 +126,8 @@ mod tests {
                 listeners: BTreeMap::new(),
                 ports: BTreeMap::new(),
                 seen_ports: true,
+                rate_limits: Vec::new(),
+                capacity: Default::default(),
                 hosts: false,
                 check: None,
             },

@@ -188,9 +188,20 @@ fn node(kind: &Kind, text: &str, origin: &Origin) -> Node {
                 })
                 .collect(),
         ),
+        // `100/s,1000/min`: of each its first key
+        Kind::List(section) => Value::List(items().map(|item| first_key(section, plain(item))).collect()),
+        // `2`
+        Kind::Section(section) => return first_key(section, plain(text)),
         _ => return plain(text),
     };
     Node { value, origin: origin.clone() }
+}
+
+/// A mapping that says only the first key of its section.
+fn first_key(section: &Section, value: Node) -> Node {
+    let origin = value.origin.clone();
+    let first = section.keys.first().map(|key| (Node::plain(key.name, origin.clone()), value));
+    Node { value: Value::Mapping(first.into_iter().collect()), origin }
 }
 
 fn flag(reader: &mut Reader, node: &Node) -> Option<bool> {

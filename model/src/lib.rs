@@ -5,12 +5,14 @@ pub mod check;
 pub mod label;
 pub mod mesh;
 pub mod policy;
+pub mod rate;
 pub mod route;
 mod snapshot;
 mod workload;
 
 pub use mesh::Mesh;
 pub use policy::Policy;
+pub use rate::RateLimit;
 pub use route::Route;
 pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
 pub use workload::{

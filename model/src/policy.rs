@@ -107,11 +107,11 @@ pub enum RetryOn {
     Timeout,
     /// gRPC status UNAVAILABLE.
     Unavailable,
-    /// This status code, 500 to 599.
+    /// This status code: 429, or 500 to 599.
     Status(u16),
 }
 
-/// How much one caller may have under way at once, 0 to 1,000,000; 0: no bound.
+/// How much may be under way at once, 0 to 1,000,000 each; 0: no bound. Of one caller, but for `replica`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// Requests.
@@ -122,6 +122,19 @@ pub struct Bounds {
     pub held: Option<u32>,
     /// Requests that are being sent again.
     pub retries: Option<u32>,
+    /// To the application of one replica, whoever calls.
+    pub replica: Option<Capacity>,
+}
+
+/// How much may be under way to the application of one replica, 0 to 1,000,000 each; 0: no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Requests.
+    pub requests: Option<u32>,
+    /// Requests that wait for one of those to end.
+    pub pending: Option<u32>,
+    /// Byte streams.
+    pub streams: Option<u32>,
 }
 
 impl RetryOn {

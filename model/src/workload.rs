@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{Policy, Route};
+use crate::{Policy, RateLimit, Route};
 
 /// Names one workload for its source: a container id, a task's container, a pid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +71,8 @@ pub struct Declared {
     pub policy: Policy,
     /// Where requests to it go, in the order of the mesh file; its workloads share them. Empty: to it.
     pub routes: Arc<[Route]>,
+    /// How many requests its application gets in a time; shared by the workloads of its service. Empty: as many as come.
+    pub rate_limits: Arc<[RateLimit]>,
 }
 
 /// Ports where the PROXY protocol says who the client is.

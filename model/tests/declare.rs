@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use outrigger_model::mesh::{Fault, Severity};
+use outrigger_model::policy::Balance;
 use outrigger_model::{Capture, Declared, Mesh, Mode, Protocol, ServiceKey, label};
 
 fn declare(file: &str, labels: &[(&str, &str)]) -> (Declared, Vec<Fault>) {
@@ -152,4 +153,63 @@ fn a_comment_changes_no_mesh() {
     assert_eq!(read(one), read("# as before\nservices:\n  cart:\n    timeout: 1m30s\n"));
     assert_ne!(read(one), read("services: { cart: { timeout: 91s } }"));
     assert_eq!(read(""), Mesh::default());
+}
+
+#[test]
+fn labels_say_common_settings_where_the_file_is_silent() {
+    let labels = [
+        ("timeout", "5s"),
+        ("idle-timeout", "0"),
+        ("connect-timeout", "1s"),
+        ("retries", "3"),
+        ("balance", "peak-ewma"),
+        ("rate-limit", "100/s, 1000/min"),
+    ];
+    let wide =
+        "defaults: { timeout: 9s, idle-timeout: 9s, retries: { attempts: 1, budget: 10% }, balance: random }";
+    let (declared, faults) = declare(wide, &labels);
+    assert_eq!(faults, []);
+    let (second, timeouts) = (Duration::from_secs(1), declared.timeouts);
+    assert_eq!(
+        (timeouts.request, timeouts.idle, timeouts.connect),
+        (Some(second * 5), Some(Duration::ZERO), Some(second))
+    );
+    let retries = declared.policy.retries.unwrap();
+    assert_eq!((retries.attempts, retries.budget), (Some(3), Some(10)));
+    assert_eq!(declared.policy.balance, Some(Balance::PeakEwma));
+    let limits: Vec<_> = declared.rate_limits.iter().map(|limit| limit.rate.to_string()).collect();
+    assert_eq!(limits, ["100/s", "1000/min"]);
+    let file = "
+services:
+  cart: { timeout: 1s, retries: { attempts: 1 }, balance: random, rate-limits: [ { limit: 5/s } ] }
+";
+    let (declared, faults) = declare(file, &labels);
+    let told = told(&faults);
+    assert_eq!(told.len(), 4, "{told:#?}");
+    for name in ["timeout", "retries", "balance", "rate-limit"] {
+        let start =
+            format!("Warning: label outrigger.{name}: mesh.yaml says otherwise of cart.shop, and stands");
+        assert!(told.iter().any(|told| told.starts_with(&start)), "{told:#?}");
+    }
+    assert_eq!((declared.timeouts.request, declared.timeouts.connect), (Some(second), Some(second)));
+    assert_eq!((declared.policy.balance, declared.rate_limits.len()), (Some(Balance::Random), 1));
+    let same = [("timeout", "1s"), ("retries", "1"), ("balance", "random"), ("rate-limit", "5/s")];
+    assert_eq!(declare(file, &same).1, []);
+}
+
+#[test]
+fn a_label_of_a_common_setting_is_checked_as_the_file_is() {
+    for (name, value, what) in [
+        ("timeout", "5", "write the unit too"),
+        ("retries", "11", "too large"),
+        ("retries", "on", "a number is wanted"),
+        ("balance", "fastest", "no way of balancing"),
+        ("rate-limit", "100", "write the time too: 100/s"),
+        ("rate-limit", "100/s, 5/d", "is not a rate"),
+    ] {
+        let (declared, faults) = declare("", &[(name, value)]);
+        assert_eq!((faults.len(), faults[0].severity), (1, Severity::Error), "{faults:?}");
+        assert!(faults[0].to_string().contains(what), "{name}: {}", faults[0]);
+        assert_eq!(declared, declare("", &[]).0, "{name}");
+    }
 }

@@ -27,6 +27,7 @@ pub mod netns;
 pub mod patience;
 pub mod privilege;
 pub mod proxy_protocol;
+pub mod rate;
 pub mod report;
 mod route;
 pub mod runtime;

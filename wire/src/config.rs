@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Balance, Check, HashOn, Policy, Route, SpiffeId};
+use crate::{Balance, Capacity, Check, HashOn, Policy, RateLimit, Route, SpiffeId};
 
 /// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,12 @@ pub struct Proxy {
     /// Also hand over to ports that are not in `ports` but where the application is seen listening.
     #[serde(default = "yes")]
     pub seen_ports: bool,
+    /// How many requests the application gets in a time, on whichever port; each of them must admit a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
+    /// How much may be under way to the application at once.
+    #[serde(default, skip_serializing_if = "Capacity::is_default")]
+    pub capacity: Capacity,
     /// Keep the names of services, with their virtual addresses, in the hosts file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hosts: bool,

@@ -8,6 +8,7 @@ pub mod balance;
 mod check;
 pub mod config;
 pub mod control;
+pub mod inbound;
 pub mod policy;
 pub mod port;
 pub mod resource;
@@ -21,6 +22,7 @@ pub use config::{
     Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig,
     ProxyProtocol, Service, ServicePort, Target, Timeouts, Transport,
 };
+pub use inbound::{Capacity, RateLimit};
 pub use policy::Policy;
 pub use resource::{ApplyError, Held, Resource};
 pub use route::{

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Code, Fault, Mesh, Said, Service, Severity};
-use crate::label::Labels;
-use crate::{Declared, Mode, ServiceKey};
+use super::{Code, Fault, Mesh, Origin, Said, Service, Severity};
+use crate::label::{self, Labels};
+use crate::policy::Retries;
+use crate::{Declared, Mode, Policy, ServiceKey};
 
 impl Mesh {
     /// The settings of one workload of a service, and what of its labels does not hold, and why. `published`: the ports
@@ -35,8 +36,15 @@ impl Mesh {
                 .one("upstreams", Severity::Warning, &file.upstreams, &said.upstreams)
                 .unwrap_or_default(),
             proxy_protocol: file.proxy_protocol.map(|said| said.value).unwrap_or_default(),
-            timeouts: file.limits.or(&self.defaults).timeouts(),
-            policy: file.policy.or(&self.policy),
+            timeouts: file
+                .limits
+                .merged(&said.limits, |name, file, label| merge.said(name, Severity::Warning, file, label))
+                .or(&self.defaults)
+                .timeouts(),
+            policy: merge.policy(&file.policy, &said.policy).or(&self.policy),
+            rate_limits: merge
+                .one("rate-limits", Severity::Warning, &file.rate_limits, &said.rate_limits)
+                .unwrap_or_default(),
             routes: file.routes.map(|said| said.value).unwrap_or_default(),
         };
         (declared, merge.faults)
@@ -57,14 +65,47 @@ impl Merge<'_> {
         file: &Option<Said<T>>,
         label: &Option<Said<T>>,
     ) -> Option<T> {
+        self.said(name, severity, file, label).map(|said| said.value)
+    }
+
+    /// The same, with the place where it stands.
+    fn said<T: Clone + PartialEq>(
+        &mut self,
+        name: &str,
+        severity: Severity,
+        file: &Option<Said<T>>,
+        label: &Option<Said<T>>,
+    ) -> Option<Said<T>> {
         if let (Some(file), Some(label)) = (file, label)
             && file != label
         {
-            let what = format!("mesh.yaml says otherwise of {}, and stands", self.key);
-            let help = format!("remove the label, or {name} there");
-            self.report(severity, label, what, help, file);
+            self.otherwise(name, severity, label.origin.clone(), Some(file.origin.clone()));
         }
-        file.as_ref().or(label.as_ref()).map(|said| said.value.clone())
+        file.as_ref().or(label.as_ref()).cloned()
+    }
+
+    fn otherwise(&mut self, name: &str, severity: Severity, label: Origin, file: Option<Origin>) {
+        let what = format!("mesh.yaml says otherwise of {}, and stands", self.key);
+        self.report(severity, label, what, format!("remove the label, or {name} there"), file);
+    }
+
+    /// Of a policy labels say how often a request is sent again, and how replicas are picked.
+    fn policy(&mut self, file: &Policy, label: &Policy) -> Policy {
+        let attempts = |policy: &Policy| policy.retries.as_ref().and_then(|retries| retries.attempts);
+        let differ = [
+            ("retries", attempts(file).zip(attempts(label)).is_some_and(|(file, label)| file != label)),
+            (
+                "balance",
+                file.balance.as_ref().zip(label.balance.as_ref()).is_some_and(|(file, label)| file != label),
+            ),
+        ];
+        for (name, _) in differ.into_iter().filter(|(_, differ)| *differ) {
+            let label = Origin::Label { label: format!("{}{name}", label::PREFIX).into() };
+            self.otherwise(name, Severity::Warning, label, None);
+        }
+        // A label that cannot be read switches nothing on.
+        let read = |retries: &Retries| retries.attempts.is_some();
+        file.or(&Policy { retries: label.retries.clone().filter(read), ..label.clone() })
     }
 
     fn mode(&mut self, file: Option<&Said<Mode>>, wide: Option<&Said<Mode>>, labels: &Labels) -> Mode {
@@ -75,7 +116,7 @@ impl Merge<'_> {
         {
             let what = "permissive would loosen mesh.yaml, which says strict; strict stands".to_owned();
             let help = format!("remove the label, or write mode: permissive for {} in mesh.yaml", self.key);
-            self.report(Severity::Error, label, what, help, file);
+            self.report(Severity::Error, label.origin.clone(), what, help, Some(file.origin.clone()));
             return Mode::Strict;
         }
         if let (Some(_), Some(_)) = (file, label) {
@@ -105,7 +146,7 @@ impl Merge<'_> {
                 more.join(", ")
             );
             let help = format!("write edge for {} in mesh.yaml", self.key);
-            self.report(Severity::Error, label, what, help, strict);
+            self.report(Severity::Error, label.origin.clone(), what, help, Some(strict.origin.clone()));
             return None;
         }
         if file.edge.is_none() && labels.edge_unreadable {
@@ -114,15 +155,14 @@ impl Merge<'_> {
         self.one("edge", Severity::Error, &file.edge, label)
     }
 
-    fn report<T, U>(
+    fn report(
         &mut self,
         severity: Severity,
-        label: &Said<T>,
+        origin: Origin,
         what: String,
         help: String,
-        file: &Said<U>,
+        other: Option<Origin>,
     ) {
-        let (origin, other) = (label.origin.clone(), Some(file.origin.clone()));
         let (path, found) = (String::new(), String::new());
         self.faults.push(Fault { severity, code: Code::Conflict, origin, path, found, what, help, other });
     }

@@ -14,7 +14,7 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) const TIMEOUT: Key = Key {
     name: "timeout",
     kind: Kind::Duration { least: Duration::from_millis(1), most: DAY, off: true },
-    label: None,
+    label: Some("timeout"),
     about: "How long a request may take: from its head sent to the response's head received. A response that has \
             begun may take longer, and an upgraded connection is exempt.",
     default: "15s",
@@ -24,7 +24,7 @@ pub(crate) const TIMEOUT: Key = Key {
 pub(crate) const IDLE: Key = Key {
     name: "idle-timeout",
     kind: Kind::Duration { least: Duration::from_secs(1), most: WEEK, off: true },
-    label: None,
+    label: Some("idle-timeout"),
     about: "How long a byte stream (TCP, WebSocket) may pass no byte in either direction before it is closed.",
     default: "1h",
     example: "10m",
@@ -33,7 +33,7 @@ pub(crate) const IDLE: Key = Key {
 pub(crate) const CONNECT: Key = Key {
     name: "connect-timeout",
     kind: Kind::Duration { least: Duration::from_millis(1), most: Duration::from_secs(300), off: false },
-    label: None,
+    label: Some("connect-timeout"),
     about: "How long it may take to connect to a replica, TLS included.",
     default: "2s",
     example: "500ms",
@@ -88,6 +88,20 @@ impl Limits {
             idle: or(&self.idle, &other.idle),
             connect: or(&self.connect, &other.connect),
             pass_on: self.pass_on.clone().or_else(|| other.pass_on.clone()),
+        }
+    }
+
+    /// The file's words, and the labels' where it is silent. `one` chooses for one key.
+    pub(super) fn merged(
+        &self,
+        labels: &Self,
+        mut one: impl FnMut(&str, &Option<Said<Duration>>, &Option<Said<Duration>>) -> Option<Said<Duration>>,
+    ) -> Self {
+        Self {
+            request: one("timeout", &self.request, &labels.request),
+            idle: one("idle-timeout", &self.idle, &labels.idle),
+            connect: one("connect-timeout", &self.connect, &labels.connect),
+            pass_on: self.pass_on.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ mod node;
 mod policy;
 mod print;
 mod proxy_protocol;
+mod rates;
 mod reader;
 mod reference;
 mod routes;

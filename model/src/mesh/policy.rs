@@ -20,7 +20,7 @@ use super::reader::{Fields, Reader, nearest};
 use super::table::{Key, Kind, Section};
 use super::{duration, text, value};
 use crate::check::Check;
-use crate::policy::{Bounds, Outlier, Policy, Retries, RetryOn, SuccessRate};
+use crate::policy::{Bounds, Capacity, Outlier, Policy, Retries, RetryOn, SuccessRate};
 
 /// Longest pause that may be asked for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -78,6 +78,11 @@ impl Policy {
                 streams: a.streams.or(b.streams),
                 held: a.held.or(b.held),
                 retries: a.retries.or(b.retries),
+                replica: both(&a.replica, &b.replica, |a, b| Capacity {
+                    requests: a.requests.or(b.requests),
+                    pending: a.pending.or(b.pending),
+                    streams: a.streams.or(b.streams),
+                }),
             }),
             balance: self.balance.clone().or_else(|| other.balance.clone()),
             slow_start: self.slow_start.or(other.slow_start),
@@ -141,6 +146,15 @@ fn bounds(reader: &mut Reader, fields: &Fields<'_>) -> Bounds {
         streams: number(reader, fields, "streams"),
         held: number(reader, fields, "held"),
         retries: number(reader, fields, "retries"),
+        replica: inner(reader, fields, "replica", |reader, fields| Some(capacity(reader, fields))),
+    }
+}
+
+fn capacity(reader: &mut Reader, fields: &Fields<'_>) -> Capacity {
+    Capacity {
+        requests: number(reader, fields, "requests"),
+        pending: number(reader, fields, "pending"),
+        streams: number(reader, fields, "streams"),
     }
 }
 
@@ -191,7 +205,7 @@ fn conditions(reader: &mut Reader, node: &Node, key: &Key) -> Option<BTreeSet<Re
 }
 
 fn condition(reader: &mut Reader, node: &Node) -> Option<RetryOn> {
-    let status = |text: &str| text.parse().ok().filter(|status| (500..=599).contains(status));
+    let status = |text: &str| text.parse().ok().filter(|status| matches!(status, 429 | 500..=599));
     let found = match &node.value {
         Value::Scalar { text, plain } => RetryOn::WORDS
             .into_iter()
@@ -204,7 +218,7 @@ fn condition(reader: &mut Reader, node: &Node) -> Option<RetryOn> {
         let near = node.text().and_then(|text| nearest(text, words));
         let near = near.map_or_else(String::new, |near| format!("did you mean {near}? "));
         let what = format!("{} is no reason to send a request again", node.found());
-        let help = "write connect-failure, reset, timeout, unavailable, or a number from 500 to 599";
+        let help = "write connect-failure, reset, timeout, unavailable, 429, or a number from 500 to 599";
         reader.fault(Code::BadValue, node, what, near + help);
     }
     found

@@ -58,6 +58,9 @@ fn service(f: &mut fmt::Formatter<'_>, said: &Service) -> fmt::Result {
     }
     limits(f, "    ", &said.limits)?;
     policy::print(f, "    ", &said.policy)?;
+    if let Some(limits) = &said.rate_limits {
+        super::rates::print(f, &limits.value)?;
+    }
     said.routes.as_ref().map_or(Ok(()), |routes| super::routes::print(f, &routes.value))
 }
 

@@ -44,9 +44,11 @@ fn section(
     }
     for key in section_.keys {
         let (name, inner) = match key.kind {
-            Kind::Section(inner) | Kind::TextOr(_, inner) | Kind::Balance(inner) | Kind::HashOn(inner) => {
-                (format!("`{}`", key.name), inner)
-            }
+            Kind::Section(inner)
+            | Kind::TextOr(_, inner)
+            | Kind::Balance(inner)
+            | Kind::HashOn(inner)
+            | Kind::Per(inner) => (format!("`{}`", key.name), inner),
             Kind::Services(inner) => ("a service".to_owned(), inner),
             Kind::List(inner) => (format!("each of `{}`", key.name), inner),
             _ => continue,
@@ -81,18 +83,21 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
         Kind::Upstreams => {
             Some("`cart:8080=9001,redis:6379`: a service and its port, and the local port where that differs")
         }
-        Kind::Duration { .. } | Kind::Name | Kind::Section(_) | Kind::Services(_) => None,
+        Kind::Duration { .. } => Some("as in the file"),
+        Kind::Section(_) => Some("its first key, as `2`"),
+        Kind::List(_) => Some("the first key of each, as `100/s,1000/min`"),
+        Kind::Balance(_) => Some("one of its words"),
+        Kind::Name | Kind::Services(_) => None,
         Kind::TextOr(..) => Some("the short form"),
         Kind::Conditions(_)
         | Kind::True
         | Kind::Statuses
-        | Kind::Balance(_)
         | Kind::HashOn(_)
+        | Kind::Per(_)
         | Kind::Text(_)
         | Kind::Texts(_)
         | Kind::Matches(_)
         | Kind::Fields(..)
-        | Kind::Number { .. }
-        | Kind::List(_) => None,
+        | Kind::Number { .. } => None,
     }
 }

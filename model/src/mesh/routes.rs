@@ -5,8 +5,8 @@ mod filters;
 mod print;
 mod table;
 
-pub(super) use print::print;
-pub(super) use table::{GRPC_SERVICE, HEADER, ROUTES};
+pub(super) use print::{entry, listed, mapping, one_match as print_match, print, quoted};
+pub(super) use table::{GRPC_SERVICE, HEADER, MATCH, NAME, ROUTES};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::policy::hash_on;
 use super::reader::{Fields, Reader};
 use super::table::Key;
 use super::{text, value};
-use table::{BACKEND, GRPC, MATCH, PATHS, ROUTE};
+use table::{BACKEND, GRPC, PATHS, ROUTE};
 
 use crate::route::{Backend, GrpcMatch, PathMatch, Route, RouteMatch};
 
@@ -59,7 +59,7 @@ fn route(reader: &mut Reader, node: &Node) -> Route {
     route
 }
 
-fn one_match(reader: &mut Reader, node: &Node) -> RouteMatch {
+pub(super) fn one_match(reader: &mut Reader, node: &Node) -> RouteMatch {
     let fields = reader.section(node, &MATCH);
     let path = fields.read(reader, "path", |reader, node, _| path(reader, node));
     let method = fields.read(reader, "method", value::choice);
@@ -116,11 +116,11 @@ fn backend(reader: &mut Reader, node: &Node) -> Backend {
     }
 }
 
-fn said<T>(said: Option<Said<T>>) -> Option<T> {
+pub(super) fn said<T>(said: Option<Said<T>>) -> Option<T> {
     said.map(|said| said.value)
 }
 
-fn read_list<T>(
+pub(super) fn read_list<T>(
     reader: &mut Reader,
     fields: &Fields<'_>,
     name: &str,
@@ -130,7 +130,7 @@ fn read_list<T>(
         .unwrap_or_default()
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     reader: &mut Reader,
     node: &Node,
     like: &str,

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::SECTION;
 use super::duration;
 use super::policy::WORDS;
-use super::table::{Choice, Key, Kind, Section, Text};
+use super::rates;
+use super::table::{Choice, Key, Kind, REQUIRED, Section, Text};
 use super::text::{REGEX, VALUE};
 use super::value::{NONE, PROTOCOLS};
 
@@ -36,6 +37,13 @@ fn object(section: &Section) -> Map<String, Value> {
     object.insert("type".to_owned(), json!(["object", "null"]));
     object.insert("additionalProperties".to_owned(), json!(false));
     object.insert("properties".to_owned(), Value::Object(properties));
+    let required = section.keys.iter().filter(|key| key.default == REQUIRED).map(|key| key.name);
+    let required: Vec<&str> = required.collect();
+    if !required.is_empty() {
+        // Nothing at all says less than has to be said.
+        object.insert("type".to_owned(), json!("object"));
+        object.insert("required".to_owned(), json!(required));
+    }
     object
 }
 
@@ -94,7 +102,11 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Kind::TextOr(text, section) => json!({ "anyOf": [of_text(text), object(section)] }),
         Kind::Conditions(choices) => json!({
             "type": "array",
-            "items": { "anyOf": [{ "enum": words(choices) }, { "type": "integer", "minimum": 500, "maximum": 599 }] },
+            "items": { "anyOf": [
+                { "enum": words(choices) },
+                { "const": 429 },
+                { "type": "integer", "minimum": 500, "maximum": 599 },
+            ] },
         }),
         Kind::Balance(section) => {
             let mut hash = object(section);
@@ -107,6 +119,12 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             one.insert("type".to_owned(), json!("object"));
             one.extend([("minProperties".to_owned(), json!(1)), ("maxProperties".to_owned(), json!(1))]);
             json!({ "anyOf": [{ "const": "source" }, one] })
+        }
+        Kind::Per(section) => {
+            let mut one = object(section);
+            one.insert("type".to_owned(), json!("object"));
+            one.insert("minProperties".to_owned(), json!(1));
+            json!({ "anyOf": [{ "enum": words(rates::WORDS) }, one] })
         }
         Kind::List(section) => json!({ "type": "array", "items": object(section) }),
         Kind::Section(section) => Value::Object(object(section)),
@@ -168,6 +186,7 @@ pub(super) fn choices(kind: &Kind) -> &'static [Choice] {
     match kind {
         Kind::Choice(choices) | Kind::Conditions(choices) => choices,
         Kind::Balance(_) => WORDS,
+        Kind::Per(_) => rates::WORDS,
         Kind::Ports => PROTOCOLS,
         _ => &[],
     }

@@ -5,13 +5,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::fault::Said;
+use super::fault::{Code, Said};
 use super::limits::{CONNECT, DEADLINE, IDLE, Limits, TIMEOUT};
 use super::node::Node;
 use super::reader::Reader;
 use super::table::{Choice, Key, Kind, Section};
-use super::{policy, proxy_protocol, routes, value};
-use crate::{Capture, Mode, Policy, Protocol, ProxyProtocol, Route, ServiceKey, Upstream};
+use super::{policy, proxy_protocol, rates, routes, value};
+use crate::{Capture, Mode, Policy, Protocol, ProxyProtocol, RateLimit, Route, ServiceKey, Upstream};
 
 /// `mode`, for the whole mesh and for one service.
 pub(crate) const fn mode(default: &'static str) -> Key {
@@ -92,6 +92,7 @@ pub const SECTION: Section = Section {
         policy::LIMITS,
         policy::BALANCE,
         policy::SLOW_START,
+        rates::RATE_LIMITS,
         routes::ROUTES,
     ],
 };
@@ -162,6 +163,8 @@ pub struct Service {
     pub policy: Policy,
     /// `routes`, shared by its workloads.
     pub routes: Option<Said<Arc<[Route]>>>,
+    /// `rate-limits`, shared by its workloads.
+    pub rate_limits: Option<Said<Arc<[RateLimit]>>>,
 }
 
 impl Service {
@@ -179,6 +182,7 @@ impl Service {
             limits: Limits::read(reader, &fields),
             policy: Policy::read(reader, &fields),
             routes: fields.read(reader, "routes", routes::routes),
+            rate_limits: fields.read(reader, "rate-limits", rates::rate_limits),
         };
         if let (Some(node), Some(capture)) = (fields.node("upstreams"), &service.capture)
             && capture.value != Capture::Explicit
@@ -197,7 +201,20 @@ impl Service {
             reader
                 .within("proxy-protocol", |r| r.warn(node, what, "write capture: transparent, or remove it"));
         }
+        service.counts_requests(reader, fields.node("rate-limits"));
         service
+    }
+
+    /// Limits of requests where every port that is said carries bytes count nothing.
+    fn counts_requests(&self, reader: &mut Reader, node: Option<&Node>) {
+        let Some((node, ports)) = node.zip(self.ports.as_ref()) else { return };
+        let bytes = ports.value.values().all(|protocol| *protocol == Protocol::Tcp);
+        if bytes && !ports.value.is_empty() {
+            let what =
+                "rate-limits count requests, and every port of this service is said to carry bytes (tcp)";
+            let help = "remove them, or say http of a port; limits: { replica: { streams: 100 } } bounds byte streams";
+            reader.within("rate-limits", |r| r.fault(Code::Conflict, node, what, help));
+        }
     }
 
     /// Key by key: what `self` does not say, `other` does.
@@ -216,6 +233,7 @@ impl Service {
             limits: self.limits.or(&other.limits),
             policy: self.policy.or(&other.policy),
             routes: or(&self.routes, &other.routes),
+            rate_limits: or(&self.rate_limits, &other.rate_limits),
         }
     }
 }

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+/// The default of a key that has none: whoever writes the mapping has to say it.
+pub const REQUIRED: &str = "must be said";
+
 /// The keys of one mapping.
 #[derive(Debug)]
 pub struct Section {
@@ -72,12 +75,14 @@ pub enum Kind {
     Statuses,
     /// Text of that form for short, or a mapping of these keys.
     TextOr(&'static Text, &'static Section),
-    /// A list of these words and of status codes from 500 to 599.
+    /// A list of these words and of status codes: 429, and 500 to 599.
     Conditions(&'static [Choice]),
     /// A way of balancing: a word, or a mapping of these keys.
     Balance(&'static Section),
     /// The word `source`, or exactly one of these keys.
     HashOn(&'static Section),
+    /// What is counted apart: a word, or exactly one of these keys.
+    Per(&'static Section),
     /// A list of mappings of these keys.
     List(&'static Section),
     /// A mapping of these keys.

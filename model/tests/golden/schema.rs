@@ -111,7 +111,12 @@ fn every_key_of_the_table_is_read() {
     let mut todo = vec![(String::new(), String::new(), &SECTION)];
     while let Some((before, after, section)) = todo.pop() {
         for key in section.keys {
-            let text = format!("{before}{{ {}: {} }}{after}", key.name, key.example);
+            let others = section
+                .keys
+                .iter()
+                .filter(|other| other.default == table::REQUIRED && other.name != key.name);
+            let others: String = others.map(|other| format!(", {}: {}", other.name, other.example)).collect();
+            let text = format!("{before}{{ {}: {}{others} }}{after}", key.name, key.example);
             let mesh =
                 Mesh::read(&text, "mesh.yaml").unwrap_or_else(|faults| panic!("{}", super::listed(&faults)));
             assert_ne!(mesh, Mesh::default(), "{text} is read and changes nothing");
@@ -125,7 +130,11 @@ fn every_key_of_the_table_is_read() {
                     todo.push((format!("{before}{{ {}: {{ x: ", key.name), format!(" }} }}{after}"), inner));
                 }
                 table::Kind::List(inner) => {
-                    todo.push((format!("{before}{{ {}: [ ", key.name), format!(" ] }}{after}"), inner));
+                    todo.push((
+                        format!("{before}{{ {}: [ ", key.name),
+                        format!(" ]{others} }}{after}"),
+                        inner,
+                    ));
                 }
                 _ => {}
             }

@@ -23,6 +23,8 @@ fn config(workload: &str) -> ProxyConfig {
         listeners: BTreeMap::new(),
         ports: BTreeMap::new(),
         seen_ports: true,
+        rate_limits: Vec::new(),
+        capacity: Default::default(),
         hosts: false,
         check: None,
     };

@@ -7,6 +7,10 @@ use h2::Reason;
 use http::StatusCode;
 
 use crate::cluster::Bound;
+use crate::rate::{self, Refusal};
+
+/// `outrigger-error` of what is refused because as much as may be is under way.
+pub(super) const OVERLOADED: &str = "overloaded";
 
 /// Bytes that are not a message, or one that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +135,12 @@ pub enum RequestError {
         /// What there is too much of.
         bound: Bound,
     },
+    /// The application gets no more of these in this time.
+    #[error("over the rate limit {}", .0.limit)]
+    RateLimited(Box<Refusal>),
+    /// As much is under way to the own application as may be.
+    #[error("as many {} to this replica are under way as may be", .0.as_str())]
+    Full(rate::Bound),
     /// Nothing could be sent: no connection.
     #[error("{why}")]
     Connect {
@@ -163,6 +173,8 @@ impl RequestError {
         match self {
             Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining | Self::NoEndpoint(_) => true,
             Self::Overloaded { .. } => true,
+            // An answer: told to send it elsewhere, callers would go round all replicas when all are full.
+            Self::RateLimited(_) | Self::Full(_) => false,
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow => false,
             Self::NoRoute(_) | Self::NoBackend(_) | Self::Injected(_) | Self::NoTimeLeft => false,
             Self::Timeout | Self::Upstream(_) | Self::BadResponse(_) => false,
@@ -182,7 +194,9 @@ impl RequestError {
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded { .. } | Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // RFC 6585 section 4.
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout | Self::NoTimeLeft => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
         }
@@ -198,7 +212,8 @@ impl RequestError {
             Self::NoRoute(_) => "no-route",
             Self::NoBackend(_) => "no-backend",
             Self::NoEndpoint(_) => "no-endpoint",
-            Self::Overloaded { .. } => "overloaded",
+            Self::Overloaded { .. } | Self::Full(_) => OVERLOADED,
+            Self::RateLimited(_) => "rate-limited",
             Self::Connect { .. } => "connect-failed",
             Self::NotDelivered(_) => "not-delivered",
             Self::Draining => "draining",
@@ -209,15 +224,18 @@ impl RequestError {
         }
     }
 
-    /// The gRPC status that stands for it: 14 is UNAVAILABLE, 4 DEADLINE_EXCEEDED, 12 UNIMPLEMENTED, 13 INTERNAL.
+    /// The gRPC status that stands for it: 14 is UNAVAILABLE, 4 DEADLINE_EXCEEDED, 12 UNIMPLEMENTED, 13 INTERNAL, 8
+    /// RESOURCE_EXHAUSTED ("perhaps a per-user quota": gRPC, doc/statuscodes.md).
     pub fn grpc_status(&self) -> &'static str {
         match self {
             Self::Timeout | Self::NoTimeLeft => "4",
+            Self::RateLimited(_) => "8",
             Self::NoRoute(_) => "12",
             Self::NoBackend(_) => "13",
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow | Self::BadResponse(_) => "13",
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) => "14",
-            Self::Injected(_) | Self::Draining | Self::Upstream(_) | Self::Overloaded { .. } => "14",
+            Self::Injected(_) | Self::Draining | Self::Upstream(_) => "14",
+            Self::Overloaded { .. } | Self::Full(_) => "14",
         }
     }
 }

@@ -90,6 +90,9 @@ async fn carry(
             taken.counters(origin).copy(mirror::send(origin, cluster, request, upload));
         }
     }
+    if let Some(rated) = &attempts.rated {
+        rated.write(&mut response.headers);
+    }
     upload.forget();
     deadline.after(None);
     if response.status == StatusCode::SWITCHING_PROTOCOLS {

@@ -16,6 +16,7 @@ pub mod h1;
 mod h2stream;
 pub mod head;
 pub mod hop;
+mod inbound;
 mod limits;
 mod link;
 mod mirror;

@@ -13,6 +13,7 @@ use super::error::{Broken, RequestError};
 use super::h1::Conn;
 use super::h2stream::H2Stream;
 use super::head::Request;
+use super::inbound;
 use super::link::{Links, To};
 use super::origin::Origin;
 use super::pump::Pump;
@@ -22,6 +23,7 @@ use super::sides::{self, Park, Up};
 use super::sticky;
 use crate::cluster::{Bound, Endpoint, Picked, Tried};
 use crate::downstream::{Destination, HttpKind};
+use crate::rate::{Fields, Place};
 use crate::stream::Stream;
 use crate::tls::Alpn;
 use crate::upstream::{self, ConnectError};
@@ -38,6 +40,10 @@ const MAX_SAME: u32 = 3;
 pub(super) struct Attempts {
     /// What a route says, where the port has any.
     pub taken: Option<Taken>,
+    /// What the client is told of rate limits that have let the request through.
+    pub rated: Option<Box<Fields>>,
+    /// Its place among those under way to the own application.
+    pub place: Option<Place>,
     /// How long all attempts together may take; none: as long as they take.
     pub whole: Option<Duration>,
     pub(super) started: Instant,
@@ -60,6 +66,8 @@ impl Attempts {
         let (fresh, reused, repeated) = (false, false, false);
         Self {
             taken: None,
+            rated: None,
+            place: None,
             whole: None,
             started,
             tried,
@@ -166,7 +174,13 @@ pub(super) async fn open(
         Destination::Endpoint { cluster, workload } => {
             (cluster.as_str(), worker.pick_named(cluster, workload))
         }
-        Destination::Application(address) | Destination::Passthrough(address) => {
+        Destination::Application(address) => {
+            if attempts.place.is_none() {
+                attempts.place = inbound::place(origin).await?;
+            }
+            return to_application(origin, request, *address, attempts.fresh, ended).await;
+        }
+        Destination::Passthrough(address) => {
             return to_application(origin, request, *address, attempts.fresh, ended).await;
         }
     };

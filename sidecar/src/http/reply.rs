@@ -5,7 +5,7 @@ use h2::Reason;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::error::{Broken, RequestError};
+use super::error::{Broken, OVERLOADED, RequestError};
 use super::framing::Length;
 use super::head::Response;
 use crate::route::{Own, has_body};
@@ -19,6 +19,9 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) fn of(error: &RequestError, grpc: bool, method: &Method) -> (Response, Bytes) {
     let mut headers = HeaderMap::new();
     headers.insert(ERROR, HeaderValue::from_static(error.flag()));
+    if let RequestError::RateLimited(refusal) = error {
+        refusal.write(&mut headers, grpc);
+    }
     if grpc {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_STATUS, HeaderValue::from_static(error.grpc_status()));
@@ -42,6 +45,11 @@ pub(super) fn of(error: &RequestError, grpc: bool, method: &Method) -> (Response
         _ => (Length::Known(text.len() as u64), text),
     };
     (Response { status: error.status(), headers, length, upgrade: None }, text)
+}
+
+/// An answer of a replica's sidecar: its application is given no more for now.
+pub(super) fn is_overloaded(headers: &HeaderMap) -> bool {
+    headers.get(ERROR).is_some_and(|error| error.as_bytes() == OVERLOADED.as_bytes())
 }
 
 /// What a client gets from a route.

@@ -14,6 +14,7 @@ use super::head::{Request, Response};
 use super::open::Attempts;
 use super::origin::Origin;
 use super::pump::Pump;
+use super::reply::is_overloaded;
 use super::sides::{Down, Up};
 use crate::cluster::{Bound, Cluster, Picked, RetryOutcome};
 
@@ -159,6 +160,8 @@ pub(super) fn earn(picked: &Picked) {
 /// Whether the endpoint is to blame; `None` where it had no say.
 fn failed(outcome: &Outcome) -> Option<bool> {
     match outcome {
+        // Full is not broken: were it ejected, the others would get its share as well.
+        Ok((response, _)) if is_overloaded(&response.headers) => None,
         Ok((response, _)) => Some(response.status.is_server_error() || is_unavailable(response)),
         Err(RequestError::Connect { .. } | RequestError::NotDelivered(_) | RequestError::Timeout) => {
             Some(true)
@@ -167,6 +170,7 @@ fn failed(outcome: &Outcome) -> Option<bool> {
         Err(RequestError::Bad(_) | RequestError::ClientGone(_) | RequestError::ClientSlow) => None,
         Err(RequestError::NoRoute(_) | RequestError::NoBackend(_) | RequestError::Injected(_)) => None,
         Err(RequestError::NoTimeLeft) => None,
+        Err(RequestError::RateLimited(_) | RequestError::Full(_)) => None,
         Err(RequestError::NoEndpoint(_) | RequestError::Overloaded { .. } | RequestError::Draining) => None,
     }
 }

@@ -10,6 +10,7 @@ use outrigger_wire::HashOn;
 
 use super::error::{BadMessage, RequestError};
 use super::head::Request;
+use super::inbound;
 use super::open::Attempts;
 use super::origin::{Origin, is_grpc};
 use super::sides::Down;
@@ -48,7 +49,7 @@ impl Taken {
 /// Where a request goes, and how long it may take; or what a route answers itself.
 ///
 /// # Errors
-/// It goes nowhere: it is no request, this workload stops, no route takes it, or its time is up.
+/// It goes nowhere: it is no request, this workload stops, it is over a rate limit, no route takes it, or its time is up.
 pub(super) fn begin(
     origin: &Origin,
     request: &mut Request,
@@ -58,6 +59,7 @@ pub(super) fn begin(
     if origin.is_leaving() {
         return Err(RequestError::Draining);
     }
+    attempts.rated = inbound::admit(origin, request)?;
     let own = take(origin, request, attempts)?;
     time_left::bound(origin, request, attempts)?;
     Ok(own)

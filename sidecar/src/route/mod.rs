@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Uri};
 use outrigger_wire as wire;
 
 pub use filter::{COPY, Fault, Filters, Own, has_body, is_copy};
-use rule::Rule;
+pub(crate) use rule::{Rule, field};
 
 use crate::cluster::key;
 use crate::telemetry::RouteCounters;

@@ -12,11 +12,11 @@ const LARGEST_PATTERN: usize = 1 << 20;
 
 /// A match, ready to be tried.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// Index of its route.
-    pub route: usize,
+    pub(super) route: usize,
     /// The greater is asked first.
-    pub rank: Rank,
+    pub(super) rank: Rank,
     path: Path,
     method: Option<Method>,
     headers: Vec<(HeaderName, Text)>,
@@ -164,7 +164,7 @@ fn regex(pattern: &str) -> Result<Regex, String> {
 }
 
 /// The value of a field; the lines of one that is there several times are one list (RFC 9110 section 5.3).
-fn field<'a>(uri: &'a Uri, headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn field<'a>(uri: &'a Uri, headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
     let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let Some(first) = lines.next() else {
         // HTTP/2 has it in `:authority`.

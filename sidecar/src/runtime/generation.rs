@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use crate::cluster::{Cluster, Endpoint, Member, State};
 use crate::downstream::Destination;
+use crate::rate::{Capacity, Rates};
 use crate::route::Routes;
 
 /// One configuration, ready for look-up. Endpoints are shared with the generation before.
@@ -23,6 +24,10 @@ pub struct Generation {
     pub clusters: HashMap<String, Arc<Cluster>>,
     /// Of ports that have any, by the key of their cluster.
     pub routes: HashMap<String, Arc<Routes>>,
+    /// How many requests the application gets in a time; none: as many as come.
+    pub rates: Option<Arc<Rates>>,
+    /// What is under way to the application, where that is bounded; the same in all generations.
+    pub capacity: Arc<Capacity>,
     services: HashMap<SocketAddr, ServicePort>,
     virtual_addresses: HashSet<IpAddr>,
     replicas: HashMap<SocketAddr, Replica>,
@@ -67,13 +72,19 @@ impl Generation {
             }
         }
         let routes = routes(&config, before, &mut reasons);
+        let old = before.and_then(|before| before.rates.as_deref());
+        let rates = Rates::new(&config.proxy.rate_limits, old).unwrap_or_else(|why| {
+            reasons.push(why);
+            None
+        });
+        let capacity = before.map(|before| before.capacity.clone()).unwrap_or_default();
         if !reasons.is_empty() {
             return Err(reasons);
         }
         let version = Held::of(&config).version();
         let (services, virtual_addresses) = services(&config);
         let replicas = replicas(&config);
-        Ok(Self { config, version, clusters, routes, services, virtual_addresses, replicas })
+        Ok(Self { config, version, clusters, routes, rates, capacity, services, virtual_addresses, replicas })
     }
 
     /// Where a connection that the application opened to `address` goes.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::{Bound, Picked, Tried};
 use crate::downstream::{Destination, Downstream};
+use crate::rate::{self, Place};
 use crate::stream::Stream;
 use crate::telemetry::{Access, Carried, EdgeKey};
 use crate::tls::Alpn;
@@ -61,6 +62,11 @@ pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstre
     edge.connection();
     let idle = Duration::from_millis(generation.timeouts(&downstream.destination).idle_ms);
     drop(generation);
+    let Ok(_place) = place(worker, &downstream.destination) else {
+        edge.connection_failed();
+        tracing::debug!(peer = key.peer, port = key.port, "as many byte streams as may be are open");
+        return never_delivered(io, &downstream).await;
+    };
     let (upstream, in_flight) = match connect(worker, &downstream).await {
         Ok(connected) => connected,
         Err(error) => {
@@ -80,6 +86,20 @@ pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstre
         let upstream = in_flight.as_ref().map(|picked| picked.endpoint.workload.as_str());
         log(worker, &downstream, &key, &carried, begun.elapsed(), upstream);
     }
+}
+
+/// Its place among the byte streams to the own application; none where they are not bounded.
+///
+/// # Errors
+/// There is none.
+fn place(worker: &Worker, destination: &Destination) -> Result<Option<Place>, rate::Bound> {
+    let Destination::Application(_) = destination else { return Ok(None) };
+    let Some((capacity, said)) = worker.capacity(|said| said.streams > 0) else { return Ok(None) };
+    let place = capacity.enter(rate::Bound::Streams, said.streams);
+    if place.is_none() {
+        capacity.count_refused(rate::Bound::Streams);
+    }
+    place.map(Some).ok_or(rate::Bound::Streams)
 }
 
 fn log(

@@ -32,6 +32,7 @@ impl Collector for Telemetry {
         self.routes(encoder, &own.service)?;
         self.connections(encoder)?;
         self.policies(encoder)?;
+        self.inbound(encoder)?;
         let build = [("version", env!("CARGO_PKG_VERSION"))];
         family(encoder, "build_info", "The sidecar's version", MetricType::Gauge)?
             .encode_family(&build)?

@@ -4,6 +4,7 @@
 mod access;
 mod collect;
 mod edge;
+mod inbound;
 mod outsiders;
 mod policy;
 mod routes;
@@ -19,6 +20,7 @@ use outrigger_wire::control::Outsider;
 
 use crate::cluster::Cluster;
 use crate::dns;
+use crate::rate::Capacity;
 use crate::runtime::Generation;
 
 pub use access::Access;
@@ -46,6 +48,10 @@ struct Inner {
     resolver: Arc<dns::Counters>,
     issued: AtomicU64,
     expires: AtomicU64,
+    /// Refusals, by rate limit.
+    rate_limits: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    /// What is under way to the application, where that is bounded.
+    capacity: Mutex<Option<Arc<Capacity>>>,
     /// Clusters with a policy.
     policed: Mutex<Vec<Arc<Cluster>>>,
 }
@@ -130,6 +136,7 @@ impl Telemetry {
         let mut policed: Vec<_> = clusters.cloned().collect();
         policed.sort_by(|a, b| a.key.cmp(&b.key));
         *self.0.policed.lock().unwrap_or_else(PoisonError::into_inner) = policed;
+        self.protected(generation);
         self.0.applied.fetch_add(1, Ordering::Relaxed);
     }
 

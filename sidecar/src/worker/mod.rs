@@ -21,6 +21,7 @@ use crate::handover::Succession;
 use crate::http::Pools;
 use crate::netns::Listening;
 use crate::patience::Patience;
+use crate::rate::{Capacity, Rates};
 use crate::route::Routes;
 use crate::runtime::{Generation, Shared};
 use crate::telemetry::Telemetry;
@@ -189,6 +190,21 @@ impl Worker {
     pub(crate) fn routes(&self, cluster: &str) -> Option<Arc<Routes>> {
         let generation = self.0.shared.generation.load();
         if generation.routes.is_empty() { None } else { generation.routes.get(cluster).cloned() }
+    }
+
+    /// How many requests the application gets in a time; none: as many as come.
+    pub(crate) fn rates(&self) -> Option<Arc<Rates>> {
+        self.0.shared.generation.load().rates.clone()
+    }
+
+    /// What is under way to the application and how much may be, if `bounds` says that it is bounded.
+    pub(crate) fn capacity(
+        &self,
+        bounds: impl FnOnce(&outrigger_wire::Capacity) -> bool,
+    ) -> Option<(Arc<Capacity>, outrigger_wire::Capacity)> {
+        let generation = self.0.shared.generation.load();
+        let said = &generation.config.proxy.capacity;
+        bounds(said).then(|| (generation.capacity.clone(), *said))
     }
 
     /// Draws with this worker's random numbers.

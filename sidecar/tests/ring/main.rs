@@ -13,6 +13,7 @@ mod mesh;
 mod names;
 mod policy;
 mod proxy_protocol;
+mod rate;
 mod routes;
 mod runtime;
 mod strict;

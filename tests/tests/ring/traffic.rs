@@ -76,6 +76,7 @@ fn row(line: &str) -> Option<Row> {
     let is_request =
         ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PROXY "].iter().any(|begin| first.starts_with(begin));
     let outside = request.starts_with("outside: ");
+    let request = request.strip_prefix("outside: ").unwrap_or(request);
     let times = request.split_once(" times ").map_or(1, |(n, _)| n.parse().unwrap());
     is_request.then_some(Row { line: line.to_owned(), outside, times, request: request_parts, answer, heard })
 }

@@ -26,7 +26,7 @@ pub(in crate::mesh) const WORDS: &[Choice] = &[
 pub(in crate::mesh) const BALANCE: Key = Key {
     name: "balance",
     kind: Kind::Balance(&BY_HASH),
-    label: None,
+    label: Some("balance"),
     about: "Which of its ready replicas a request goes to. `{ hash: … }`: requests with the same value go to the same replica \
             as long as it is there.",
     default: "least-request",

@@ -31,7 +31,7 @@ const METHOD: Text = Text {
 pub(in crate::mesh) const RETRIES: Key = Key {
     name: "retries",
     kind: Kind::Section(&RETRY_KEYS),
-    label: None,
+    label: Some("retries"),
     about: "Requests that failed are sent again, to another replica if there is one. Never after a byte of the response went \
             out, nor with a body over 64 KiB. What certainly was not delivered is sent elsewhere in any case.",
     default: "off; written without keys, on with the values below",
@@ -51,8 +51,8 @@ pub(in crate::mesh) const LIMITS: Key = Key {
     name: "limits",
     kind: Kind::Section(&LIMIT_KEYS),
     label: None,
-    about: "How much one caller may have under way to it at once. What is over a limit is answered with 503 (`outrigger-error: \
-            overloaded`) at once, or reset if it is a byte stream.",
+    about: "How much may be under way to it at once: of one caller, and under `replica` to the application of one replica. What \
+            is over a limit is answered with 503 (`outrigger-error: overloaded`) at once, or reset if it is a byte stream.",
     default: "none",
     example: "{ requests: 200 }",
 };
@@ -188,7 +188,7 @@ const RETRY_KEYS: Section = Section {
             name: "on",
             kind: Kind::Conditions(CONDITIONS),
             label: None,
-            about: "What must have happened: words, and status codes from 500 to 599.",
+            about: "What must have happened: words, and status codes: 429, and from 500 to 599.",
             default: "[ reset, timeout, unavailable, 502, 503, 504 ]",
             example: "[ reset, 503 ]",
         },
@@ -253,5 +253,28 @@ const LIMIT_KEYS: Section = Section {
         limit("streams", "Byte streams that are open (TCP).", "100"),
         limit("held", "Requests and byte streams that wait for a replica to appear.", "50"),
         limit("retries", "Requests that are being sent again.", "10"),
+        Key {
+            name: "replica",
+            kind: Kind::Section(&REPLICA_KEYS),
+            label: None,
+            about: "How much the application of one replica is given at once, whoever calls; its own sidecar counts.",
+            default: "no limit",
+            example: "{ requests: 50, pending: 20 }",
+        },
+    ],
+};
+
+const REPLICA_KEYS: Section = Section {
+    keys: &[
+        limit("requests", "Requests under way.", "50"),
+        Key {
+            default: "0: none waits",
+            ..limit(
+                "pending",
+                "Requests that wait, in their order and for 10 s at most, for one of `requests` to end.",
+                "20",
+            )
+        },
+        limit("streams", "Byte streams that are open (TCP).", "100"),
     ],
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check;
 use crate::mesh::duration;
-use crate::policy::{Balance, HashOn, Policy, SuccessRate};
+use crate::policy::{Balance, Capacity, HashOn, Policy, SuccessRate};
 
 /// One line for each part that is said.
 pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &Policy) -> fmt::Result {
@@ -44,6 +44,7 @@ pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &
             ("streams", said.streams.map(number)),
             ("held", said.held.map(number)),
             ("retries", said.retries.map(number)),
+            ("replica", said.replica.map(capacity)),
         ];
         writeln!(f, "{indent}limits: {}", mapping(keys))?;
     }
@@ -71,6 +72,14 @@ fn success_rate(said: SuccessRate) -> String {
         ("requests", said.requests.map(number)),
         ("replicas", said.replicas.map(number)),
         ("interval", said.interval.map(duration::print)),
+    ])
+}
+
+fn capacity(said: Capacity) -> String {
+    mapping([
+        ("requests", said.requests.map(number)),
+        ("pending", said.pending.map(number)),
+        ("streams", said.streams.map(number)),
     ])
 }
 

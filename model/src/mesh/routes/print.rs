@@ -96,7 +96,7 @@ fn fields(name: &str, fields: &BTreeMap<String, String>) -> Option<String> {
     (!fields.is_empty()).then(|| entry(name, &mapping(all)))
 }
 
-fn one_match(said: &RouteMatch) -> String {
+pub(in crate::mesh) fn one_match(said: &RouteMatch) -> String {
     let path = said.path.as_ref().map(|path| match path {
         PathMatch::Exact(text) => entry("exact", &quoted(text)),
         PathMatch::Prefix(text) => entry("prefix", &quoted(text)),
@@ -142,21 +142,21 @@ fn texts(name: &str, texts: &BTreeMap<String, TextMatch>) -> Option<String> {
     (!texts.is_empty()).then(|| entry(name, &mapping(all)))
 }
 
-fn listed<T>(name: &str, items: &[T], print: impl Fn(&T) -> String) -> Option<String> {
+pub(in crate::mesh) fn listed<T>(name: &str, items: &[T], print: impl Fn(&T) -> String) -> Option<String> {
     let all: Vec<String> = items.iter().map(print).collect();
     (!all.is_empty()).then(|| entry(name, &format!("[ {} ]", all.join(", "))))
 }
 
-fn mapping(entries: impl IntoIterator<Item = Option<String>>) -> String {
+pub(in crate::mesh) fn mapping(entries: impl IntoIterator<Item = Option<String>>) -> String {
     let entries: Vec<String> = entries.into_iter().flatten().collect();
     if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
 }
 
-fn entry(name: &str, value: &str) -> String {
+pub(in crate::mesh) fn entry(name: &str, value: &str) -> String {
     format!("{name}: {value}")
 }
 
 /// A JSON string is one of YAML.
-fn quoted(text: &str) -> String {
+pub(in crate::mesh) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
