@@ -50,6 +50,13 @@ fn licence_expressions_are_read() {
     }
 }
 
+/// It is a workspace of its own: nothing else would notice that a new dependency is not in its list.
+#[test]
+fn the_fuzz_targets_can_still_be_built_with_their_lock_file() {
+    let manifest = ["metadata", "--format-version", "1", "--locked", "--manifest-path", "fuzz/Cargo.toml"];
+    assert!(!cargo(&manifest).is_empty());
+}
+
 /// `name version` of all that is built here. `cargo metadata` would also list what no feature asks for (ring).
 fn built() -> Vec<String> {
     let format = ["--prefix", "none", "--format", "{p}"];
