@@ -40,8 +40,8 @@ impl Notes {
         let variables =
             self.variables.iter().map(|(container, names)| (container.as_str().into(), list(names.clone())));
         let all = map([
-            ("task", Value::Mapping(self.task.clone())),
             ("containers", Value::Mapping(self.containers.clone())),
+            ("task", Value::Mapping(self.task.clone())),
             ("variables", Value::Mapping(variables.collect())),
         ]);
         serde_json::to_string(&all).expect("texts and numbers can be written")

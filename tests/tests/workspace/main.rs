@@ -8,6 +8,7 @@ mod edges;
 mod files;
 mod shop;
 mod status;
+mod terraform;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
