@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use outrigger_wire::{SpiffeId, Timeouts};
 
-use crate::runtime::Generation;
+use crate::runtime::{EdgeRoutes, Generation};
 
 /// Which way a connection crosses this sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +68,19 @@ impl Downstream {
     pub fn plaintext_port(&self) -> Option<u16> {
         let outside = self.direction == Direction::Inbound && self.identity.is_none();
         outside.then_some(self.port)
+    }
+
+    /// The called port of a service, as errors name it; `edge` where it is the own one's.
+    pub fn called(&self, edge: Option<&EdgeRoutes>) -> String {
+        match (&self.destination, edge) {
+            (_, Some(edge)) => edge.cluster.clone(),
+            (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, None) => {
+                cluster.clone()
+            }
+            (Destination::Application(address) | Destination::Passthrough(address), None) => {
+                address.to_string()
+            }
+        }
     }
 
     /// True where mutual TLS carries it.

@@ -78,7 +78,9 @@ pub(super) fn read(reader: &mut Reader, node: &Node, key: &Key) -> Option<ProxyP
             .read(reader, "out", value::port_list_or_none)
             .map_or_else(BTreeSet::new, |said| said.value),
     };
-    if let Some(node) = fields.node("from").filter(|_| said.accept.is_empty()) {
+    let unreadable =
+        fields.node("in").is_some_and(|node| node.text() != Some(value::NONE)) && said.accept.is_empty();
+    if let Some(node) = fields.node("from").filter(|_| said.accept.is_empty() && !unreadable) {
         let help = "write in: with the ports where they send a header, or remove it";
         reader.within("from", |reader| reader.warn(node, "from changes nothing without in", help));
     }

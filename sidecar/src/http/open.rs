@@ -86,6 +86,11 @@ impl Attempts {
         self.reused = up.was_reused();
     }
 
+    /// The cluster that a route sends it to.
+    fn cluster(&self) -> Option<&Arc<str>> {
+        self.taken.as_ref()?.cluster.as_ref()
+    }
+
     /// The path that the client asked for.
     pub fn asked<'a>(&'a self, request: &'a Request) -> &'a str {
         let asked = self.taken.as_ref().and_then(|taken| taken.asked.as_ref());
@@ -102,7 +107,8 @@ impl Attempts {
         if upload.kept().is_none() || request.upgrade.is_some() && upload.bytes > 0 {
             return false;
         }
-        let many = matches!(origin.downstream.destination, Destination::Cluster { .. });
+        let many =
+            matches!(origin.downstream.destination, Destination::Cluster { .. }) || self.cluster().is_some();
         match error {
             RequestError::Connect { .. } if many => self.elsewhere(),
             RequestError::NotDelivered(_) if many => {
@@ -164,23 +170,26 @@ pub(super) async fn open(
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
     attempts.picked = None;
-    let (cluster, picked) = match &origin.downstream.destination {
-        Destination::Cluster { cluster, .. } => {
-            let taken = attempts.taken.as_ref();
-            let hold = attempts.whole.unwrap_or(HOLD);
-            let cluster = taken.and_then(|taken| taken.cluster.as_deref()).unwrap_or(cluster);
-            (cluster, worker.pick(cluster, &mut attempts.tried, hold, &|on| sticky::key(on, request)).await)
-        }
-        Destination::Endpoint { cluster, workload } => {
+    let routed = attempts.taken.as_ref().and_then(|taken| taken.cluster.as_deref());
+    let (cluster, picked) = match (&origin.downstream.destination, routed) {
+        (Destination::Endpoint { cluster, workload }, _) => {
             (cluster.as_str(), worker.pick_named(cluster, workload))
         }
-        Destination::Application(address) => {
+        (Destination::Cluster { cluster: called, .. }, None) => (called.as_str(), {
+            let hold = attempts.whole.unwrap_or(HOLD);
+            worker.pick(called, &mut attempts.tried, hold, &|on| sticky::key(on, request)).await
+        }),
+        (_, Some(routed)) => (routed, {
+            let hold = attempts.whole.unwrap_or(HOLD);
+            worker.pick(routed, &mut attempts.tried, hold, &|on| sticky::key(on, request)).await
+        }),
+        (Destination::Application(address), None) => {
             if attempts.place.is_none() {
                 attempts.place = inbound::place(origin).await?;
             }
             return to_application(origin, request, *address, attempts.fresh, ended).await;
         }
-        Destination::Passthrough(address) => {
+        (Destination::Passthrough(address), None) => {
             return to_application(origin, request, *address, attempts.fresh, ended).await;
         }
     };

@@ -131,21 +131,24 @@ impl Origin {
         if let Some(limit) = routed {
             return (!limit.is_zero()).then_some(limit);
         }
-        self.timeouts().map(|t| t.request_ms).filter(|ms| *ms > 0).map(Duration::from_millis)
+        self.timeouts(taken).map(|t| t.request_ms).filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     /// Whether requests carry the time that is left for them.
-    pub fn passes_time_on(&self) -> bool {
-        self.timeouts().is_some_and(|timeouts| timeouts.pass_on)
+    pub fn passes_time_on(&self, taken: Option<&Taken>) -> bool {
+        self.timeouts(taken).is_some_and(|timeouts| timeouts.pass_on)
     }
 
     /// No byte on an upgraded connection.
     pub fn idle_limit(&self) -> Option<Duration> {
-        let ms = self.timeouts().unwrap_or_default().idle_ms;
+        let ms = self.timeouts(None).unwrap_or_default().idle_ms;
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
-    fn timeouts(&self) -> Option<Timeouts> {
+    fn timeouts(&self, taken: Option<&Taken>) -> Option<Timeouts> {
+        if let Some(timeouts) = taken.and_then(|taken| taken.timeouts) {
+            return Some(timeouts);
+        }
         match &self.downstream.destination {
             Destination::Cluster { timeouts, .. } => Some(*timeouts),
             destination @ Destination::Endpoint { .. } => {

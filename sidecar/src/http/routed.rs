@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::Uri;
-use outrigger_wire::HashOn;
+use outrigger_wire::{HashOn, Timeouts};
 
 use super::error::{BadMessage, RequestError};
 use super::head::Request;
@@ -17,7 +17,7 @@ use super::sides::Down;
 use super::sticky;
 use super::time_left;
 use crate::downstream::Destination;
-use crate::route::{Drawn, Fault, Own, Route, is_copy};
+use crate::route::{Called, Drawn, Fault, Own, Route, is_copy};
 use crate::telemetry::{RouteCounters, RouteKey};
 
 /// A request that a route has taken.
@@ -27,6 +27,8 @@ pub(super) struct Taken {
     pub route: Arc<Route>,
     /// Where the request goes, if not to the called port's own cluster.
     pub cluster: Option<Arc<str>>,
+    /// What the request is held to where it came from outside the mesh and goes on over it.
+    pub timeouts: Option<Timeouts>,
     /// Where a copy goes.
     pub mirror: Option<Arc<str>>,
     /// What is done to it on purpose, before it is sent on.
@@ -39,7 +41,11 @@ impl Taken {
     /// The counters of its route.
     pub fn counters(&self, origin: &Origin) -> &RouteCounters {
         self.route.counters.get_or_init(|| {
-            let destination = origin.downstream.peer(&origin.worker.generation());
+            let generation = origin.worker.generation();
+            let destination = match &origin.downstream.destination {
+                Destination::Application(_) => generation.own_service(),
+                _ => origin.downstream.peer(&generation),
+            };
             let (port, route) = (origin.downstream.port, self.route.name.clone());
             origin.worker.telemetry().route(RouteKey { destination, port, route })
         })
@@ -75,17 +81,31 @@ fn take(
     request: &mut Request,
     attempts: &mut Attempts,
 ) -> Result<Option<Own>, RequestError> {
-    let Destination::Cluster { cluster, .. } = &origin.downstream.destination else { return Ok(None) };
-    let Some(routes) = origin.worker.routes(cluster) else { return Ok(None) };
+    let down = &origin.downstream;
+    let (routes, edge) = match &down.destination {
+        Destination::Cluster { cluster, .. } => (origin.worker.routes(cluster), None),
+        // What comes over the mesh was routed by the caller's sidecar: never twice.
+        Destination::Application(_) => match down.plaintext_port() {
+            Some(port) => {
+                let edge = origin.worker.edge_routes(port);
+                (edge.as_ref().map(|edge| edge.routes.clone()), edge)
+            }
+            None => return Ok(None),
+        },
+        Destination::Endpoint { .. } | Destination::Passthrough(_) => return Ok(None),
+    };
+    let Some(routes) = routes else { return Ok(None) };
     let Request { method, uri, headers, .. } = &*request;
     let Some(found) = routes.find(method, uri, headers, is_grpc(headers)) else {
-        return Err(RequestError::NoRoute(cluster.clone()));
+        return Err(RequestError::NoRoute(down.called(edge.as_deref())));
     };
     let (route, prefix, worker) = (found.route, found.prefix, &origin.worker);
-    let own = route.filters.own_answer(uri, headers, prefix, origin.downstream.port);
+    let called = if edge.is_some() { Called::from_outside(uri, headers) } else { Called::within(down.port) };
+    let own = route.filters.own_answer(uri, headers, prefix, called);
     let taken = attempts.taken.insert(Taken {
         route: route.clone(),
         cluster: None,
+        timeouts: None,
         mirror: worker.draw(|rng| route.filters.mirror(rng)).filter(|_| !is_copy(headers)),
         fault: Fault::default(),
         asked: None,
@@ -98,7 +118,11 @@ fn take(
     let key = route.sticky.as_ref().and_then(|on| worker.key(&worker.generation(), on, &keyed));
     match worker.draw(|rng| route.draw(rng, key)) {
         Drawn::Own => {}
-        Drawn::Cluster(cluster) => taken.cluster = Some(cluster),
+        Drawn::Cluster(cluster) if edge.as_ref().is_some_and(|edge| edge.is_own(&cluster)) => {}
+        Drawn::Cluster(cluster) => {
+            taken.cluster = Some(cluster);
+            taken.timeouts = edge.map(|edge| edge.timeouts);
+        }
         Drawn::Nowhere => return Err(RequestError::NoBackend(route.name.clone())),
     }
     if route.filters.changes_uri() {

@@ -95,15 +95,15 @@ impl Filters {
         (rng.u32(..WHOLE) < *share).then(|| cluster.clone())
     }
 
-    /// The answer that the route gives itself. `prefix`: the length of what matched of the path; `port`: the one called.
-    pub fn own_answer(&self, uri: &Uri, headers: &HeaderMap, prefix: usize, port: u16) -> Option<Own> {
+    /// The answer that the route gives itself. `prefix`: the length of what matched of the path.
+    pub fn own_answer(&self, uri: &Uri, headers: &HeaderMap, prefix: usize, called: Called) -> Option<Own> {
         if let Some(respond) = &self.respond {
             let (headers, body) = (respond.headers.clone(), respond.body.clone());
             return Some(Own { status: respond.status, headers, body });
         }
         let redirect = self.redirect.as_ref()?;
         let mut answer = HeaderMap::new();
-        if let Ok(location) = HeaderValue::try_from(location(redirect, uri, headers, prefix, port)) {
+        if let Ok(location) = HeaderValue::try_from(location(redirect, uri, headers, prefix, called)) {
             answer.insert(header::LOCATION, location);
         }
         answer.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -261,18 +261,52 @@ fn rehost(host: &Authority, uri: &mut Uri, headers: &mut HeaderMap) -> Result<()
 }
 
 /// Gateway API, HTTPRequestRedirectFilter. Always with scheme and host: a path that begins with two slashes stays a path.
-fn location(redirect: &wire::Redirect, uri: &Uri, headers: &HeaderMap, prefix: usize, called: u16) -> String {
-    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let asked = uri.authority().cloned().or(asked);
+fn location(
+    redirect: &wire::Redirect,
+    uri: &Uri,
+    headers: &HeaderMap,
+    prefix: usize,
+    called: Called,
+) -> String {
+    let asked = asked(uri, headers);
     let host = redirect.host.as_deref().or(asked.as_ref().map(Authority::host)).unwrap_or_default();
-    let scheme = redirect.scheme.as_deref().unwrap_or("http");
+    let scheme = redirect.scheme.as_deref().unwrap_or(if called.https { "https" } else { "http" });
     let usual = if scheme == "https" { 443 } else { 80 };
-    let port = redirect.port.unwrap_or(if redirect.scheme.is_some() { usual } else { called });
+    let port =
+        redirect.port.unwrap_or(if redirect.scheme.is_some() { usual } else { called.port.unwrap_or(usual) });
     let port = if port == usual { String::new() } else { format!(":{port}") };
     let path =
         redirect.path.as_ref().map_or_else(|| uri.path().to_owned(), |edit| edited(edit, uri.path(), prefix));
     let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
     format!("{scheme}://{host}{port}{path}{query}")
+}
+
+/// The host and port that a request names.
+fn asked(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    let host = || headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse().ok());
+    uri.authority().cloned().or_else(host)
+}
+
+/// How a request came, for what a redirect does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Called {
+    https: bool,
+    /// None: the scheme's.
+    port: Option<u16>,
+}
+
+impl Called {
+    /// By a workload of the mesh, at that port.
+    pub fn within(port: u16) -> Self {
+        Self { https: false, port: Some(port) }
+    }
+
+    /// From outside: the port of the application is not the one that was asked for, where the platform publishes it or a
+    /// load balancer stands in between, so the request's own words count.
+    pub fn from_outside(uri: &Uri, headers: &HeaderMap) -> Self {
+        let https = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+        Self { https, port: asked(uri, headers).and_then(|asked| asked.port_u16()) }
+    }
 }
 
 /// True of a request that is a copy already.

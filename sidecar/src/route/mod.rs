@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri};
 use outrigger_wire as wire;
 
-pub use filter::{COPY, Fault, Filters, Own, has_body, is_copy};
+pub use filter::{COPY, Called, Fault, Filters, Own, has_body, is_copy};
 pub(crate) use rule::{Rule, field};
 
 use crate::cluster::key;

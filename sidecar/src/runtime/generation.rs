@@ -28,9 +28,31 @@ pub struct Generation {
     pub rates: Option<Arc<Rates>>,
     /// What is under way to the application, where that is bounded; the same in all generations.
     pub capacity: Arc<Capacity>,
+    /// Of the own service, for requests from outside the mesh, by edge port.
+    pub edge_routes: HashMap<u16, Arc<EdgeRoutes>>,
     services: HashMap<SocketAddr, ServicePort>,
     virtual_addresses: HashSet<IpAddr>,
     replicas: HashMap<SocketAddr, Replica>,
+}
+
+/// Where requests go that come from outside the mesh to an edge port of the own application.
+#[derive(Debug)]
+pub struct EdgeRoutes {
+    /// Those of the own service, as nobody's.
+    pub routes: Arc<Routes>,
+    /// Key of the port's own cluster.
+    pub cluster: String,
+    /// What a call of that port is held to.
+    pub timeouts: Timeouts,
+    /// Keys of clusters that the own workload is in: what goes to one of them needs no other hop.
+    own: HashSet<String>,
+}
+
+impl EdgeRoutes {
+    /// Whether the own application is among those that requests to the cluster are for.
+    pub fn is_own(&self, cluster: &str) -> bool {
+        self.own.contains(cluster)
+    }
 }
 
 #[derive(Debug)]
@@ -78,13 +100,25 @@ impl Generation {
             None
         });
         let capacity = before.map(|before| before.capacity.clone()).unwrap_or_default();
+        let edge_routes = edge_routes(&config, &mut reasons);
         if !reasons.is_empty() {
             return Err(reasons);
         }
         let version = Held::of(&config).version();
         let (services, virtual_addresses) = services(&config);
         let replicas = replicas(&config);
-        Ok(Self { config, version, clusters, routes, rates, capacity, services, virtual_addresses, replicas })
+        Ok(Self {
+            config,
+            version,
+            clusters,
+            routes,
+            edge_routes,
+            rates,
+            capacity,
+            services,
+            virtual_addresses,
+            replicas,
+        })
     }
 
     /// Where a connection that the application opened to `address` goes.
@@ -183,6 +217,37 @@ fn routes(
                 Ok(routes) => drop(all.insert(port.cluster.clone(), routes)),
                 Err(why) => reasons.push(format!("service `{name}` port {number}: {why}")),
             }
+        }
+    }
+    all
+}
+
+/// Outsiders are no callers that a route could name, so matches of `from` take none of their requests.
+const NOBODY: &str = "";
+
+fn edge_routes(config: &ProxyConfig, reasons: &mut Vec<String>) -> HashMap<u16, Arc<EdgeRoutes>> {
+    let name = own_service(config);
+    let mut all = HashMap::new();
+    let Some(service) = config.services.get(&name) else { return all };
+    let routed = service
+        .ports
+        .iter()
+        .filter(|(number, port)| config.proxy.edge.contains(number) && !port.routes.is_empty());
+    for (number, port) in routed {
+        let of_own = config.clusters.iter().filter(|(_, cluster)| {
+            let own = |endpoint: &outrigger_wire::Endpoint| endpoint.workload == config.proxy.workload;
+            cluster.port == *number && cluster.service == name && cluster.endpoints.iter().any(own)
+        });
+        match Routes::new(&port.routes, NOBODY) {
+            Ok(routes) => {
+                let own = of_own.map(|(key, _)| key.clone()).collect();
+                let (cluster, timeouts) = (port.cluster.clone(), port.timeouts);
+                all.insert(
+                    *number,
+                    Arc::new(EdgeRoutes { routes: Arc::new(routes), cluster, timeouts, own }),
+                );
+            }
+            Err(why) => reasons.push(format!("service `{name}` port {number}: {why}")),
         }
     }
     all

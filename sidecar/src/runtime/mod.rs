@@ -24,7 +24,7 @@ use crate::telemetry::Telemetry;
 use crate::tls::{Contexts, TlsError};
 
 pub(crate) use bind::Bound;
-pub use generation::{Found, Generation};
+pub use generation::{EdgeRoutes, Found, Generation};
 use state::{Open, State};
 
 /// What all workers share.

@@ -23,7 +23,7 @@ use crate::netns::Listening;
 use crate::patience::Patience;
 use crate::rate::{Capacity, Rates};
 use crate::route::Routes;
-use crate::runtime::{Generation, Shared};
+use crate::runtime::{EdgeRoutes, Generation, Shared};
 use crate::telemetry::Telemetry;
 use crate::tls::Contexts;
 
@@ -205,6 +205,12 @@ impl Worker {
         let generation = self.0.shared.generation.load();
         let said = &generation.config.proxy.capacity;
         bounds(said).then(|| (generation.capacity.clone(), *said))
+    }
+
+    /// The routes of requests from outside the mesh to an edge port; none where it has none.
+    pub(crate) fn edge_routes(&self, port: u16) -> Option<Arc<EdgeRoutes>> {
+        let generation = self.0.shared.generation.load();
+        if generation.edge_routes.is_empty() { None } else { generation.edge_routes.get(&port).cloned() }
     }
 
     /// Draws with this worker's random numbers.

@@ -2,7 +2,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use outrigger_wire::{HeaderEdits, Injected, Mirror, PathEdit, Redirect, Respond, Rewrite, Route};
 
-use super::{Fault, Filters, has_body};
+use super::{Called, Fault, Filters, has_body};
 
 fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     let field = |(name, value): &(&'static str, &'static str)| {
@@ -85,7 +85,7 @@ fn a_redirect_says_where_to_go() {
     let location = |redirect: Redirect, uri: &str, host: &'static str| {
         let filters = Filters::new(&Route { redirect: Some(redirect), ..Route::default() }).unwrap();
         let fields = if host.is_empty() { HeaderMap::new() } else { headers(&[("host", host)]) };
-        let own = filters.own_answer(&uri.parse().unwrap(), &fields, 4, 8080).unwrap();
+        let own = filters.own_answer(&uri.parse().unwrap(), &fields, 4, Called::within(8080)).unwrap();
         assert_eq!(own.status, StatusCode::FOUND);
         own.headers["location"].to_str().unwrap().to_owned()
     };
@@ -111,7 +111,7 @@ fn an_answer_of_its_own() {
         let headers = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let respond = Some(Respond { status, body: body.into(), headers });
         let filters = Filters::new(&Route { respond, ..Route::default() }).unwrap();
-        filters.own_answer(&Uri::from_static("/"), &HeaderMap::new(), 0, 80).unwrap()
+        filters.own_answer(&Uri::from_static("/"), &HeaderMap::new(), 0, Called::within(80)).unwrap()
     };
     let plain = own(503, "closed", &[("retry-after", "60")]);
     assert!(has_body(&Method::GET, &plain) && !has_body(&Method::HEAD, &plain));
@@ -151,4 +151,31 @@ fn what_may_not_be_edited_is_refused() {
     }
     let respond = Some(Respond { status: 101, body: String::new(), headers: Default::default() });
     assert!(Filters::new(&Route { respond, ..Route::default() }).is_err());
+}
+
+#[test]
+fn a_redirect_from_outside_leads_back_to_where_the_client_asked() {
+    let table = [
+        ("shop.example", "http", "http://shop.example/new"),
+        ("shop.example:18080", "http", "http://shop.example:18080/new"),
+        ("shop.example", "https", "https://shop.example/new"),
+        ("shop.example:8443", "https", "https://shop.example:8443/new"),
+        ("shop.example", "gopher", "http://shop.example/new"),
+    ];
+    let redirect = Redirect {
+        scheme: None,
+        host: None,
+        path: Some(PathEdit::Full("/new".into())),
+        port: None,
+        status: 302,
+    };
+    let filters = Filters::new(&Route { redirect: Some(redirect), ..Route::default() }).unwrap();
+    for (host, scheme, wanted) in table {
+        let mut fields = HeaderMap::new();
+        fields.insert("host", host.parse().unwrap());
+        fields.insert("x-forwarded-proto", scheme.parse().unwrap());
+        let uri = Uri::from_static("/old");
+        let own = filters.own_answer(&uri, &fields, 0, Called::from_outside(&uri, &fields)).unwrap();
+        assert_eq!(own.headers["location"], wanted);
+    }
 }
