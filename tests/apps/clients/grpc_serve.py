@@ -23,8 +23,8 @@ def told(context):
 
 def unary(message, context):
     metadata = told(context)
-    context.send_initial_metadata((("x-begun", "1"),))
     time.sleep(float(metadata.get("x-sleep", "0")))
+    context.send_initial_metadata((("x-begun", "1"),))
     if code := metadata.get("x-code"):
         context.set_trailing_metadata((("x-name", NAME), ("grpc-status-details-bin", b"\x08\x05\x12\x04gone")))
         context.abort(grpc.StatusCode[code], metadata["x-details"])

@@ -13,6 +13,7 @@ mod names;
 mod networks;
 mod postgres;
 mod project;
+mod routes;
 mod shop;
 mod strict;
 mod templates;

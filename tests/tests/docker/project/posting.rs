@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::Project;
 
-/// POSTs per second that the poster sends, and that must be answered at least.
+/// POSTs per second that the poster sends where the test does not say.
 const RATE: u64 = 250;
-const LEAST_RATE: u64 = 200;
+/// How much of its rate must be answered at least.
+const LEAST: f64 = 0.8;
 
 /// A compose file with a `counter` and a `caller`: all replicas append to one file, which the caller can read.
 pub const COUNTER: &str = r#"
@@ -30,12 +31,18 @@ volumes: { seen: {} }
 pub struct Posting<'a> {
     project: &'a Project,
     child: Child,
+    rate: u64,
 }
 
 impl<'a> Posting<'a> {
     /// Begins, and waits until POSTs arrive.
     pub fn start(project: &'a Project) -> Self {
-        let rate = format!("RATE={RATE}");
+        Self::start_at(project, RATE)
+    }
+
+    /// The same with this many POSTs per second.
+    pub fn start_at(project: &'a Project, per_second: u64) -> Self {
+        let rate = format!("RATE={per_second}");
         let (caller, script) =
             (project.container("caller"), "echo $$ > /tmp/poster; exec python3 /app/poster.py");
         let child = Command::new("docker")
@@ -44,7 +51,7 @@ impl<'a> Posting<'a> {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let posting = Self { project, child };
+        let posting = Self { project, child, rate: per_second };
         posting.more(2);
         posting
     }
@@ -58,7 +65,7 @@ impl<'a> Posting<'a> {
     /// Waits until as much has arrived as takes this many seconds at the full rate.
     pub fn more(&self, seconds: u64) {
         let before = self.seen().len() as u64;
-        let enough = || (self.seen().len() as u64 >= before + seconds * RATE).then_some(());
+        let enough = || (self.seen().len() as u64 >= before + seconds * self.rate).then_some(());
         self.project.until("POSTs go on", enough);
     }
 
@@ -86,7 +93,7 @@ impl<'a> Posting<'a> {
         assert!(lost.is_empty(), "answered, but never counted: {lost:?}");
         assert_eq!(seen.len() as u64, last, "nothing else was counted");
         let rate = last as f64 / tally["seconds"].as_f64().unwrap();
-        assert!(rate >= LEAST_RATE as f64, "{rate} POSTs per second");
+        assert!(rate >= LEAST * self.rate as f64, "{rate} POSTs per second");
         let names = tally["names"].as_object().unwrap();
         names.iter().map(|(name, times)| (name.clone(), times.as_u64().unwrap())).collect()
     }
