@@ -86,6 +86,7 @@ pub static SIDECAR: Section = Section {
         text("admin", "OUTRIGGER_ADMIN", "address and port, such as [::]:15020"),
         text("access-log", "OUTRIGGER_ACCESS_LOG", "off or json"),
         number("handover-deadline", "OUTRIGGER_HANDOVER_DEADLINE", "seconds from 0 to 86400, such as 30"),
+        number("drain-deadline", "OUTRIGGER_DRAIN_DEADLINE", "seconds from 0 to 86400, such as 9"),
         text("hosts", "OUTRIGGER_HOSTS", "the path of a hosts file, such as /etc/hosts"),
     ],
 };

@@ -67,8 +67,6 @@ enum Failure {
     Task(String),
 }
 
-/// Longest time that connections may take to end after SIGTERM; Docker kills 10 s after it.
-const DRAIN: Duration = Duration::from_secs(9);
 /// Bad usage or configuration (sysexits.h, EX_USAGE).
 const USAGE: u8 = 64;
 
@@ -143,6 +141,7 @@ async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> 
     let (identity, identities) = watch::channel(None);
     let (listening, look) = netns::watch_listening()?;
     let deadline = Duration::from_secs(settings.handover_deadline);
+    let to_drain = Duration::from_secs(settings.drain_deadline);
     let hand_over = HandOver::find(Place::default(), deadline).await;
     let sidecar = Sidecar::bind(Options {
         workers: settings.workers.unwrap_or_else(limits::workers),
@@ -162,7 +161,7 @@ async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> 
     let mut failure = None;
     let stop = async {
         tokio::select! {
-            () = told => DRAIN,
+            () = told => to_drain,
             Some(deadline) = drains.recv() => deadline,
             ended = tasks.next_ended() => match ended {
                 Some(Ended::Returned("namespace")) => {
@@ -171,7 +170,7 @@ async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> 
                 }
                 ended => {
                     failure = Some(Failure::Task(format!("{ended:?}")));
-                    DRAIN
+                    to_drain
                 }
             }
         }

@@ -33,6 +33,9 @@ pub struct Settings {
     /// `OUTRIGGER_HANDOVER_DEADLINE`: seconds that a sidecar whose place is taken may take for what still runs there,
     /// 0 to 86400. Default 30.
     pub handover_deadline: u64,
+    /// `OUTRIGGER_DRAIN_DEADLINE`: seconds that what runs may take to end after SIGTERM, 0 to 86400. Default 9: Docker
+    /// kills after ten.
+    pub drain_deadline: u64,
     /// `OUTRIGGER_HOSTS`: the hosts file in which the names of services are kept (`/etc/hosts`), for `names` capture.
     /// The sidecar opens it as root and then gives up being root. Default: none.
     pub hosts: Option<PathBuf>,
@@ -59,6 +62,7 @@ impl Default for Settings {
             admin: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port::ADMIN),
             access_log: AccessLog::Off,
             handover_deadline: 30,
+            drain_deadline: 9,
             hosts: None,
         }
     }
@@ -95,6 +99,7 @@ impl Settings {
         let possible = [
             ("workers", self.workers.is_none_or(|workers| WORKERS.contains(&workers))),
             ("handover-deadline", self.handover_deadline <= LONGEST_DEADLINE),
+            ("drain-deadline", self.drain_deadline <= LONGEST_DEADLINE),
             ("log", EnvFilter::try_new(&self.log).is_ok()),
         ];
         possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()

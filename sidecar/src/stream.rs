@@ -51,9 +51,15 @@ impl Stream {
         self.tcp().local_addr()
     }
 
-    /// Makes closing send RST instead of FIN: the other side learns that the stream did not end well.
+    /// Makes closing send RST instead of FIN: the other side learns that the stream did not end well. So it does where
+    /// the process is killed.
     pub fn reset_on_close(&self) {
         let _already_closed = self.tcp().set_zero_linger();
+    }
+
+    /// Undoes [`Stream::reset_on_close`].
+    pub fn end_on_close(&self) {
+        let _already_closed = SockRef::from(self.tcp()).set_linger(None);
     }
 }
 

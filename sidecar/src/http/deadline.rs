@@ -21,6 +21,11 @@ impl Deadline {
         self.at = limit.map(|limit| Instant::now() + limit);
     }
 
+    /// How much is left; nothing where there is none.
+    pub fn left(&self) -> Duration {
+        self.at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+    }
+
     /// Resolves once it has passed.
     pub fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };

@@ -69,6 +69,11 @@ impl Origin {
         self.is_mesh() && self.ending.has_begun() && !self.worker.succession().has_begun()
     }
 
+    /// This connection, while it waits for a request, is not to be waited for: a successor takes it, or it is forbidden.
+    pub fn moves(&self) -> bool {
+        self.worker.succession().has_begun() || self.ending.is_forbidden()
+    }
+
     /// This connection takes no request after the one that runs. A successor takes plaintext ones over as they are.
     pub fn is_ending(&self) -> bool {
         let moves = !self.is_mesh() && self.worker.succession().has_begun();

@@ -21,6 +21,9 @@ use crate::stream::Stream;
 
 /// After the last response: for the client to read it and close.
 const LINGER: Duration = Duration::from_secs(1);
+/// A client that was not told that its connection ends may have its next request under way: it has so long from its last
+/// answer (or from connecting) for one more, when the drain begins.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Serves the connection until it ends.
 pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
@@ -31,7 +34,11 @@ pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
     let mut ending = origin.ending.clone();
     let mut ending = pin!(ending.begun());
     let open = loop {
-        match next(&mut conn, &mut deadline, patience, ending.as_mut()).await {
+        let mut came = next(&mut conn, &mut deadline, patience, ending.as_mut()).await;
+        if matches!(came, Next::Wait) && !origin.moves() {
+            came = Box::pin(last(&mut conn, &mut deadline, patience)).await;
+        }
+        match came {
             Next::Request(mut request, wire) => {
                 let keep_alive = wire.keep_alive && !origin.is_ending();
                 let down = Down::H1 { conn: &mut conn, wire, keep_alive };
@@ -67,6 +74,16 @@ fn wait_elsewhere(conn: Conn, origin: &Origin) {
     if let (true, Stream::Plain(tcp)) = (conn.is_flushed(), conn.into_io()) {
         origin.worker.succession().give(tcp, origin.downstream.named(), origin.ending.guard());
     }
+}
+
+/// One more request of a client that was here a moment ago; it is told then.
+async fn last(conn: &mut Conn, deadline: &mut Deadline, patience: Patience) -> Next {
+    let rested = patience.idle.saturating_sub(deadline.left());
+    let idle = GRACE.saturating_sub(rested);
+    if idle.is_zero() {
+        return Next::End;
+    }
+    next(conn, deadline, Patience { idle, ..patience }, pin!(std::future::pending())).await
 }
 
 async fn next(

@@ -34,10 +34,15 @@ pub(super) async fn carry(
     *keep_alive = false;
     client.switch();
     application.switch();
-    if let Err(error) = tunnel(origin, deadline, client, &mut application).await {
-        tracing::debug!(%error, "upgraded connection broke");
-        client.io().reset_on_close();
-        application.io().reset_on_close();
+    // Until it has ended well, also where the worker ends before.
+    client.io().reset_on_close();
+    application.io().reset_on_close();
+    match tunnel(origin, deadline, client, &mut application).await {
+        Ok(()) => {
+            client.io().end_on_close();
+            application.io().end_on_close();
+        }
+        Err(error) => tracing::debug!(%error, "upgraded connection broke"),
     }
     Ok(status)
 }

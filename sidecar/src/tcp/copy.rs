@@ -37,7 +37,8 @@ struct Half {
 }
 
 /// Copies until both directions have ended. The end of one side is passed on as such (half-close), its breaking
-/// off as RST, which is also how it ends where `cut` resolves. `idle` of zero is no limit.
+/// off as RST, which is also how it ends where `cut` resolves, or the worker ends before: what is cut must not look
+/// whole. `idle` of zero is no limit.
 pub(super) async fn both_ways(
     worker: &Worker,
     mut downstream: Stream,
@@ -46,6 +47,8 @@ pub(super) async fn both_ways(
     idle: Duration,
     cut: impl Future<Output = ()>,
 ) -> Carried {
+    downstream.reset_on_close();
+    upstream.reset_on_close();
     let mut cut = pin!(cut);
     let mut there = Half { carried: prefix.len() as u64, left_over: prefix, ..Half::default() };
     let mut back = Half::default();
@@ -88,9 +91,9 @@ pub(super) async fn both_ways(
         }
         Poll::Pending
     });
-    if ended.await.is_err() {
-        downstream.reset_on_close();
-        upstream.reset_on_close();
+    if ended.await.is_ok() {
+        downstream.end_on_close();
+        upstream.end_on_close();
     }
     Carried { received: there.carried, sent: back.carried }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
 mod curl;
+mod draining;
 mod edge_routes;
 mod ejection;
 mod hand_over;

@@ -145,7 +145,8 @@ async fn a_stopped_worker_resets_what_still_runs() {
     client.write_all(b"a").await.unwrap();
     assert_eq!(within(client.read_u8()).await.unwrap(), b'a');
     assert!(!there.stop_within(Duration::ZERO).await);
-    assert!(within(client.read_u8()).await.is_err());
+    let end = within(client.read_u8()).await.unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset, "what is cut does not look whole");
 }
 
 #[tokio::test]
