@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_compile::NotReady;
+use outrigger_compile::health::{Ledger, Transition};
 use outrigger_model::label::{MANAGED, MESH};
 use outrigger_model::{Snapshot, WorkloadId, merge};
 use tokio::sync::watch;
@@ -51,7 +53,7 @@ impl Mesh {
         out: watch::Sender<Arc<Snapshot>>,
     ) {
         let mut reports = self.proxies.subscribe();
-        let mut adoption = Adoption::default();
+        let (mut adoption, mut health) = (Adoption::default(), Ledger::default());
         let mut retry = Instant::now() + RETRY;
         loop {
             let now = seen.borrow_and_update().clone();
@@ -63,8 +65,10 @@ impl Mesh {
                 self.proxies.retain(|workload, proxy| proxy.connected || sidecars.contains_key(workload));
                 let reports = reports.borrow_and_update().clone();
                 let snapshot = self.snapshot(&now.containers, (mesh, &file_now.path), &sidecars, &reports);
-                if adoption.is_over(&sidecars, &reports) {
-                    out.send_if_modified(|held| replace(held, snapshot));
+                if adoption.is_over(&sidecars, &reports)
+                    && out.send_if_modified(|held| replace(held, snapshot))
+                {
+                    health.turn(&out.borrow()).iter().filter(|change| change.is_edge()).for_each(log);
                 }
             }
             tokio::select! {
@@ -106,6 +110,18 @@ impl Mesh {
         self.problems.set("indices", self.indices.problems().clone());
         self.problems.set("services of the mesh file", strangers(mesh, self.indices.given().keys(), path));
         Snapshot { trust_domain: self.trust_domain.clone(), workloads, indices: self.indices.given().clone() }
+    }
+}
+
+/// A replica came into balancing, or left it.
+fn log(change: &Transition) {
+    let Transition { name: workload, port, now, .. } = change;
+    match now {
+        Ok(()) => tracing::info!(workload, port, "ready: it takes traffic"),
+        Err(reason @ (NotReady::Stopping | NotReady::Stopped | NotReady::Paused)) => {
+            tracing::info!(workload, port, %reason, "it takes no traffic");
+        }
+        Err(reason) => tracing::warn!(workload, port, %reason, "it takes no traffic"),
     }
 }
 

@@ -26,6 +26,7 @@ mod netlink;
 pub mod netns;
 pub mod patience;
 pub mod privilege;
+mod probe;
 pub mod proxy_protocol;
 pub mod rate;
 pub mod report;

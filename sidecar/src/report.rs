@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use outrigger_wire::control::{Ejection, Report};
+use outrigger_wire::control::{Checked, Ejection, Report, Verdict};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::netns::{self, Listening};
+use crate::probe::Said;
+use crate::runtime::Generation;
 use crate::telemetry::Telemetry;
 
 /// An application that opened no port by then has none, most likely.
@@ -26,6 +28,8 @@ pub struct Reporter {
     pub(crate) since: Option<Instant>,
     /// Ports that the application took on every address, also while it restarts: it will want them again.
     pub(crate) wildcard: Arc<Mutex<BTreeSet<u16>>>,
+    pub(crate) configured: watch::Receiver<Option<Arc<Generation>>>,
+    pub(crate) checked: watch::Receiver<Said>,
 }
 
 impl Reporter {
@@ -49,8 +53,21 @@ impl Reporter {
             certificate_issued,
             outsiders: self.telemetry.outsiders(),
             settled: self.since.is_none_or(|since| since.elapsed() >= SETTLED),
-            check: None,
+            check: self.check(),
             ejections: self.ejections.borrow().clone(),
+        }
+    }
+
+    /// What the health check says. The configuration may have a check before anybody has looked at it: traffic waits for
+    /// what it will say, unless a predecessor has let it through already.
+    fn check(&self) -> Option<Checked> {
+        self.configured.borrow().as_ref()?.config.proxy.check.as_ref()?;
+        match &*self.checked.borrow() {
+            Said::Checked(checked) => Some(checked.clone()),
+            Said::NotStarted if self.since.is_some() => {
+                Some(Checked { verdict: Verdict::Pending.into(), reason: String::new() })
+            }
+            Said::NotStarted | Said::Nothing => None,
         }
     }
 
@@ -66,13 +83,14 @@ impl Reporter {
         wildcard.iter().map(|port| u32::from(*port)).collect()
     }
 
-    /// Resolves when something changed that the controller should know at once: readiness, where the application
-    /// listens, or what is ejected. Traffic alone is no such change.
+    /// Resolves when something changed that the controller should know at once: readiness, where the application listens,
+    /// the verdict of its health check, or what is ejected. Traffic alone is no such change.
     pub async fn changed(&mut self) {
         let changed = tokio::select! {
             changed = self.listening.changed() => changed,
             changed = self.ready.changed() => changed,
             changed = self.ejections.changed() => changed,
+            changed = self.checked.changed() => changed,
         };
         if changed.is_err() {
             // The sidecar has ended; there is nothing to tell any more.
@@ -98,6 +116,8 @@ mod tests {
             ejections,
             since: Some(Instant::now()),
             wildcard: Arc::default(),
+            configured: watch::channel(None).1,
+            checked: watch::channel(Said::NotStarted).1,
         };
         let at = |address: &str| Listening::from([(8080, [address.parse().unwrap()].into())]);
         assert!(!reporter.report().settled);

@@ -18,6 +18,7 @@ use crate::hosts::Hosts;
 use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::patience::Patience;
+use crate::probe::{self, Said};
 use crate::report::Reporter;
 use crate::runtime::{Bound, Parts, Resolving, Runtime};
 use crate::settings::AccessLog;
@@ -88,6 +89,8 @@ pub struct Sidecar {
     certificate: Pending,
     succession: Succession,
     ejections: watch::Sender<Vec<Ejection>>,
+    /// What the health check says.
+    checked: Arc<watch::Sender<Said>>,
     /// With the admin port's socket.
     hand_over: Option<(HandOver, Kept)>,
 }
@@ -141,6 +144,7 @@ impl Sidecar {
             certificate,
             succession,
             ejections: watch::Sender::default(),
+            checked: Arc::default(),
             hand_over: hand_over.map(|hand_over| (hand_over, kept)),
         })
     }
@@ -157,11 +161,31 @@ impl Sidecar {
 
     /// Makes reports for the controller.
     pub fn reporter(&self) -> Reporter {
-        let (telemetry, listening) = (self.runtime.telemetry().clone(), self.listening.clone());
-        let succeeds = self.hand_over.as_ref().is_some_and(|(hand_over, _)| hand_over.predecessor.is_some());
-        let since = (!succeeds).then(tokio::time::Instant::now);
-        let (ready, ejections) = (self.readiness.watch(), self.ejections.subscribe());
-        Reporter { telemetry, ready, listening, ejections, since, wildcard: Arc::default() }
+        Reporter {
+            telemetry: self.runtime.telemetry().clone(),
+            ready: self.readiness.watch(),
+            listening: self.listening.clone(),
+            ejections: self.ejections.subscribe(),
+            since: (!self.succeeds()).then(tokio::time::Instant::now),
+            wildcard: Arc::default(),
+            configured: self.runtime.configured(),
+            checked: self.checked.subscribe(),
+        }
+    }
+
+    /// It takes another's place.
+    fn succeeds(&self) -> bool {
+        self.hand_over.as_ref().is_some_and(|(hand_over, _)| hand_over.predecessor.is_some())
+    }
+
+    fn prober(&self) -> probe::Parts {
+        probe::Parts {
+            configured: self.runtime.configured(),
+            listening: self.listening.clone(),
+            serving: self.succeeds(),
+            said: self.checked.clone(),
+            telemetry: self.runtime.telemetry().clone(),
+        }
     }
 
     /// Where the admin port is.
@@ -172,8 +196,9 @@ impl Sidecar {
     /// Serves until `shutdown` says how long what runs may take to end, or until a successor is ready; then drains:
     /// listeners closed, connections told, and at once done when none is left.
     pub async fn run(self, shutdown: impl Future<Output = Duration>) -> Stopped {
-        let Self { runtime, readiness, admin, drain, identity, resolvers, succession, hand_over, .. } = self;
         let mut tasks = Tasks::new();
+        tasks.spawn("prober", probe::run(self.prober()));
+        let Self { runtime, readiness, admin, drain, identity, resolvers, succession, hand_over, .. } = self;
         let (relieve, relieved) = watch::channel(());
         tasks.spawn("admin", admin::serve(admin, runtime.clone(), readiness.clone(), relieved));
         tasks.spawn("identity", follow(runtime.clone(), identity, self.certificate));

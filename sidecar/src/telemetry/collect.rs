@@ -33,6 +33,7 @@ impl Collector for Telemetry {
         self.connections(encoder)?;
         self.policies(encoder)?;
         self.inbound(encoder)?;
+        self.checks(encoder)?;
         let build = [("version", env!("CARGO_PKG_VERSION"))];
         family(encoder, "build_info", "The sidecar's version", MetricType::Gauge)?
             .encode_family(&build)?

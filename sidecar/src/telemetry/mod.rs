@@ -2,6 +2,7 @@
 //! somebody reads `/metrics`.
 
 mod access;
+mod checks;
 mod collect;
 mod edge;
 mod inbound;
@@ -52,6 +53,7 @@ struct Inner {
     rate_limits: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     /// What is under way to the application, where that is bounded.
     capacity: Mutex<Option<Arc<Capacity>>>,
+    checks: checks::Checks,
     /// Clusters with a policy.
     policed: Mutex<Vec<Arc<Cluster>>>,
 }

@@ -6,6 +6,7 @@ mod draining;
 mod edge_routes;
 mod ejection;
 mod hand_over;
+mod health;
 mod hostile;
 mod http_delivery;
 mod http_mesh;

@@ -157,6 +157,7 @@ pub struct Node {
     pub identity: watch::Sender<Option<Arc<Identity>>>,
     pub listening: watch::Sender<Listening>,
     pub admin: SocketAddr,
+    /// What it would tell a controller.
     pub reporter: Reporter,
     readiness: outrigger_lifecycle::Readiness,
     stop: oneshot::Sender<Duration>,
@@ -217,8 +218,7 @@ impl Node {
         };
         let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());
-        let admin = sidecar.admin().unwrap();
-        let reporter = sidecar.reporter();
+        let (admin, reporter) = (sidecar.admin().unwrap(), sidecar.reporter());
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let mut tasks = Tasks::new();
