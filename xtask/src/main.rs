@@ -31,7 +31,7 @@ cargo xtask <command>
       check       rustfmt, clippy, cargo deny (where installed)
       unit        unit, golden and in-process tests: no root, no Docker
       docker      the tests marked #[ignore]: they need root and a Docker engine
-  bench           speed and size beside HAProxy, printed (`bench --help`)
+  bench           speed and size beside nginx, HAProxy and Envoy, printed (`bench --help`)
   fuzz [target...]  readers of bytes from outside under libFuzzer (nightly): mesh-file, labels
       --seconds N for each target; 60 where not said
   images          builds outrigger-sidecar and outrigger-controller

@@ -68,3 +68,30 @@ fn number(word: Option<&String>, most: u64) -> Outcome<u64> {
     let number = word.and_then(|word| word.parse().ok());
     number.filter(|number| (1..=most).contains(number)).ok_or_else(usage)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Outcome<Arguments> {
+        Arguments::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn parts_are_chosen_by_name_and_an_unknown_one_lists_them() {
+        let all = parse(&["--skip-docker"]).unwrap();
+        assert!(all.wants("tcp") && !all.wants("docker"));
+        let some = parse(&["--quick", "--only", "tcp", "--only", "docker"]).unwrap();
+        assert!(some.wants("tcp") && some.wants("docker") && !some.wants("idle"));
+        let usage = parse(&["--only", "speed"]).err().unwrap();
+        assert!(PARTS.iter().all(|(part, _)| usage.contains(part)), "{usage}");
+    }
+
+    #[test]
+    fn the_manual_explains_every_part() {
+        let manual = include_str!("../../../docs/benchmarks.md");
+        for (part, _) in PARTS {
+            assert!(manual.contains(&format!("`{part}`")), "docs/benchmarks.md says nothing of {part}");
+        }
+    }
+}
