@@ -1,4 +1,5 @@
-// serve: what the HTTP clients of the tests call. HTTP/1 and WebSocket (/ws) on 8080, HTTP/2 in clear on 8082.
+// serve: what the HTTP clients of the tests call. HTTP/1 and WebSocket (/ws) on 8080, HTTP/2 in clear on 8082,
+// both over TLS with a certificate of its own making on 8443.
 //
 //   *    /echo          what arrived, as JSON: method, target, version, headers, bytes and sha256 of the body, trailers
 //   GET  /bytes/N       N bytes (byte i is i mod 251) with their sha256 in x-sha256; Range; ?chunked: without a length
@@ -12,6 +13,7 @@
 //
 // Every answer says in x-name who gave it: NAME, or the host's name.
 
+const { execFileSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const http = require('node:http');
@@ -151,8 +153,14 @@ one.keepAliveTimeout = 60_000;
 const sockets = new WebSocketServer({ server: one, path: '/ws', perMessageDeflate: true, handleProtocols: (offered) => offered.has('chat') && 'chat' });
 sockets.on('connection', talk);
 const two = http2.createServer(serve);
+const [key, cert] = ['/tmp/key.pem', '/tmp/cert.pem'];
+const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'];
+execFileSync('openssl', ['req', '-x509', ...curve, '-nodes', '-keyout', key, '-out', cert, '-subj', '/CN=web', '-days', '2'], { stdio: 'ignore' });
+const secure = http2.createSecureServer({ allowHTTP1: true, key: fs.readFileSync(key), cert: fs.readFileSync(cert) }, serve);
 process.on('SIGTERM', () => {
   stopping = true;
   setTimeout(() => process.exit(0), MARGIN);
 });
-one.listen(8080, () => two.listen(8082, () => console.log(JSON.stringify({ name: NAME, listening: [8080, 8082] }))));
+for (const [server, port] of [[one, 8080], [two, 8082], [secure, 8443]]) {
+  server.listen(port, () => console.log(JSON.stringify({ name: NAME, listening: port })));
+}

@@ -3,7 +3,7 @@
 import json, os, re, subprocess, tempfile, time
 from checks import LARGE, check, finish, pattern, same, sha256
 
-ONE, TWO = "http://web:8080", "http://web:8082"
+ONE, TWO, SECURE = "http://web:8080", "http://web:8082", "https://web:8443"
 WRITTEN = "\n%{http_code} %{http_version} %{size_upload} %{num_connects}"
 
 
@@ -163,6 +163,16 @@ def one_connection_serves_many_requests():
 def many_at_once():
     output, _, written = curl("--parallel", "--parallel-max", "100", f"{ONE}/bytes/20000?[1-200]")
     same((output + b"\n" + " ".join(written).encode()).count(b"\n200 1.1 0 "), 200)
+
+
+@check
+def tls_of_the_application_passes_as_bytes():
+    body = os.urandom(3_000_000)
+    for words, version in (["--http2"], "2.0"), (["--http1.1"], "1.1"):
+        told = echoed("-k", *words, "-H", "Expect:", "--data-binary", "@-", f"{SECURE}/echo", data=body)
+        same((told["version"], told["bytes"], told["sha256"]), (version, len(body), sha256(body)))
+    names = {re.search(r"(?i)x-name: (\S+)", curl("-vk", SECURE)[1]).group(1) for _ in range(12)}
+    same(len(names), 2)
 
 
 finish()

@@ -121,12 +121,12 @@ def messages_of_five_megabytes():
 
 @check
 def keepalive_pings_while_nothing_is_said():
-    options = [("grpc.keepalive_time_ms", 1000), ("grpc.keepalive_timeout_ms", 1000), ("grpc.http2.max_pings_without_data", 0),
+    options = [("grpc.keepalive_time_ms", 500), ("grpc.keepalive_timeout_ms", 1000), ("grpc.http2.max_pings_without_data", 0),
                ("grpc.keepalive_permit_without_calls", 1)]
     with grpc.insecure_channel(TARGET, options) as quiet:
         asked = queue.SimpleQueue()
         answers = quiet.stream_stream("/clients.Echo/Talk")(iter(asked.get, None), timeout=LIMIT)
-        for pause in 0, 5:
+        for pause in 0, 3:
             time.sleep(pause)
             asked.put(b"x")
             same(next(answers), b"x")

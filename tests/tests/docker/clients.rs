@@ -53,10 +53,10 @@ fn curl_python_node_and_websocket_libraries_through_the_mesh() {
     let project =
         setup("  web: { image: APPS, command: [ node, clients/serve.js ], init: true, scale: 2 }\n").up();
     project.meshed(3);
-    for port in [8080, 8082] {
+    for port in [8080, 8082, 8443] {
         project.endpoints("web", port, 2);
     }
-    checks(&project, &["python3", "with_curl.py"], 17);
+    checks(&project, &["python3", "with_curl.py"], 18);
     checks(&project, &["python3", "with_python.py"], 8);
     checks(&project, &["node", "with_node.js"], 7);
     checks(&project, &["python3", "with_websockets.py"], 9);
