@@ -1,5 +1,6 @@
 //! One connection, plaintext or TLS; the only I/O type of the data path, so that nothing is generic over it.
 
+mod ahead;
 mod unheard;
 
 use std::io;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+pub use ahead::Ahead;
 pub(crate) use unheard::Unheard;
 
 /// A connection to the application, to a peer's sidecar or to somewhere.
@@ -21,7 +23,7 @@ pub enum Stream {
     /// Bytes as they are.
     Plain(TcpStream),
     /// TLS 1.3, handshake done.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Ahead>>),
 }
 
 /// A peer's sidecar that takes nothing for this long is gone: a dead network namespace sends no FIN, and a sidecar reads
@@ -39,7 +41,7 @@ impl Stream {
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => tls.get_ref().0.tcp(),
         }
     }
 

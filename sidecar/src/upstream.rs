@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::cluster::Endpoint;
-use crate::stream::{self, Stream};
+use crate::stream::{self, Ahead, Stream};
 use crate::tls::Alpn;
 use crate::worker::Worker;
 
@@ -124,9 +124,9 @@ async fn mutual(worker: &Worker, endpoint: &Endpoint, alpn: Alpn) -> Result<Stre
     let contexts = worker.tls().ok_or(ConnectError::NoIdentity)?;
     let config = contexts.client(&endpoint.identity, alpn).map_err(|e| tls_error(io::Error::other(e)))?;
     let tcp = open(address).await?;
-    let connecting = TlsConnector::from(config).connect(endpoint.server_name.clone(), tcp);
+    let connecting = TlsConnector::from(config).connect(endpoint.server_name.clone(), Ahead::new(tcp));
     let tls = connecting.await.map_err(tls_error)?;
-    stream::expect_reading(tls.get_ref().0, matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
+    stream::expect_reading(tls.get_ref().0.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
     if tls.get_ref().1.alpn_protocol() == Some(alpn.id()) {
         Ok(Stream::Tls(Box::new(tls.into())))
     } else {

@@ -13,7 +13,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::{Refused, canonical, inbound, refuse};
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::runtime::Generation;
-use crate::stream::{self, Stream};
+use crate::stream::{self, Ahead, Stream};
 use crate::tls::{Alpn, Contexts, spiffe_id};
 use crate::worker::Worker;
 use crate::{http, tcp};
@@ -70,7 +70,8 @@ async fn handshake(
     tcp: TcpStream,
     own: SocketAddr,
 ) -> Result<Accepted, Refused> {
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(Refused::Tls)?;
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), Ahead::new(tcp));
+    let hello = hello.await.map_err(Refused::Tls)?;
     let name = hello.client_hello().server_name().unwrap_or_default().to_owned();
     let port = own_port(&name, generation).ok_or(Refused::ServerName(name))?;
     let application = inbound::application(worker, generation, SocketAddr::new(own.ip(), port))?;
