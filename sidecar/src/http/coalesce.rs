@@ -10,14 +10,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::spare;
 use crate::stream::Stream;
 
 /// Writes from this size on go out directly: copying them would cost more than the call it saves.
 const DIRECT: usize = 8 * 1024;
 /// Bytes that may wait.
 const MAX_WAITING: usize = 32 * 1024;
-/// Memory kept for the next time, bytes.
-const KEEP: usize = 16 * 1024;
 
 /// The I/O that an HTTP/2 connection owns; clones are the same. Whoever polls the connection calls
 /// [`Coalesced::poll_out`] afterwards.
@@ -51,11 +50,12 @@ impl Inner {
             if size == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.waiting.advance(size);
             self.unflushed = true;
-        }
-        if self.waiting.capacity() > KEEP {
-            self.waiting = BytesMut::new();
+            if size < self.waiting.len() {
+                self.waiting.advance(size);
+            } else {
+                spare::give(std::mem::take(&mut self.waiting));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -100,6 +100,9 @@ impl AsyncWrite for Coalesced {
         if size >= DIRECT {
             inner.unflushed = true;
             return Pin::new(&mut inner.io).poll_write_vectored(cx, bufs);
+        }
+        if inner.waiting.capacity() == 0 {
+            inner.waiting = spare::take();
         }
         for buf in bufs {
             inner.waiting.extend_from_slice(buf);

@@ -8,14 +8,15 @@ use outrigger_wire::SpiffeId;
 
 use super::head::Wire;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// The caller's proven identity, as Envoy names it: `URI=spiffe://…`.
 pub const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Fields that end at each hop.
+const ALWAYS: [&str; 7] =
+    ["connection", "transfer-encoding", "upgrade", "te", "keep-alive", "proxy-connection", "http2-settings"];
 
 /// What `transfer-encoding` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,15 +55,18 @@ pub struct Hop {
     trailers: bool,
     keep_alive_seconds: Option<u64>,
     upgrade: Option<HeaderValue>,
+    /// None of the fields ends at this hop.
+    clean: bool,
     nominated: Vec<HeaderName>,
 }
 
 impl Hop {
     /// Reads them all.
     pub fn of<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
-        let mut hop = Self::default();
+        let mut hop = Self { clean: true, ..Self::default() };
         for (name, value) in fields {
             hop.read(name, value);
+            hop.clean &= !ALWAYS.iter().any(|always| name.eq_ignore_ascii_case(always));
         }
         hop
     }
@@ -119,18 +123,14 @@ impl Hop {
 
     /// True for a field that ends at this hop.
     pub fn drops(&self, name: &HeaderName) -> bool {
-        const ALWAYS: [HeaderName; 7] = [
-            header::CONNECTION,
-            header::TRANSFER_ENCODING,
-            header::UPGRADE,
-            header::TE,
-            KEEP_ALIVE,
-            PROXY_CONNECTION,
-            HTTP2_SETTINGS,
-        ];
+        // Most heads have none: it is enough to have looked once. What `connection` nominates needs that field.
+        if self.clean {
+            return false;
+        }
         // Nominating these would take away what the message means, or what we have just checked.
         let kept = || *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::EXPECT;
-        ALWAYS.contains(name) || (!self.nominated.is_empty() && self.nominated.contains(name) && !kept())
+        ALWAYS.contains(&name.as_str())
+            || (!self.nominated.is_empty() && self.nominated.contains(name) && !kept())
     }
 
     /// `te: trailers` travels on: it is true of us as of the client.

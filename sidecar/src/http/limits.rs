@@ -10,6 +10,9 @@ const OUTSIDE_STREAMS: u32 = 128;
 const FOREIGN_HEADER_LIST: u32 = 64 * 1024;
 /// The same between sidecars: the largest head of an HTTP/1 client fits, with what we add to it.
 const MESH_HEADER_LIST: u32 = 128 * 1024;
+/// Largest frame between sidecars: with its head of 9 bytes it fills four TLS records. The least that HTTP/2 allows, 16 KiB,
+/// would fill one, and with its head begin another.
+const MESH_FRAME: u32 = 64 * 1024 - 9;
 /// Bytes of one body that may come before they are passed on.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same over all streams of a peer's sidecar: so many that a slow stream never stops its neighbours.
@@ -30,6 +33,7 @@ pub(super) fn client() -> h2::client::Builder {
     builder
         .enable_push(false)
         .max_header_list_size(MESH_HEADER_LIST)
+        .max_frame_size(MESH_FRAME)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(MESH_WINDOW)
         // None until the peer's SETTINGS have come: only then a peer is known to be there.
@@ -65,5 +69,8 @@ pub(super) fn server(client: Client) -> h2::server::Builder {
         .max_concurrent_reset_streams(resets)
         .max_pending_accept_reset_streams(resets)
         .reset_stream_duration(RESET_MEMORY);
+    if mesh {
+        builder.max_frame_size(MESH_FRAME);
+    }
     builder
 }

@@ -32,6 +32,7 @@ mod routed;
 mod server1;
 mod server2;
 mod sides;
+mod spare;
 mod sticky;
 mod time_left;
 mod trace;

@@ -280,7 +280,7 @@ fn idle(origin: &Origin, request: &Request, park: Park, fresh: bool) -> Option<U
         Park::Address(address) => origin.worker.pools().idle.take(address)?,
         Park::Announced => origin.announced.as_ref()?.take()?,
     };
-    Some(Up::start(Box::new(conn), request, Some(park), true))
+    Some(Up::start(conn, request, Some(park), true))
 }
 
 fn new(io: Stream, request: &Request, park: Option<Park>) -> Up {

@@ -14,6 +14,7 @@ use super::limits::Client;
 use super::open::Attempts;
 use super::pool::Announced;
 use super::routed::Taken;
+use super::time_left::GRPC_TIMEOUT;
 use super::trace;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::telemetry::{Access, Carried, Edge, EdgeKey};
@@ -129,7 +130,7 @@ impl Origin {
         if is_grpc(&request.headers) {
             // A stream of events may be silent for hours before its first; the caller's own deadline counts, and a
             // route's, which is meant for it.
-            let asked = request.headers.get("grpc-timeout").and_then(grpc_timeout);
+            let asked = request.headers.get(GRPC_TIMEOUT).and_then(grpc_timeout);
             let routed = routed.filter(|limit| !limit.is_zero());
             return asked.into_iter().chain(routed).min();
         }

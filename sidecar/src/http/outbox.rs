@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use super::spare;
 use crate::stream::Stream;
 
 /// Pieces up to this size are copied, bytes.
@@ -29,13 +30,16 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Where small things are appended.
     pub fn tail(&mut self) -> &mut BytesMut {
+        if self.tail.capacity() == 0 {
+            self.tail = spare::take();
+        }
         &mut self.tail
     }
 
     /// Appends a piece.
     pub fn push(&mut self, data: Bytes) {
         if data.len() <= COPY {
-            self.tail.extend_from_slice(&data);
+            self.tail().extend_from_slice(&data);
             return;
         }
         if !self.tail.is_empty() {
@@ -65,7 +69,7 @@ impl Outbox {
     /// Gives memory back.
     pub fn rest(&mut self) {
         if self.is_empty() {
-            self.tail = BytesMut::new();
+            spare::give(std::mem::take(&mut self.tail));
             self.queue.shrink_to(SLICES);
         }
     }
@@ -114,6 +118,10 @@ impl Outbox {
             }
             self.queue.pop_front();
         }
-        self.tail.advance(size);
+        if size == self.tail.len() {
+            self.tail.clear();
+        } else {
+            self.tail.advance(size);
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Idle {
 }
 
 struct Parked {
-    conn: Conn,
+    conn: Box<Conn>,
     until: Instant,
 }
 
@@ -55,12 +55,12 @@ impl Announced {
     }
 
     /// A connection that was used before and still looks open.
-    pub fn take(&self) -> Option<Conn> {
+    pub fn take(&self) -> Option<Box<Conn>> {
         take(&mut self.idle.borrow_mut())
     }
 
     /// Keeps a connection; `seconds` is what the application says it keeps it for.
-    pub fn park(&self, worker: &Worker, mut conn: Conn, seconds: Option<u64>) {
+    pub fn park(&self, worker: &Worker, mut conn: Box<Conn>, seconds: Option<u64>) {
         let until = until(worker, seconds);
         conn.rest();
         let mut idle = self.idle.borrow_mut();
@@ -69,7 +69,7 @@ impl Announced {
     }
 }
 
-fn take(parked: &mut Vec<Parked>) -> Option<Conn> {
+fn take(parked: &mut Vec<Parked>) -> Option<Box<Conn>> {
     while let Some(mut last) = parked.pop() {
         if last.until > Instant::now() && last.conn.is_quiet() {
             return Some(last.conn);
@@ -85,12 +85,12 @@ fn until(worker: &Worker, seconds: Option<u64>) -> Instant {
 
 impl Idle {
     /// A connection that was used before and still looks open.
-    pub fn take(&self, address: SocketAddr) -> Option<Conn> {
+    pub fn take(&self, address: SocketAddr) -> Option<Box<Conn>> {
         take(self.by_address.borrow_mut().get_mut(&address)?)
     }
 
     /// Keeps a connection; `seconds` is what the application says it keeps it for.
-    pub fn park(worker: &Worker, address: SocketAddr, mut conn: Conn, seconds: Option<u64>) {
+    pub fn park(worker: &Worker, address: SocketAddr, mut conn: Box<Conn>, seconds: Option<u64>) {
         let until = until(worker, seconds);
         conn.rest();
         let idle = &worker.pools().idle;

@@ -1,6 +1,5 @@
 //! Moves one body from one side to the other, at the speed of the slower.
 
-use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -42,7 +41,10 @@ impl Side {
 /// A body on its way.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
-    waiting: VecDeque<Bytes>,
+    /// The next piece to go.
+    waiting: Option<Bytes>,
+    /// Those after it, where the body is sent again.
+    again: std::vec::IntoIter<Bytes>,
     trailers: Option<HeaderMap>,
     /// The end was received.
     received: bool,
@@ -91,7 +93,7 @@ impl Pump {
 
     /// All that came went on: the next step is the sender's.
     pub fn is_starved(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_none() && self.again.len() == 0
     }
 
     /// The next step is the receiver's.
@@ -123,8 +125,9 @@ impl Pump {
     /// Starts again from the first byte, towards another side. Only while [`Pump::kept`] says so.
     pub fn rewind(&mut self) {
         if let Some(kept) = &self.kept {
-            self.waiting = kept.pieces.iter().cloned().collect();
-            self.sent = self.received && self.waiting.is_empty() && self.trailers.is_none();
+            self.waiting = None;
+            self.again = kept.pieces.clone().into_iter();
+            self.sent = self.received && self.is_starved() && self.trailers.is_none();
         }
     }
 
@@ -140,19 +143,19 @@ impl Pump {
             if self.sent {
                 return to.poll_flush(cx).map_err(Side::To);
             }
-            if self.waiting.is_empty() && self.received {
+            if self.received && self.is_starved() {
                 to.finish(self.trailers.clone()).map_err(Side::To)?;
                 self.sent = true;
                 continue;
             }
-            if let Some(mut data) = self.waiting.pop_front() {
+            if let Some(mut data) = self.waiting.take().or_else(|| self.again.next()) {
                 let size = data.len();
-                let last = self.received && self.waiting.is_empty() && self.trailers.is_none();
+                let last = self.received && self.again.len() == 0 && self.trailers.is_none();
                 let sent = to.poll_send(cx, &mut data, last);
                 from.consumed(size - data.len());
                 self.passed += (size - data.len()) as u64;
                 if !data.is_empty() {
-                    self.waiting.push_front(data);
+                    self.waiting = Some(data);
                 }
                 ready!(sent).map_err(Side::To)?;
                 self.sent = last && to.ends_with_data();
@@ -176,7 +179,7 @@ impl Pump {
                 // An empty piece would be an empty chunk, which is the end, and to HTTP/2 it would say nothing.
                 if !data.is_empty() {
                     self.keep(&data);
-                    self.waiting.push_back(data);
+                    self.waiting = Some(data);
                 }
                 self.received = from.is_read();
             }

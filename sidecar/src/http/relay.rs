@@ -10,6 +10,7 @@ use super::give::Answer;
 use super::head::{Request, Response};
 use super::origin::Origin;
 use super::pump::{Pump, Side};
+use super::reply::GRPC_STATUS;
 use super::sides::{Down, Up};
 
 /// Passes the response on, and what is left of the request.
@@ -25,7 +26,7 @@ pub(super) async fn relay(
     let status = response.status;
     let empty = response.length == Length::Empty;
     let mut cut = None;
-    let mut failed = status.is_server_error() || grpc_failed(response.headers.get("grpc-status"));
+    let mut failed = status.is_server_error() || grpc_failed(response.headers.get(GRPC_STATUS));
     if let Down::H1 { keep_alive, .. } = down {
         *keep_alive &= upload.is_received() && !origin.is_ending();
     }
@@ -59,7 +60,7 @@ pub(super) async fn relay(
         down.poll_failed(cx).map(Err)
     })
     .await;
-    failed |= download.trailers().is_some_and(|trailers| grpc_failed(trailers.get("grpc-status")));
+    failed |= download.trailers().is_some_and(|trailers| grpc_failed(trailers.get(GRPC_STATUS)));
     match broken {
         Ok(()) => up.release(origin, upload),
         Err(error) => {

@@ -12,7 +12,8 @@ use crate::route::{Own, has_body};
 
 /// Tells an answer of the sidecar from one of the application.
 const ERROR: HeaderName = HeaderName::from_static("outrigger-error");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// How a gRPC call went.
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// What a client gets for an error.

@@ -14,7 +14,7 @@ use super::head::{Request, Response};
 use super::open::Attempts;
 use super::origin::Origin;
 use super::pump::Pump;
-use super::reply::is_overloaded;
+use super::reply::{GRPC_STATUS, is_overloaded};
 use super::sides::{Down, Up};
 use crate::cluster::{Bound, Cluster, Picked, RetryOutcome};
 
@@ -189,7 +189,7 @@ fn is_wanted(policy: &Retries, outcome: &Outcome) -> bool {
 
 /// A gRPC answer of headers alone (gRPC over HTTP/2, "Trailers-Only").
 fn is_unavailable(response: &Response) -> bool {
-    response.headers.get("grpc-status").is_some_and(|status| status.as_bytes() == UNAVAILABLE)
+    response.headers.get(GRPC_STATUS).is_some_and(|status| status.as_bytes() == UNAVAILABLE)
 }
 
 /// Twice as long each time; the second half by chance, so that those who failed together do not come back together.

@@ -234,8 +234,8 @@ impl Up {
         {
             let (worker, seconds) = (&origin.worker, wire.keep_alive_seconds);
             match (park, &origin.announced) {
-                (Park::Address(address), _) => Idle::park(worker, address, *conn, seconds),
-                (Park::Announced, Some(announced)) => announced.park(worker, *conn, seconds),
+                (Park::Address(address), _) => Idle::park(worker, address, conn, seconds),
+                (Park::Announced, Some(announced)) => announced.park(worker, conn, seconds),
                 (Park::Announced, None) => {}
             }
         }

@@ -12,7 +12,8 @@ use super::origin::{Origin, is_grpc};
 /// Until when the request must be answered: milliseconds since 1970. A moment and not a length of time: applications
 /// pass it on as it came, whatever time they took.
 const DEADLINE: HeaderName = HeaderName::from_static("outrigger-deadline");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// How long a gRPC call may take.
+pub(super) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// gRPC over HTTP/2: `grpc-timeout` has up to eight digits.
 const MOST_GRPC_MS: u128 = 99_999_999;
 

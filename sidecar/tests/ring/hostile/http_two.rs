@@ -217,7 +217,7 @@ async fn frames_come_where_they_may() {
             [open(), window(1, 0x7fff_ffff)].concat(),
             Stream(&[FLOW_CONTROL_ERROR]),
         ),
-        ("a frame too large", frame(PING, 0, 0, &[0; 20_000]), Connection(&[FRAME_SIZE_ERROR])),
+        ("a frame too large", frame(PING, 0, 0, &[0; 100_000]), Connection(&[FRAME_SIZE_ERROR])),
         ("PING of 4 bytes", frame(PING, 0, 0, &[0; 4]), Connection(&[FRAME_SIZE_ERROR, PROTOCOL_ERROR])),
         (
             "more DATA than the window",
