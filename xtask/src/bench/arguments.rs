@@ -12,6 +12,7 @@ const USAGE: &str = "usage: cargo xtask bench [--only PART]... [--quick] [--json
   --rounds N      measurements of each, of which the median counts, 1 to 20 (default 3)
   --sidecar FILE  measure this binary instead of building one
   --skip-docker   leave out what needs a Docker engine
+  --instructions  count instructions by request instead, under valgrind
 parts:";
 
 /// The arguments.

@@ -15,6 +15,7 @@ mod engine;
 mod envoy;
 mod hops;
 mod idle;
+mod instructions;
 mod latency;
 mod memory;
 mod outrigger;
@@ -86,12 +87,13 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         [role, address] if role == "bytes-server" => return bytes::serve(address),
         [role, address, seconds] if role == "rate" => return latency::load(address, seconds),
         [role, address, mib] if role == "bytes-load" => return bytes::load(address, mib),
+        [word, rest @ ..] if word == "--instructions" => return instructions::run(rest),
         _ => {}
     }
     let arguments = Arguments::parse(arguments)?;
     tools::install()?;
     tools::raise_descriptors();
-    let binaries = tools::build(arguments.sidecar.clone())?;
+    let binaries = tools::build(arguments.sidecar.clone(), false)?;
     let scratch = Scratch::new()?;
     let certificates = certificates::make(&scratch)?;
     let bench =

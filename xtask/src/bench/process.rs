@@ -11,8 +11,8 @@ use super::{Outcome, Scratch};
 
 /// Microseconds of one tick in /proc/PID/stat: USER_HZ is 100 on every Linux platform we build for.
 const TICK_US: f64 = 10_000.0;
-/// A server that does not listen by then has failed.
-const START: Duration = Duration::from_secs(10);
+/// A server that does not listen by then has failed; under valgrind, and beside a build, it takes seconds.
+const START: Duration = Duration::from_secs(30);
 
 /// Which CPU does what, as `taskset` has it; none: any.
 pub struct Cpus {
@@ -92,7 +92,7 @@ impl Process {
     /// Waits until something accepts at `address`.
     ///
     /// # Errors
-    /// The process ended, or nothing accepts within 10 s; with the end of the log.
+    /// The process ended, or nothing accepts within 30 s; with the end of the log.
     pub fn listens(&mut self, address: SocketAddr) -> Outcome<()> {
         self.until(&format!("listen on {address}"), || TcpStream::connect(address).is_ok())
     }
@@ -100,13 +100,13 @@ impl Process {
     /// Waits until `done`.
     ///
     /// # Errors
-    /// The process ended, or it takes more than 10 s; with the end of the log.
+    /// The process ended, or it takes more than 30 s; with the end of the log.
     pub fn until(&mut self, what: &str, mut done: impl FnMut() -> bool) -> Outcome<()> {
         let begun = Instant::now();
         while !done() {
             let ended = self.child.try_wait().map_err(|error| error.to_string())?;
             if ended.is_some() || begun.elapsed() > START {
-                let state = ended.map_or("after 10 s".to_owned(), |status| status.to_string());
+                let state = ended.map_or("after 30 s".to_owned(), |status| status.to_string());
                 let log = fs::read_to_string(&self.log).unwrap_or_default();
                 let end: Vec<&str> = log.lines().rev().take(10).collect();
                 let end: Vec<&str> = end.into_iter().rev().collect();
@@ -115,6 +115,11 @@ impl Process {
             sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    /// Its pid.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// User and system time so far, microseconds; threads included.

@@ -76,11 +76,11 @@ pub struct Binaries {
     pub sidecar: PathBuf,
 }
 
-/// Builds them, unless one is given.
+/// Builds them as they are released, unless one is given; with `symbols`, so that functions have names.
 ///
 /// # Errors
 /// The build fails, or the given file is not there.
-pub fn build(sidecar: Option<PathBuf>) -> Outcome<Binaries> {
+pub fn build(sidecar: Option<PathBuf>, symbols: bool) -> Outcome<Binaries> {
     if let Some(sidecar) = sidecar {
         return if sidecar.is_file() {
             Ok(Binaries { sidecar })
@@ -90,10 +90,13 @@ pub fn build(sidecar: Option<PathBuf>) -> Outcome<Binaries> {
     }
     eprintln!("building the sidecar for release");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments =
-        ["build", "--release", "--locked", "--package", "outrigger-sidecar", "--message-format", "json"];
+    let build = ["rustc", "--release", "--locked", "--package", "outrigger-sidecar"];
+    let binary = ["--bin", "outrigger-sidecar", "--message-format", "json", "--"];
+    let named: &[&str] = if symbols { &["-C", "strip=none"] } else { &[] };
     let output = Command::new(cargo)
-        .args(arguments)
+        .args(build)
+        .args(binary)
+        .args(named)
         .current_dir(workspace())
         .stderr(std::process::Stdio::inherit())
         .output()
