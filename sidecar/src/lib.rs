@@ -15,6 +15,7 @@ pub mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod handover;
+pub mod hash;
 pub mod health;
 pub mod hold;
 pub mod hosts;

@@ -1,7 +1,6 @@
 //! HTTP/2 connections that this sidecar opens: few per destination, many requests on each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -20,6 +19,7 @@ use super::coalesce::Coalesced;
 use super::error::{Broken, RequestError};
 use super::limits;
 use crate::cluster::Endpoint;
+use crate::hash::Map;
 use crate::stream::Stream;
 use crate::tls::Alpn;
 use crate::upstream;
@@ -53,7 +53,7 @@ enum Key {
 
 /// Links by destination.
 #[derive(Default)]
-pub(super) struct Links(RefCell<HashMap<Key, Group>>);
+pub(super) struct Links(RefCell<Map<Key, Group>>);
 
 #[derive(Default)]
 struct Group {

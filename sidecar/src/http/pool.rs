@@ -1,7 +1,6 @@
 //! Idle HTTP/1.1 connections to the application, last used first.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::h1::Conn;
+use crate::hash::Map;
 use crate::worker::Worker;
 
 /// Longest that is believed of `Keep-Alive: timeout=`.
@@ -22,7 +22,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Idle connections by address.
 #[derive(Default)]
 pub(super) struct Idle {
-    by_address: RefCell<HashMap<SocketAddr, Vec<Parked>>>,
+    by_address: RefCell<Map<SocketAddr, Vec<Parked>>>,
     sweeping: Cell<bool>,
 }
 

@@ -1,8 +1,9 @@
 //! W3C Trace Context, level 1: every request has a `traceparent`, so that the lines of all access logs on its way, and the
 //! spans of applications, can be joined. This sidecar exports no spans; a request that is in a trace already passes as it is
-//! (section 3.4: who does not take part passes on what came), for a parent that nobody exports would tear the trace apart.
+//! (section 3.4: who does not take part passes on what came), for a parent that nobody exports would tear the trace apart. A
+//! new one is sampled (`01`): the tracing of applications follows what comes in, by default; with `00` the mesh would
+//! silently switch it off wherever a caller has none.
 
-use bytes::{BufMut, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -14,22 +15,22 @@ const LENGTH: usize = 55;
 const TRACE: std::ops::Range<usize> = 3..35;
 /// Where the parent's id lies.
 const PARENT: std::ops::Range<usize> = 36..52;
-/// Sampled. The tracing of applications follows what comes in, by default; with 00 the mesh would silently switch it off
-/// wherever a caller has none.
-const FLAGS: &[u8] = b"01";
 
 /// Gives a request that is in no trace a new one. What is none by the specification is replaced, and its `tracestate` with
 /// it.
 pub(super) fn begin(headers: &mut HeaderMap, rng: impl FnOnce() -> (u128, u64)) {
     let mut lines = headers.get_all(&TRACEPARENT).iter();
-    if let (Some(only), None) = (lines.next(), lines.next())
-        && trace_of(only.as_bytes()).is_some()
-    {
-        return;
+    let goes_on = match (lines.next(), lines.next()) {
+        (Some(only), None) => trace_of(only.as_bytes()).is_some(),
+        _ => false,
+    };
+    if !goes_on {
+        let (trace, parent) = rng();
+        headers.insert(TRACEPARENT, value(trace, parent));
+        headers.remove(TRACESTATE);
+    } else if let Some(only) = headers.get_mut(&TRACEPARENT) {
+        only.set_sensitive(true);
     }
-    let (trace, parent) = rng();
-    headers.insert(TRACEPARENT, value(trace, parent));
-    headers.remove(TRACESTATE);
 }
 
 /// The id of a request's trace, 32 hexadecimal digits.
@@ -56,22 +57,21 @@ fn is_hex(digit: &u8) -> bool {
     matches!(digit, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// Ids that are not zero.
+/// Never the same twice: HTTP/2 is told not to keep it in its table (RFC 7541 section 6.2.3), where it would push out what
+/// comes again.
 fn value(trace: u128, parent: u64) -> HeaderValue {
-    let mut text = BytesMut::with_capacity(LENGTH);
-    text.put_slice(b"00-");
-    put_hex(&mut text, &trace.max(1).to_be_bytes());
-    text.put_u8(b'-');
-    put_hex(&mut text, &parent.max(1).to_be_bytes());
-    text.put_u8(b'-');
-    text.put_slice(FLAGS);
-    HeaderValue::from_maybe_shared(text.freeze()).expect("digits and dashes")
+    let mut text = *b"00-................................-................-01";
+    put_hex(text.get_mut(TRACE), &trace.max(1).to_be_bytes());
+    put_hex(text.get_mut(PARENT), &parent.max(1).to_be_bytes());
+    let mut value = HeaderValue::from_bytes(&text).expect("digits and dashes");
+    value.set_sensitive(true);
+    value
 }
 
-fn put_hex(text: &mut BytesMut, id: &[u8]) {
-    for byte in id {
-        let digit = |four: u8| if four < 10 { b'0' + four } else { b'a' - 10 + four };
-        text.put_slice(&[digit(byte >> 4), digit(byte & 15)]);
+fn put_hex(text: Option<&mut [u8]>, id: &[u8]) {
+    let digit = |four: u8| if four < 10 { b'0' + four } else { b'a' - 10 + four };
+    for (place, byte) in text.unwrap_or_default().chunks_exact_mut(2).zip(id) {
+        place.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
 }
 

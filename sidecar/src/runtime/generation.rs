@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use crate::cluster::{Cluster, Endpoint, Member, State};
 use crate::downstream::Destination;
+use crate::hash::Map;
 use crate::rate::{Capacity, Rates};
 use crate::route::Routes;
 
@@ -21,9 +22,9 @@ pub struct Generation {
     /// Its version: a hash of the whole.
     pub version: String,
     /// By key (`cart.shop:8080`).
-    pub clusters: HashMap<String, Arc<Cluster>>,
+    pub clusters: Map<String, Arc<Cluster>>,
     /// Of ports that have any, by the key of their cluster.
-    pub routes: HashMap<String, Arc<Routes>>,
+    pub routes: Map<String, Arc<Routes>>,
     /// How many requests the application gets in a time; none: as many as come.
     pub rates: Option<Arc<Rates>>,
     /// What is under way to the application, where that is bounded; the same in all generations.
@@ -83,7 +84,7 @@ impl Generation {
     ) -> Result<Self, Vec<String>> {
         config.check().map_err(|error| vec![error.to_string()])?;
         let mut reasons = Vec::new();
-        let mut clusters = HashMap::with_capacity(config.clusters.len());
+        let mut clusters = Map::with_capacity_and_hasher(config.clusters.len(), <_>::default());
         for (key, cluster) in &config.clusters {
             let old = before.and_then(|before| before.clusters.get(key));
             // A version's endpoints are those of the whole: `cart.shop:8080/v2` comes after `cart.shop:8080`.
@@ -201,10 +202,10 @@ fn routes(
     config: &ProxyConfig,
     before: Option<&Generation>,
     reasons: &mut Vec<String>,
-) -> HashMap<String, Arc<Routes>> {
+) -> Map<String, Arc<Routes>> {
     let own = own_service(config);
     let before = before.filter(|before| before.own_service() == own);
-    let mut all = HashMap::new();
+    let mut all = Map::default();
     for (name, service) in &config.services {
         for (number, port) in service.ports.iter().filter(|(_, port)| !port.routes.is_empty()) {
             let same = before.and_then(|before| {
