@@ -224,7 +224,7 @@ impl Linked {
     }
 }
 
-fn container(id: &str, labels: &[(&str, &str)], pid: u32) -> Container {
+pub fn container(id: &str, labels: &[(&str, &str)], pid: u32) -> Container {
     Container {
         id: id.into(),
         name: id.into(),

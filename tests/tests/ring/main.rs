@@ -5,5 +5,6 @@ mod control;
 mod control_identity;
 mod control_push;
 mod control_state;
+mod health;
 mod mesh_file;
 mod traffic;
