@@ -79,7 +79,8 @@ async fn serve(
             tcp.write_all(answer.as_bytes()).await?;
             if asked {
                 tell.send_modify(|(times, at)| {
-                    (*times, *at) = if status == 503 { (*times + 1, Some(Instant::now())) } else { (0, None) };
+                    (*times, *at) =
+                        if status == 503 { (*times + 1, Some(Instant::now())) } else { (0, None) };
                 });
             }
         } else if tcp.read_buf(&mut came).await? == 0 {
