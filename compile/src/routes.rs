@@ -88,6 +88,8 @@ pub(crate) fn routes(
         backends: route.backends.iter().map(backend).collect(),
         sticky: route.sticky.as_ref().map(hash_on),
         request_ms: route.timeout.map(milliseconds),
+        stream_ms: route.stream.map(milliseconds),
+        stream_idle_ms: route.stream_idle.map(milliseconds),
         mirror: route
             .filters
             .mirror

@@ -108,6 +108,8 @@ fn timeouts(replicas: &[&Workload]) -> Timeouts {
     Timeouts {
         request_ms: said.request.map_or(preset.request_ms, milliseconds),
         idle_ms: said.idle.map_or(preset.idle_ms, milliseconds),
+        stream_ms: said.stream.map_or(preset.stream_ms, milliseconds),
+        stream_idle_ms: said.stream_idle.map_or(preset.stream_idle_ms, milliseconds),
         pass_on: said.pass_on.unwrap_or(preset.pass_on),
     }
 }

@@ -19,6 +19,10 @@ pub struct Route {
     pub sticky: Option<HashOn>,
     /// How long they may take; none: as the service says. Zero: no limit.
     pub timeout: Option<Duration>,
+    /// How long request and response may last as a whole; none: as the service says. Zero: no limit.
+    pub stream: Option<Duration>,
+    /// How long nothing of them may move; none: as the service says. Zero: no limit.
+    pub stream_idle: Option<Duration>,
     /// What is done to them, and to their answers.
     pub filters: Filters,
 }

@@ -93,6 +93,10 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// No byte in either direction on a byte stream or an upgraded connection.
     pub idle: Option<Duration>,
+    /// From a request's head sent to the last byte of its response.
+    pub stream: Option<Duration>,
+    /// No byte in either direction of a request whose response has begun.
+    pub stream_idle: Option<Duration>,
     /// To connect to an endpoint, TLS included; never zero.
     pub connect: Option<Duration>,
     /// Requests carry the time that is left for them.

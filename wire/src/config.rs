@@ -241,6 +241,12 @@ pub struct Timeouts {
     pub request_ms: u64,
     /// No byte in either direction on a byte stream or an upgraded connection. Default 3,600,000.
     pub idle_ms: u64,
+    /// From the request's head sent to the last byte of the response, or of the upgraded connection. Default 0: none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stream_ms: u64,
+    /// No byte in either direction of a request whose response has begun. Default 0: none; upgrades have `idle_ms`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stream_idle_ms: u64,
     /// Requests say until when they must be answered, and those whose time has passed are not sent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pass_on: bool,
@@ -248,7 +254,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { request_ms: 15_000, idle_ms: 3_600_000, pass_on: false }
+        Self { request_ms: 15_000, idle_ms: 3_600_000, stream_ms: 0, stream_idle_ms: 0, pass_on: false }
     }
 }
 

@@ -24,6 +24,12 @@ pub struct Route {
     /// Milliseconds that they may take in place of the port's; 0: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_ms: Option<u64>,
+    /// The same in place of the port's `stream_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_ms: Option<u64>,
+    /// The same in place of the port's `stream_idle_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle_ms: Option<u64>,
     /// Fields of the request that are changed.
     #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub request_headers: HeaderEdits,

@@ -39,6 +39,26 @@ pub(crate) const CONNECT: Key = Key {
     example: "500ms",
 };
 
+pub(crate) const STREAM: Key = Key {
+    name: "stream-timeout",
+    kind: Kind::Duration { least: Duration::from_millis(1), most: WEEK, off: true },
+    label: None,
+    about: "How long a request may last as a whole: from its head sent to the last byte of the response, streams of events and \
+            of gRPC and upgraded connections included. What is over it is cut; gRPC is told DEADLINE_EXCEEDED.",
+    default: "0: no limit",
+    example: "1h",
+};
+
+pub(crate) const STREAM_IDLE: Key = Key {
+    name: "stream-idle-timeout",
+    kind: Kind::Duration { least: Duration::from_millis(1), most: WEEK, off: true },
+    label: None,
+    about: "How long a request whose response has begun may pass no byte in either direction before it is cut. Upgraded \
+            connections have `idle-timeout`.",
+    default: "0: no limit",
+    example: "5m",
+};
+
 pub(crate) const DEADLINE: Key = Key {
     name: "deadline",
     kind: Kind::Choice(&[
@@ -62,6 +82,10 @@ pub struct Limits {
     pub request: Option<Said<Duration>>,
     /// `idle-timeout`; zero: none.
     pub idle: Option<Said<Duration>>,
+    /// `stream-timeout`; zero: none.
+    pub stream: Option<Said<Duration>>,
+    /// `stream-idle-timeout`; zero: none.
+    pub stream_idle: Option<Said<Duration>>,
     /// `connect-timeout`.
     pub connect: Option<Said<Duration>>,
     /// `deadline`: passed on.
@@ -73,6 +97,8 @@ impl Limits {
         Self {
             request: fields.read(reader, "timeout", value::time),
             idle: fields.read(reader, "idle-timeout", value::time),
+            stream: fields.read(reader, "stream-timeout", value::time),
+            stream_idle: fields.read(reader, "stream-idle-timeout", value::time),
             connect: fields.read(reader, "connect-timeout", value::time),
             pass_on: fields.read(reader, "deadline", |reader, node, key| {
                 value::choice(reader, node, key).map(|word| word == "passed-on")
@@ -86,6 +112,8 @@ impl Limits {
         Self {
             request: or(&self.request, &other.request),
             idle: or(&self.idle, &other.idle),
+            stream: or(&self.stream, &other.stream),
+            stream_idle: or(&self.stream_idle, &other.stream_idle),
             connect: or(&self.connect, &other.connect),
             pass_on: self.pass_on.clone().or_else(|| other.pass_on.clone()),
         }
@@ -101,7 +129,7 @@ impl Limits {
             request: one("timeout", &self.request, &labels.request),
             idle: one("idle-timeout", &self.idle, &labels.idle),
             connect: one("connect-timeout", &self.connect, &labels.connect),
-            pass_on: self.pass_on.clone(),
+            ..self.clone()
         }
     }
 
@@ -112,6 +140,8 @@ impl Limits {
         Timeouts {
             request: value(&self.request),
             idle: value(&self.idle),
+            stream: value(&self.stream),
+            stream_idle: value(&self.stream_idle),
             connect: value(&self.connect),
             pass_on,
         }

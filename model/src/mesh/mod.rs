@@ -74,6 +74,8 @@ const DEFAULTS: Section = Section {
     keys: &[
         limits::TIMEOUT,
         limits::IDLE,
+        limits::STREAM,
+        limits::STREAM_IDLE,
         limits::CONNECT,
         limits::DEADLINE,
         policy::RETRIES,

@@ -65,8 +65,14 @@ fn service(f: &mut fmt::Formatter<'_>, said: &Service) -> fmt::Result {
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, indent: &str, limits: &Limits) -> fmt::Result {
-    let Limits { request, idle, connect, pass_on } = limits;
-    for (name, time) in [("timeout", request), ("idle-timeout", idle), ("connect-timeout", connect)] {
+    let Limits { request, idle, stream, stream_idle, connect, pass_on } = limits;
+    for (name, time) in [
+        ("timeout", request),
+        ("idle-timeout", idle),
+        ("stream-timeout", stream),
+        ("stream-idle-timeout", stream_idle),
+        ("connect-timeout", connect),
+    ] {
         if let Some(Said { value, .. }) = time {
             writeln!(f, "{indent}{name}: {}", duration::print(*value))?;
         }

@@ -45,6 +45,8 @@ fn route(reader: &mut Reader, node: &Node) -> Route {
         matches: read_list(reader, &fields, "matches", one_match),
         backends: read_list(reader, &fields, "backends", backend),
         timeout: said::<Duration>(fields.read(reader, "timeout", value::time)),
+        stream: said(fields.read(reader, "stream-timeout", value::time)),
+        stream_idle: said(fields.read(reader, "stream-idle-timeout", value::time)),
         sticky: said(fields.read(reader, "sticky", hash_on)),
         filters: filters::read(reader, &fields),
     };

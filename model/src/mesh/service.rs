@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::fault::{Code, Said};
-use super::limits::{CONNECT, DEADLINE, IDLE, Limits, TIMEOUT};
+use super::limits::{CONNECT, DEADLINE, IDLE, Limits, STREAM, STREAM_IDLE, TIMEOUT};
 use super::node::Node;
 use super::reader::Reader;
 use super::table::{Choice, Key, Kind, Section};
@@ -85,6 +85,8 @@ pub const SECTION: Section = Section {
         proxy_protocol::KEY,
         TIMEOUT,
         IDLE,
+        STREAM,
+        STREAM_IDLE,
         CONNECT,
         DEADLINE,
         policy::RETRIES,
@@ -157,7 +159,7 @@ pub struct Service {
     pub upstreams: Option<Said<BTreeMap<u16, Upstream>>>,
     /// `proxy-protocol`.
     pub proxy_protocol: Option<Said<ProxyProtocol>>,
-    /// `timeout`, `idle-timeout`, `connect-timeout`.
+    /// `timeout`, `idle-timeout`, `stream-timeout`, `stream-idle-timeout`, `connect-timeout`.
     pub limits: Limits,
     /// `retries`, `health`, `limits`, `balance`, `slow-start`.
     pub policy: Policy,

@@ -33,7 +33,7 @@ pub(super) fn never_delivered(conn: &Conn, start: u64, whole: bool, error: &Brok
         Broken::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => {
             whole && conn.is_flushed() && conn.written() - start <= ONE_READ
         }
-        Broken::Io(_) | Broken::Bad(_) | Broken::Stream(_) | Broken::Stalled => false,
+        Broken::Io(_) | Broken::Bad(_) | Broken::Stream(_) | Broken::Stalled | Broken::Late(_) => false,
     }
 }
 

@@ -82,6 +82,9 @@ pub enum Broken {
     /// The client took no more of the response for too long.
     #[error("the client does not read")]
     Stalled,
+    /// It lasted too long.
+    #[error("over {}", .0.as_str())]
+    Late(Late),
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -90,12 +93,31 @@ pub enum Broken {
     Stream(#[from] h2::Error),
 }
 
+/// Which limit of a stream has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// That of the whole.
+    Stream,
+    /// That of what does not move.
+    Idle,
+}
+
+impl Late {
+    /// As in the mesh file and in the access log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream-timeout",
+            Self::Idle => "stream-idle-timeout",
+        }
+    }
+}
+
 impl Broken {
     /// What an HTTP/2 peer on the other hop is told.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Stream(error) if error.is_reset() => error.reason().unwrap_or(Reason::INTERNAL_ERROR),
-            Self::Stalled => Reason::CANCEL,
+            Self::Stalled | Self::Late(_) => Reason::CANCEL,
             Self::Closed | Self::Bad(_) | Self::Io(_) | Self::Stream(_) => Reason::INTERNAL_ERROR,
         }
     }

@@ -13,6 +13,7 @@ use super::error::{BadMessage, Broken, RequestError};
 use super::framing::Length;
 use super::give::{Answer, give, refuse};
 use super::head::{Request, Response};
+use super::lasting::{Lasting, Watch};
 use super::mirror;
 use super::open::{Attempts, open};
 use super::origin::{Origin, is_grpc};
@@ -95,12 +96,14 @@ async fn carry(
     }
     upload.forget();
     deadline.after(None);
+    let lasting = Lasting::of(origin, attempts.taken.as_ref(), attempts.started);
+    let watch = Watch { late: deadline, lasting };
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Box::pin(upgrade::carry(origin, deadline, down, up, response, &request.method))
+        return Box::pin(upgrade::carry(origin, watch, down, up, response, &request.method))
             .await
             .map(|status| Answer { status, failed: false, error: None });
     }
-    relay(origin, deadline, down, up, response, request, upload).await
+    relay(origin, watch, down, up, response, request, upload).await
 }
 
 /// Sends the request to one place, and waits for the head of its response.

@@ -17,6 +17,7 @@ mod h2stream;
 pub mod head;
 pub mod hop;
 mod inbound;
+mod lasting;
 mod limits;
 mod link;
 mod mirror;

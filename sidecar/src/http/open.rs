@@ -154,7 +154,7 @@ fn is_end(broken: &Broken) -> bool {
     match broken {
         Broken::Closed | Broken::Io(_) => true,
         Broken::Stream(error) => error.is_io(),
-        Broken::Bad(_) | Broken::Stalled => false,
+        Broken::Bad(_) | Broken::Stalled | Broken::Late(_) => false,
     }
 }
 

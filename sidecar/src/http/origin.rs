@@ -140,6 +140,18 @@ impl Origin {
         self.timeouts(taken).map(|t| t.request_ms).filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
+    /// How long a request and its response may last, and how long nothing of them may move; none where nobody says.
+    pub fn stream_limits(&self, taken: Option<&Taken>) -> (Option<Duration>, Option<Duration>) {
+        let (said, route) = (self.timeouts(taken), taken.map(|taken| &taken.route));
+        let one = |routed: Option<Duration>, ms: Option<u64>| {
+            routed.or(ms.map(Duration::from_millis)).filter(|limit| !limit.is_zero())
+        };
+        (
+            one(route.and_then(|route| route.stream), said.map(|said| said.stream_ms)),
+            one(route.and_then(|route| route.stream_idle), said.map(|said| said.stream_idle_ms)),
+        )
+    }
+
     /// Whether requests carry the time that is left for them.
     pub fn passes_time_on(&self, taken: Option<&Taken>) -> bool {
         self.timeouts(taken).is_some_and(|timeouts| timeouts.pass_on)

@@ -3,12 +3,14 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::deadline::Deadline;
+use http::header::{HeaderName, HeaderValue};
+
 use super::error::{Broken, RequestError};
 use super::framing::Length;
 use super::give::Answer;
 use super::head::{Request, Response};
-use super::origin::Origin;
+use super::lasting::Watch;
+use super::origin::{Origin, is_grpc};
 use super::pump::{Pump, Side};
 use super::reply::GRPC_STATUS;
 use super::sides::{Down, Up};
@@ -16,13 +18,14 @@ use super::sides::{Down, Up};
 /// Passes the response on, and what is left of the request.
 pub(super) async fn relay(
     origin: &Origin,
-    late: &mut Deadline,
+    watch: Watch<'_>,
     down: &mut Down<'_>,
     mut up: Up,
     response: Response,
     request: &Request,
     upload: &mut Pump,
 ) -> Result<Answer, RequestError> {
+    let Watch { late, mut lasting } = watch;
     let status = response.status;
     let empty = response.length == Length::Empty;
     let mut cut = None;
@@ -57,6 +60,11 @@ pub(super) async fn relay(
             }
             Poll::Pending => waits_at = None,
         }
+        if let Some(lasting) = &mut lasting
+            && let Poll::Ready(late) = lasting.poll_late(cx, upload.bytes + download.bytes + download.passed)
+        {
+            return Poll::Ready(Err(late));
+        }
         down.poll_failed(cx).map(Err)
     })
     .await;
@@ -65,11 +73,24 @@ pub(super) async fn relay(
         Ok(()) => up.release(origin, upload),
         Err(error) => {
             tracing::debug!(%error, "response cut short");
-            (failed, cut) = (true, Some("cut-short"));
-            down.abort(error.reason());
+            failed = true;
+            cut = Some(if let Broken::Late(late) = error { late.as_str() } else { "cut-short" });
+            if !(matches!(error, Broken::Late(_)) && tells_late(down, request)) {
+                down.abort(error.reason());
+            }
         }
     }
     Ok(Answer { status: status.as_u16(), failed, error: cut })
+}
+
+/// Ends a call of gRPC that lasts too long with status DEADLINE_EXCEEDED; false where that cannot be told.
+fn tells_late(down: &mut Down<'_>, request: &Request) -> bool {
+    let Down::H2 { stream, .. } = down else { return false };
+    if !is_grpc(&request.headers) {
+        return false;
+    }
+    let status = [(HeaderName::from_static("grpc-status"), HeaderValue::from_static("4"))];
+    stream.finish(Some(status.into_iter().collect())).is_ok()
 }
 
 /// gRPC statuses that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,

@@ -208,7 +208,7 @@ impl Up {
                 let refused = error.reason() == Some(Reason::REFUSED_STREAM) && error.is_reset();
                 error.is_remote() && (refused || error.is_go_away())
             }
-            (Self::H2 { .. }, Broken::Closed | Broken::Io(_) | Broken::Stalled) => false,
+            (Self::H2 { .. }, Broken::Closed | Broken::Io(_) | Broken::Stalled | Broken::Late(_)) => false,
         };
         if undelivered { RequestError::NotDelivered(error) } else { RequestError::Upstream(error) }
     }

@@ -30,6 +30,8 @@ pub(super) fn bound(
     if origin.passes_time_on(attempts.taken.as_ref()) {
         attempts.whole = pass_on(&mut request.headers, attempts.whole, SystemTime::now())?;
     }
+    let (stream, _) = origin.stream_limits(attempts.taken.as_ref());
+    attempts.whole = attempts.whole.into_iter().chain(stream).min();
     Ok(())
 }
 

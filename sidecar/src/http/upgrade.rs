@@ -6,10 +6,10 @@ use std::task::Poll;
 use h2::Reason;
 use http::Method;
 
-use super::deadline::Deadline;
 use super::error::{BadMessage, Broken, RequestError};
 use super::h1::Conn;
 use super::head::Response;
+use super::lasting::Watch;
 use super::origin::Origin;
 use super::pump::{Half, Pump};
 use super::sides::{Down, Up};
@@ -20,7 +20,7 @@ use super::sides::{Down, Up};
 /// One of the sides does not speak HTTP/1, which alone can switch.
 pub(super) async fn carry(
     origin: &Origin,
-    deadline: &mut Deadline,
+    watch: Watch<'_>,
     down: &mut Down<'_>,
     up: Up,
     response: Response,
@@ -37,7 +37,7 @@ pub(super) async fn carry(
     // Until it has ended well, also where the worker ends before.
     client.io().reset_on_close();
     application.io().reset_on_close();
-    match tunnel(origin, deadline, client, &mut application).await {
+    match tunnel(origin, watch, client, &mut application).await {
         Ok(()) => {
             client.io().end_on_close();
             application.io().end_on_close();
@@ -49,13 +49,15 @@ pub(super) async fn carry(
 
 async fn tunnel(
     origin: &Origin,
-    deadline: &mut Deadline,
+    watch: Watch<'_>,
     client: &mut Conn,
     application: &mut Conn,
 ) -> Result<(), Broken> {
     let (mut out, mut back) = (Pump::new(), Pump::new());
     let (mut out_ended, mut back_ended) = (false, false);
     let mut carried = u64::MAX;
+    let Watch { late: deadline, lasting } = watch;
+    let mut lasting = lasting.map(|lasting| lasting.upgraded());
     poll_fn(|cx| {
         if !out_ended && one_way(cx, &mut out, client, application)?.is_ready() {
             out_ended = true;
@@ -69,6 +71,9 @@ async fn tunnel(
         if carried != out.bytes + back.bytes {
             carried = out.bytes + back.bytes;
             deadline.after(origin.idle_limit());
+        }
+        if let Some(Poll::Ready(late)) = lasting.as_mut().map(|lasting| lasting.poll_late(cx, 0)) {
+            return Poll::Ready(Err(late));
         }
         deadline.poll_passed(cx).map(|()| Err(Broken::Stream(Reason::CANCEL.into())))
     })

@@ -26,7 +26,7 @@ pub(super) struct Buckets {
 enum Kept {
     /// All workers move one number: no lock.
     One(AtomicU64),
-    Keyed(Keyed),
+    Keyed(Box<Keyed>),
 }
 
 /// By a hash of the value that nobody outside can work out, in place of the value: equal size, nothing to read out, and
@@ -50,7 +50,7 @@ pub(super) struct Level {
 
 impl Buckets {
     pub fn new(pace: Pace, keyed: bool) -> Self {
-        let kept = if keyed { Kept::Keyed(Keyed::new(MOST)) } else { Kept::One(AtomicU64::new(0)) };
+        let kept = if keyed { Kept::Keyed(Box::new(Keyed::new(MOST))) } else { Kept::One(AtomicU64::new(0)) };
         Self { pace, since: Instant::now(), kept }
     }
 

@@ -31,6 +31,10 @@ pub struct Route {
     pub name: String,
     /// How long its requests may take; none: as the port says. Zero: no limit.
     pub timeout: Option<Duration>,
+    /// How long request and response may last; none: as the port says. Zero: no limit.
+    pub stream: Option<Duration>,
+    /// How long nothing of them may move; none: as the port says. Zero: no limit.
+    pub stream_idle: Option<Duration>,
     /// What it does to requests and answers.
     pub filters: Filters,
     /// Looked up with its first request.
@@ -111,6 +115,8 @@ impl Route {
         Ok(Self {
             name: route.name.clone(),
             timeout: route.request_ms.map(Duration::from_millis),
+            stream: route.stream_ms.map(Duration::from_millis),
+            stream_idle: route.stream_idle_ms.map(Duration::from_millis),
             filters: Filters::new(route)?,
             sticky: route.sticky.clone(),
             salt: key::of(route.name.as_bytes()),

@@ -12,6 +12,7 @@ mod http_delivery;
 mod http_mesh;
 mod http_one;
 mod http_two;
+mod lasting;
 mod mesh;
 mod names;
 mod policy;

@@ -32,6 +32,8 @@ fn one(route: &Route) -> String {
             entry("sticky", &on)
         }),
         route.timeout.map(|timeout| entry("timeout", &duration::print(timeout))),
+        route.stream.map(|timeout| entry("stream-timeout", &duration::print(timeout))),
+        route.stream_idle.map(|timeout| entry("stream-idle-timeout", &duration::print(timeout))),
     ];
     mapping(own.into_iter().chain(filters(&route.filters)))
 }

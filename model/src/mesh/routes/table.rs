@@ -1,6 +1,6 @@
 //! The table of the keys of routes.
 
-use super::super::limits::TIMEOUT;
+use super::super::limits::{STREAM, STREAM_IDLE, TIMEOUT};
 use super::super::table::{Choice, Key, Kind, Section, Text};
 use super::super::text;
 use super::filter_table as filters;
@@ -109,6 +109,16 @@ pub(crate) const ROUTE: Section = Section {
             about: "How long a request may take, as the service's `timeout`.",
             default: "the service's",
             ..TIMEOUT
+        },
+        Key {
+            about: "How long a request and its response may last, as the service's `stream-timeout`.",
+            default: "the service's",
+            ..STREAM
+        },
+        Key {
+            about: "How long they may pass no byte, as the service's `stream-idle-timeout`.",
+            default: "the service's",
+            ..STREAM_IDLE
         },
         filters::REQUEST_HEADERS,
         filters::RESPONSE_HEADERS,
