@@ -86,6 +86,7 @@ fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint
         transport: Transport::Mesh,
         instance: replica.instance.clone().unwrap_or_default(),
         ready: readiness(replica, port).is_ok(),
-        weight: replica.declared.weight.unwrap_or(Endpoint::WEIGHT),
+        // One of 0 is not ready, which older sidecars understand, too.
+        weight: replica.declared.weight.filter(|weight| *weight > 0).unwrap_or(Endpoint::WEIGHT),
     })
 }

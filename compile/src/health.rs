@@ -27,6 +27,8 @@ pub struct Facts {
     pub listening: bool,
     /// What the sidecar's health check says; none where none is wanted, or the sidecar does not know of it yet.
     pub checked: Option<Checked>,
+    /// Its user gave it a weight of 0.
+    pub weightless: bool,
 }
 
 /// Why a replica takes no traffic on a port.
@@ -65,6 +67,9 @@ pub enum NotReady {
     /// The sidecar's check fails.
     #[error("its health check fails{}", because(.0))]
     CheckFails(String),
+    /// It was given no share.
+    #[error("its weight is 0 (outrigger.weight): it is called by its own name only")]
+    NoWeight,
 }
 
 fn because(reason: &str) -> String {
@@ -86,6 +91,7 @@ impl Facts {
             sidecar: observed.map(|observed| observed.ready),
             listening: observed.is_some_and(|observed| observed.listening.contains(&port)),
             checked: observed.filter(|_| wanted).and_then(|observed| observed.checked.clone()),
+            weightless: workload.declared.weight == Some(0),
         }
     }
 
@@ -93,7 +99,7 @@ impl Facts {
     ///
     /// # Errors
     /// The first objection. The order is that of what must come first: its life, its sidecar, its platform's check, a
-    /// listening port where the platform checks nothing, its own check.
+    /// listening port where the platform checks nothing, its own check, its weight.
     pub fn state(&self, port: u16) -> State {
         if self.one_off {
             return Err(NotReady::OneOff);
@@ -117,6 +123,7 @@ impl Facts {
             Health::Unchecked => return Err(NotReady::NotListening(port)),
         }
         match &self.checked {
+            None | Some(Checked::Passing) if self.weightless => Err(NotReady::NoWeight),
             None | Some(Checked::Passing) => Ok(()),
             Some(Checked::Pending(reason)) => Err(NotReady::CheckPending(reason.clone())),
             Some(Checked::Failing(reason)) => Err(NotReady::CheckFails(reason.clone())),

@@ -95,6 +95,8 @@ pub struct Endpoint {
     pub health: &'static str,
     /// Its version label.
     pub version: Option<String>,
+    /// Its weight label; 100 where it has none.
+    pub weight: u32,
 }
 
 /// One sidecar.

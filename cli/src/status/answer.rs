@@ -66,6 +66,9 @@ pub struct Endpoint {
     pub lifecycle: String,
     pub health: String,
     pub version: Option<String>,
+    /// A controller of 0.1 does not say.
+    #[serde(default)]
+    pub weight: Option<u32>,
 }
 
 /// One sidecar.

@@ -130,7 +130,7 @@ fn endpoints(status: &Status) -> Table {
                     cell(address(endpoint)),
                     cell(endpoint.version.as_deref().unwrap_or(NONE)),
                     if endpoint.ready {
-                        painted("ready", Paint::Good)
+                        painted(ready(endpoint), Paint::Good)
                     } else {
                         painted(why_not(endpoint), Paint::Warn)
                     },
@@ -139,6 +139,14 @@ fn endpoints(status: &Status) -> Table {
         }
     }
     table
+}
+
+/// With its weight, where that is another than what all have.
+fn ready(endpoint: &Endpoint) -> String {
+    match endpoint.weight {
+        None | Some(100) => "ready".to_owned(),
+        Some(weight) => format!("ready, weight {weight}"),
+    }
 }
 
 /// The first address, and how many more there are.

@@ -117,6 +117,7 @@ fn endpoint(workload: &Workload, port: u16) -> Endpoint {
             Health::Unhealthy => "unhealthy",
         },
         version: workload.declared.version.clone(),
+        weight: workload.declared.weight.unwrap_or(outrigger_wire::Endpoint::WEIGHT),
     }
 }
 

@@ -165,3 +165,38 @@ async fn a_byte_stream_outlives_its_endpoint_in_the_configuration() {
     within(client.read_to_string(&mut answer)).await.unwrap();
     assert_eq!(answer, "bbye");
 }
+
+/// What was switched has no end of its own that a sidecar could wait for but the connection's.
+#[tokio::test]
+async fn an_upgraded_connection_goes_on_while_both_sidecars_stop_and_is_reset_at_the_deadline() {
+    let app = App::start(|mut raw: Raw| async move {
+        raw.head().await;
+        raw.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await;
+        loop {
+            let said = raw.exactly(4).await;
+            raw.send(said).await;
+        }
+    })
+    .await;
+    let mut chain = Chain::start(&[app.address]).await;
+    let mut client = chain.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    let (out, callee) = (chain.caller.at("out"), chain.callees.remove(0));
+    let rest = async {
+        while TcpStream::connect(out).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        for word in ["ping", "pong"] {
+            client.send(word).await;
+            assert_eq!(client.exactly(4).await, word.as_bytes());
+        }
+        client.tcp.read_u8().await.unwrap_err().kind()
+    };
+    let limit = Duration::from_secs(1);
+    let (caller, callee, end) =
+        within(async { tokio::join!(chain.caller.stop_within(limit), callee.stop_within(limit), rest) })
+            .await;
+    assert!(!(caller && callee), "one of them cut it");
+    assert_eq!(end, std::io::ErrorKind::ConnectionReset);
+}

@@ -31,6 +31,7 @@ fn one_of_everything() -> Status {
         lifecycle: "running",
         health: "unchecked",
         version: None,
+        weight: 100,
     };
     Status {
         sources: vec![Source {
