@@ -39,6 +39,9 @@ mod time_left;
 mod trace;
 mod upgrade;
 
+use std::future::Future;
+use std::pin::Pin;
+
 use bytes::BytesMut;
 
 use crate::downstream::{Downstream, HttpKind};
@@ -53,10 +56,16 @@ pub struct Pools {
 }
 
 /// Serves one accepted connection until it ends. `prefix` are bytes that were read from it already.
-pub async fn serve(io: Stream, kind: HttpKind, prefix: BytesMut, downstream: Downstream, worker: Worker) {
+pub fn serve(
+    io: Stream,
+    kind: HttpKind,
+    prefix: BytesMut,
+    downstream: Downstream,
+    worker: Worker,
+) -> Pin<Box<dyn Future<Output = ()>>> {
     let origin = origin::Origin::new(worker, downstream, kind);
     match kind {
-        HttpKind::Http1 => server1::serve(io, prefix, origin).await,
-        HttpKind::Http2 | HttpKind::Http2ForHttp1 => server2::serve(io, prefix, origin).await,
+        HttpKind::Http1 => Box::pin(server1::serve(io, prefix, origin)),
+        HttpKind::Http2 | HttpKind::Http2ForHttp1 => Box::pin(server2::serve(io, prefix, origin)),
     }
 }

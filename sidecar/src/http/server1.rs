@@ -25,45 +25,62 @@ const LINGER: Duration = Duration::from_secs(1);
 /// answer (or from connecting) for one more, when the drain begins.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Serves the connection until it ends.
-pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
-    let _waited_for = origin.ending.guard();
+/// Serves the connection until it ends. What is only there while there is a request is boxed: a connection that waits
+/// for its next one is as large as this future.
+pub(super) fn serve(io: Stream, prefix: BytesMut, origin: Origin) -> impl Future<Output = ()> {
     let mut conn = Conn::new(io, prefix);
-    let mut deadline = Deadline::default();
-    let patience = origin.worker.patience();
-    let mut ending = origin.ending.clone();
-    let mut ending = pin!(ending.begun());
-    let open = loop {
-        let mut came = next(&mut conn, &mut deadline, patience, ending.as_mut()).await;
-        if matches!(came, Next::Wait) && !origin.moves() {
-            came = Box::pin(last(&mut conn, &mut deadline, patience)).await;
-        }
-        match came {
-            Next::Request(mut request, wire) => {
-                let keep_alive = wire.keep_alive && !origin.is_ending();
-                let down = Down::H1 { conn: &mut conn, wire, keep_alive };
-                if !forward(&origin, &mut deadline, down, &mut request).await {
-                    break true;
-                }
-                conn.rest();
-            }
-            Next::Bad(bad) => {
-                refuse(&mut conn, &origin, bad).await;
+    let waited_for = origin.ending.guard();
+    // What a block captures lies there once; arguments of an async function lie there twice.
+    async move {
+        let _waited_for = waited_for;
+        let mut deadline = Deadline::default();
+        let patience = origin.worker.patience();
+        let mut ending = origin.ending.clone();
+        let mut ending = pin!(ending.begun());
+        let open = loop {
+            let exchange = match next(&mut conn, &mut deadline, patience, ending.as_mut()).await {
+                Next::Head(head) => Box::pin(exchange(&origin, &mut conn, &mut deadline, head)),
+                Next::End => break false,
+                Next::Wait if origin.moves() => return wait_elsewhere(conn, &origin),
+                Next::Wait => match Box::pin(last(&mut conn, &mut deadline, patience)).await {
+                    Next::Head(head) => Box::pin(exchange(&origin, &mut conn, &mut deadline, head)),
+                    Next::End => break false,
+                    Next::Wait => return wait_elsewhere(conn, &origin),
+                },
+            };
+            if !exchange.await {
                 break true;
             }
-            Next::End => break false,
-            Next::Wait => return wait_elsewhere(conn, &origin),
+        };
+        if open {
+            let _bounded = Box::pin(tokio::time::timeout(LINGER, conn.linger())).await;
+        }
+    }
+}
+
+type Head = Result<(Request, Wire), BadMessage>;
+
+/// One request and its response; false if the connection takes no other.
+async fn exchange(origin: &Origin, conn: &mut Conn, deadline: &mut Deadline, head: Head) -> bool {
+    let (mut request, wire) = match head {
+        Ok(head) => head,
+        Err(bad) => {
+            Box::pin(refuse(conn, origin, bad)).await;
+            return false;
         }
     };
-    if open {
-        let _bounded = tokio::time::timeout(LINGER, conn.linger()).await;
+    let keep_alive = wire.keep_alive && !origin.is_ending();
+    let down = Down::H1 { conn, wire, keep_alive };
+    let goes_on = forward(origin, deadline, down, &mut request).await;
+    if goes_on {
+        conn.rest();
     }
+    goes_on
 }
 
 #[allow(clippy::large_enum_variant, reason = "lives for a moment, on the stack")]
 enum Next {
-    Request(Request, Wire),
-    Bad(BadMessage),
+    Head(Head),
     End,
     /// The drain has begun while no request was there.
     Wait,
@@ -96,8 +113,8 @@ async fn next(
     deadline.after(Some(if idle { patience.idle } else { patience.head }));
     poll_fn(|cx| {
         match conn.poll_request(cx) {
-            Poll::Ready(Ok(Some((request, wire)))) => return Poll::Ready(Next::Request(request, wire)),
-            Poll::Ready(Err(Broken::Bad(bad))) => return Poll::Ready(Next::Bad(bad)),
+            Poll::Ready(Ok(Some(head))) => return Poll::Ready(Next::Head(Ok(head))),
+            Poll::Ready(Err(Broken::Bad(bad))) => return Poll::Ready(Next::Head(Err(bad))),
             Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Next::End),
             Poll::Pending => {}
         }
@@ -106,7 +123,7 @@ async fn next(
             deadline.after(Some(patience.head));
         }
         if deadline.poll_passed(cx).is_ready() {
-            return Poll::Ready(if idle { Next::End } else { Next::Bad(BadMessage::Slow) });
+            return Poll::Ready(if idle { Next::End } else { Next::Head(Err(BadMessage::Slow)) });
         }
         if idle && ending.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Next::Wait);

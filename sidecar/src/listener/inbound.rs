@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use outrigger_wire::{InboundPort, SpiffeId, Target};
 use tokio::net::TcpStream;
 
-use super::{Came, Refused, canonical, introduce, original_destination, refuse, speech};
+use super::{Came, Refused, Serving, canonical, introduce, original_destination, refuse, report, speech};
 use crate::downstream::{Destination, Direction, Downstream};
 use crate::netns::Listening;
 use crate::proxy_protocol;
@@ -21,7 +21,7 @@ pub(super) async fn serve(
     mut tcp: TcpStream,
     (remote, came): (SocketAddr, Came),
     target: &Target,
-) -> Result<(), Refused> {
+) -> Result<Serving, Refused> {
     let (application, port) = match find(worker, generation, &tcp, remote, target) {
         Ok(found) => found,
         Err(refused) => return Err(refuse(&tcp, refused)),
@@ -48,13 +48,20 @@ pub(super) async fn serve(
     let downstream =
         Downstream { direction, remote, introduced, identity: None, port, destination, announce };
     let ending = worker.ending(&downstream);
-    // Boxed: rarely more than waited for.
-    let cut = Box::pin(ending.cut());
-    tokio::select! {
+    let mut cut = Box::pin(async move { ending.cut().await });
+    let mut serving = tokio::select! {
         biased;
-        served = speech::serve(worker, Stream::Plain(tcp), prefix, downstream, protocol) => served,
-        () = cut => Err(Refused::NoLonger),
-    }
+        found = speech::serve(worker, Stream::Plain(tcp), prefix, downstream, protocol) => found?,
+        () = &mut cut => return Err(Refused::NoLonger),
+    };
+    let worker = worker.clone();
+    Ok(Box::pin(async move {
+        tokio::select! {
+            biased;
+            () = &mut serving => {}
+            () = cut => report(&worker, remote, &Refused::NoLonger),
+        }
+    }))
 }
 
 /// The PROXY header that the application gets for a connection of `client` to `called`; none where it wants none.

@@ -10,7 +10,7 @@ use rustls::server::Acceptor;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::{Refused, canonical, inbound, refuse};
+use super::{Refused, Serving, canonical, inbound, refuse};
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::runtime::Generation;
 use crate::stream::{self, Ahead, Stream};
@@ -26,7 +26,7 @@ pub(super) async fn serve(
     generation: &Arc<Generation>,
     tcp: TcpStream,
     remote: SocketAddr,
-) -> Result<(), Refused> {
+) -> Result<Serving, Refused> {
     let Some(contexts) = worker.tls() else { return Err(refuse(&tcp, Refused::NoIdentity)) };
     let own = canonical(tcp.local_addr()?);
     let handshake = Box::pin(handshake(worker, generation, &contexts, tcp, own));
@@ -42,16 +42,12 @@ pub(super) async fn serve(
         Downstream { direction, remote, introduced: false, identity, port, destination, announce };
     stream::expect_reading(io.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
     let (prefix, worker) = (BytesMut::new(), worker.clone());
-    // Boxed: a connection's task is as large as the largest of what it may become.
-    match alpn {
-        Alpn::H2 => Box::pin(http::serve(io, HttpKind::Http2, prefix, downstream, worker)).await,
-        Alpn::H2ForHttp1 => {
-            Box::pin(http::serve(io, HttpKind::Http2ForHttp1, prefix, downstream, worker)).await
-        }
-        Alpn::Http1 => Box::pin(http::serve(io, HttpKind::Http1, prefix, downstream, worker)).await,
-        Alpn::Tcp => Box::pin(tcp::serve(io, prefix, downstream, &worker)).await,
-    }
-    Ok(())
+    Ok(match alpn {
+        Alpn::H2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker),
+        Alpn::H2ForHttp1 => http::serve(io, HttpKind::Http2ForHttp1, prefix, downstream, worker),
+        Alpn::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker),
+        Alpn::Tcp => tcp::serve(io, prefix, downstream, worker),
+    })
 }
 
 struct Accepted {

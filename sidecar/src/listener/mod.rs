@@ -6,8 +6,10 @@ mod mesh;
 mod outbound;
 mod speech;
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use outrigger_lifecycle::DrainGuard;
@@ -25,6 +27,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a predecessor's connection may wait for its next request, as between two requests.
 const ADOPTED: Duration = Duration::from_secs(120);
+
+/// Serves a connection, once it is clear what it is and where it goes. What found that out is gone by then: what is left
+/// is small, for it lives as long as the connection.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Why a connection was not served. It is closed with RST: nothing was delivered.
 #[derive(Debug, thiserror::Error)]
@@ -207,12 +213,19 @@ fn serve(
         let _held: (Option<OwnedSemaphorePermit>, DrainGuard) = (permit, guard);
         let open = connection.telemetry().opened();
         stream::tune(&tcp);
-        if let Err(refused) = dispatch(&connection, &name, tcp, remote, came).await {
-            connection.telemetry().refused(refused.reason());
-            tracing::debug!(listener = %name, %remote, %refused, "connection refused");
+        // Boxed: only its outcome lives on. The configuration that it went by does not, either.
+        let found = Box::pin(async { dispatch(&connection, &name, tcp, remote, came).await });
+        match found.await {
+            Ok(serving) => serving.await,
+            Err(refused) => report(&connection, remote, &refused),
         }
         drop(open);
     });
+}
+
+fn report(worker: &Worker, remote: SocketAddr, refused: &Refused) {
+    worker.telemetry().refused(refused.reason());
+    tracing::debug!(%remote, %refused, "connection refused");
 }
 
 async fn dispatch(
@@ -221,7 +234,7 @@ async fn dispatch(
     tcp: TcpStream,
     remote: SocketAddr,
     came: Came,
-) -> Result<(), Refused> {
+) -> Result<Serving, Refused> {
     let generation = worker.generation();
     let listener = generation.config.proxy.listeners.get(name).ok_or(Refused::Removed)?;
     let kind = listener.kind.clone();

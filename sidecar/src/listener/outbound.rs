@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use outrigger_wire::{Protocol, Target};
 use tokio::net::TcpStream;
 
-use super::{Refused, original_destination, refuse, speech};
+use super::{Refused, Serving, original_destination, refuse, speech};
 use crate::downstream::{Destination, Direction, Downstream};
 use crate::runtime::{Found, Generation};
 use crate::stream::Stream;
@@ -19,7 +19,7 @@ pub(super) async fn serve(
     tcp: TcpStream,
     remote: SocketAddr,
     target: &Target,
-) -> Result<(), Refused> {
+) -> Result<Serving, Refused> {
     let (destination, protocol, port) = match find(generation, &tcp, target) {
         Ok(found) => found,
         Err(refused) => return Err(refuse(&tcp, refused)),

@@ -1,5 +1,6 @@
 //! Finds out what a plaintext connection speaks, then serves it.
 
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -7,7 +8,7 @@ use outrigger_wire::Protocol;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::time::Instant;
 
-use super::Refused;
+use super::{Refused, Serving};
 use crate::detect::{self, Rule, Spoken};
 use crate::downstream::{Direction, Downstream, HttpKind};
 use crate::stream::Stream;
@@ -20,14 +21,14 @@ const LISTEN: Duration = Duration::from_secs(2);
 /// First read; becomes the head of the HTTP read buffer.
 const FIRST_READ: usize = 4096;
 
-/// `prefix` are bytes that were read from it already.
+/// Finds out, and gives what serves it. `prefix` are bytes that were read from it already.
 pub(super) async fn serve(
     worker: &Worker,
     mut io: Stream,
     mut prefix: BytesMut,
     downstream: Downstream,
     protocol: Protocol,
-) -> Result<(), Refused> {
+) -> Result<Serving, Refused> {
     // The own application may open a connection long before it uses it.
     let first_byte = match downstream.direction {
         Direction::Outbound => IDLE,
@@ -41,18 +42,17 @@ pub(super) async fn serve(
             Some(Spoken::Http1 | Spoken::Bytes) => Spoken::Http1,
             None if prefix.is_empty() => {
                 wait_elsewhere(worker, io, &downstream);
-                return Ok(());
+                return Ok(Box::pin(ready(())));
             }
             None => Spoken::Http1,
         },
     };
-    // Boxed: a connection's task is as large as the largest of what it may become.
-    match spoken {
-        Spoken::Http1 => Box::pin(http::serve(io, HttpKind::Http1, prefix, downstream, worker.clone())).await,
-        Spoken::Http2 => Box::pin(http::serve(io, HttpKind::Http2, prefix, downstream, worker.clone())).await,
-        Spoken::Bytes => Box::pin(tcp::serve(io, prefix, downstream, worker)).await,
-    }
-    Ok(())
+    let worker = worker.clone();
+    Ok(match spoken {
+        Spoken::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker),
+        Spoken::Http2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker),
+        Spoken::Bytes => tcp::serve(io, prefix, downstream, worker),
+    })
 }
 
 /// For the first byte of the own application on a port declared to speak HTTP.

@@ -2,6 +2,9 @@
 
 mod copy;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -12,7 +15,7 @@ use crate::cluster::{Bound, Picked, Tried};
 use crate::downstream::{Destination, Downstream};
 use crate::rate::{self, Place};
 use crate::stream::Stream;
-use crate::telemetry::{Access, Carried, EdgeKey};
+use crate::telemetry::{Access, Carried, Edge, EdgeKey};
 use crate::tls::Alpn;
 use crate::upstream::{self, ConnectError};
 use crate::worker::{NoEndpoint, Worker};
@@ -48,8 +51,43 @@ impl NotCarried {
 }
 
 /// Carries bytes both ways until both sides are done, one breaks off, or nothing moves for the idle timeout.
-/// `prefix` are bytes of the client that were read already.
-pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstream, worker: &Worker) {
+/// `prefix` are bytes of the client that were read already. How it gets through is boxed: that is over when bytes move.
+pub(crate) fn serve(
+    io: Stream,
+    prefix: BytesMut,
+    downstream: Downstream,
+    worker: Worker,
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    let downstream = Box::new(downstream);
+    Box::pin(async move {
+        let begun = Box::pin(begin(io, downstream, &worker)).await;
+        let Some(Begun { carrying, io, upstream, idle }) = begun else { return };
+        let ending = worker.ending(&carrying.downstream);
+        let cut = ending.forbidden();
+        let carried = copy::both_ways(&worker, io, upstream, prefix, idle, cut).await;
+        carrying.done(&worker, &carried);
+    })
+}
+
+/// What is known of a byte stream while it is carried.
+struct Carrying {
+    downstream: Box<Downstream>,
+    edge: Arc<Edge>,
+    in_flight: Option<Picked>,
+    _place: Option<Place>,
+    since: Instant,
+}
+
+/// A byte stream whose other side is there.
+struct Begun {
+    carrying: Carrying,
+    io: Stream,
+    upstream: Stream,
+    idle: Duration,
+}
+
+/// Finds the other side; none where the client was told that there is none.
+async fn begin(mut io: Stream, downstream: Box<Downstream>, worker: &Worker) -> Option<Begun> {
     let generation = worker.generation();
     let key = EdgeKey {
         direction: downstream.direction,
@@ -62,30 +100,26 @@ pub(crate) async fn serve(mut io: Stream, prefix: BytesMut, downstream: Downstre
     edge.connection();
     let idle = Duration::from_millis(generation.timeouts(&downstream.destination).idle_ms);
     drop(generation);
-    let Ok(_place) = place(worker, &downstream.destination) else {
+    let Ok(place) = place(worker, &downstream.destination) else {
         edge.connection_failed();
         tracing::debug!(peer = key.peer, port = key.port, "as many byte streams as may be are open");
-        return never_delivered(io, &downstream).await;
+        never_delivered(io, &downstream).await;
+        return None;
     };
     let (upstream, in_flight) = match connect(worker, &downstream).await {
         Ok(connected) => connected,
         Err(error) => {
             edge.connection_failed();
             tracing::debug!(peer = key.peer, port = key.port, %error, "byte stream not carried");
-            return never_delivered(io, &downstream).await;
+            never_delivered(io, &downstream).await;
+            return None;
         }
     };
     if downstream.identity.is_some() && io.write_all(&[CONNECTED]).await.is_err() {
-        return;
+        return None;
     }
-    let begun = Instant::now();
-    let ending = worker.ending(&downstream);
-    let carried = copy::both_ways(worker, io, upstream, prefix, idle, ending.forbidden()).await;
-    edge.bytes(carried.received, carried.sent);
-    if worker.telemetry().logs_access() {
-        let upstream = in_flight.as_ref().map(|picked| picked.endpoint.workload.as_str());
-        log(worker, &downstream, &key, &carried, begun.elapsed(), upstream);
-    }
+    let carrying = Carrying { downstream, edge, in_flight, _place: place, since: Instant::now() };
+    Some(Begun { carrying, io, upstream, idle })
 }
 
 /// Its place among the byte streams to the own application; none where they are not bounded.
@@ -102,27 +136,30 @@ fn place(worker: &Worker, destination: &Destination) -> Result<Option<Place>, ra
     place.map(Some).ok_or(rate::Bound::Streams)
 }
 
-fn log(
-    worker: &Worker,
-    downstream: &Downstream,
-    key: &EdgeKey,
-    carried: &copy::Carried,
-    took: Duration,
-    upstream: Option<&str>,
-) {
-    worker.telemetry().access(&Access {
-        direction: downstream.direction.as_str(),
-        peer: &key.peer,
-        remote: &downstream.remote.to_string(),
-        port: key.port,
-        protocol: key.carried.as_str(),
-        mtls: key.mtls,
-        upstream,
-        received: carried.received,
-        sent: Some(carried.sent),
-        duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        ..Access::default()
-    });
+impl Carrying {
+    fn done(&self, worker: &Worker, carried: &copy::Carried) {
+        self.edge.bytes(carried.received, carried.sent);
+        if worker.telemetry().logs_access() {
+            self.log(worker, carried);
+        }
+    }
+
+    fn log(&self, worker: &Worker, carried: &copy::Carried) {
+        let key = self.edge.key();
+        worker.telemetry().access(&Access {
+            direction: key.direction.as_str(),
+            peer: &key.peer,
+            remote: &self.downstream.remote.to_string(),
+            port: key.port,
+            protocol: key.carried.as_str(),
+            mtls: key.mtls,
+            upstream: self.in_flight.as_ref().map(|picked| picked.endpoint.workload.as_str()),
+            received: carried.received,
+            sent: Some(carried.sent),
+            duration_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..Access::default()
+        });
+    }
 }
 
 /// Tells a peer's sidecar, or resets: nothing was delivered.
