@@ -36,6 +36,9 @@ pub enum BadMessage {
     /// A head that did not come whole in time.
     #[error("the head did not come in time")]
     Slow,
+    /// RFC 9220 section 3: an extended CONNECT for something else than a WebSocket.
+    #[error("the only protocol of an extended CONNECT is websocket")]
+    ConnectProtocol,
     /// CONNECT would make an open proxy.
     #[error("CONNECT is refused")]
     Connect,
@@ -50,7 +53,7 @@ impl BadMessage {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Coding => StatusCode::NOT_IMPLEMENTED,
+            Self::Coding | Self::ConnectProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
         }
     }

@@ -103,6 +103,11 @@ async fn carry(
             .await
             .map(|status| Answer { status, failed: false, error: None });
     }
+    if matches!(down, Down::H2 { .. }) && request.upgrade.is_some() && response.status.is_success() {
+        // To this client success would say that the WebSocket begins.
+        let switch = BadMessage::Malformed("status: no switch, though one was asked for");
+        return Err(RequestError::BadResponse(switch));
+    }
     relay(origin, watch, down, up, response, request, upload).await
 }
 

@@ -61,6 +61,7 @@ pub struct Conn {
     tried: usize,
     ended: bool,
     bulk: bool,
+    broken: bool,
 }
 
 impl Conn {
@@ -68,7 +69,17 @@ impl Conn {
     pub fn new(io: Stream, prefix: BytesMut) -> Self {
         let outbox = Outbox::default();
         let (reading, writing) = (Reading::Done, Writing::Nothing);
-        Self { io, inbox: prefix, outbox, reading, writing, tried: 0, ended: false, bulk: false }
+        Self {
+            io,
+            inbox: prefix,
+            outbox,
+            reading,
+            writing,
+            tried: 0,
+            ended: false,
+            bulk: false,
+            broken: false,
+        }
     }
 
     /// The socket and what is around it.
@@ -297,10 +308,19 @@ impl Conn {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
+    /// Makes closing send RST, whatever comes before: the other side must not take what it got for the whole.
+    pub fn break_off(&mut self) {
+        self.io.reset_on_close();
+        self.broken = true;
+    }
+
     /// Closes so that what was written arrives: a close with bytes unread would send RST, which takes the
     /// response away from a client that has not read it yet (RFC 9112 section 9.6). Reads on and throws away until the
     /// client closes; the caller bounds it in time.
     pub async fn linger(&mut self) {
+        if self.broken {
+            return;
+        }
         let ended = std::future::poll_fn(|cx| self.poll_shutdown(cx)).await;
         let mut left: usize = 16 << 20;
         while ended.is_ok() && left > 0 {

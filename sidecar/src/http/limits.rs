@@ -71,6 +71,9 @@ pub(super) fn server(client: Client) -> h2::server::Builder {
         .reset_stream_duration(RESET_MEMORY);
     if mesh {
         builder.max_frame_size(MESH_FRAME);
+    } else {
+        // RFC 8441. Sidecars carry WebSockets between them over HTTP/1.1.
+        builder.enable_connect_protocol();
     }
     builder
 }

@@ -38,6 +38,7 @@ mod sticky;
 mod time_left;
 mod trace;
 mod upgrade;
+mod websocket;
 
 use std::future::Future;
 use std::pin::Pin;

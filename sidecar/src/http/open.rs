@@ -226,7 +226,8 @@ async fn to_endpoint(
     let limit =
         || worker.generation().clusters.get(cluster).map_or(CONNECT, |cluster| cluster.connect_timeout);
     let alpn = match (endpoint.transport, origin.kind) {
-        (_, HttpKind::Http2) => Alpn::H2,
+        // Only HTTP/1.1 switches.
+        (_, HttpKind::Http2) if request.upgrade.is_none() => Alpn::H2,
         (Transport::Mesh, _) if request.upgrade.is_none() => Alpn::H2ForHttp1,
         (Transport::Mesh, _) => {
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
@@ -256,7 +257,7 @@ async fn to_application(
     ended: bool,
 ) -> Result<Up, RequestError> {
     let announced = origin.announced.as_deref();
-    if origin.kind == HttpKind::Http2 {
+    if origin.kind == HttpKind::Http2 && request.upgrade.is_none() {
         let to = match announced {
             Some(announced) => To::Announced(address, announced.header().clone(), announced.over()),
             None => To::Address(address),

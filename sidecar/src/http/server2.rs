@@ -8,17 +8,20 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
+use h2::ext::Protocol;
 use h2::server::{Connection, SendResponse};
 
 use super::coalesce::Coalesced;
 use super::deadline::Deadline;
 use super::forward::forward;
 use super::framing;
+use super::give::refuse_bad;
 use super::h2stream::H2Stream;
 use super::head::Request;
 use super::limits;
 use super::origin::Origin;
 use super::sides::Down;
+use super::websocket;
 use crate::stream::Stream;
 
 /// From the connection's first byte to the client's SETTINGS.
@@ -79,8 +82,14 @@ async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, ori
 async fn stream(origin: Rc<Origin>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let (head, recv) = request.into_parts();
     let length = framing::of_stream(&head.headers, recv.is_end_stream());
+    let protocol = head.extensions.get::<Protocol>();
     let mut request =
         Request { method: head.method, uri: head.uri, headers: head.headers, length, upgrade: None };
     let down = Down::H2 { respond, stream: H2Stream { recv: Some(recv), send: None } };
+    if let Some(protocol) = protocol
+        && let Err(bad) = websocket::bootstrap(&mut request, protocol)
+    {
+        return refuse_bad(&origin, down, bad).await;
+    }
     forward(&origin, &mut Deadline::default(), down, &mut request).await;
 }

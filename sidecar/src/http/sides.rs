@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::ResponseFuture;
 use h2::server::SendResponse;
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, header};
 
 use super::delivery;
 use super::error::{Broken, RequestError};
@@ -62,7 +62,13 @@ impl Down<'_> {
                 *keep_alive = conn.start_response(&response, *wire, *keep_alive);
             }
             Self::H2 { respond, stream } => {
-                let ended = response.length == Length::Empty;
+                // RFC 8441 section 5: success says what a switch of HTTP/1.1 says.
+                let switched = response.upgrade.is_some();
+                if switched {
+                    response.status = StatusCode::OK;
+                    response.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+                }
+                let ended = response.length == Length::Empty && !switched;
                 let send = respond.send_response(h2_response(response), ended)?;
                 stream.send = (!ended).then_some(send);
             }
@@ -95,7 +101,7 @@ impl Down<'_> {
         match self {
             Self::H1 { conn, keep_alive, .. } => {
                 *keep_alive = false;
-                conn.io().reset_on_close();
+                conn.break_off();
             }
             Self::H2 { stream, .. } if stream.send.is_some() => stream.reset(reason),
             Self::H2 { respond, .. } => respond.send_reset(reason),

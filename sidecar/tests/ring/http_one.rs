@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::http_mesh::{App, Chain, field};
-use crate::mesh::nobody;
+use crate::mesh::{nobody, within};
 
 const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: echo:7000\r\nX-Two: 2\r\nx-one: 1\r\nX-Two: 3\r\n\
                    TraceParent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n";
@@ -343,6 +343,26 @@ async fn a_client_that_closed_its_half_is_answered() {
     client.send(GET).await;
     client.finish().await;
     assert!(client.rest().await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_cut_response_without_a_length_never_ends_cleanly() {
+    let app = App::start(|mut raw| async move {
+        raw.head().await;
+        raw.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+        raw.until("go").await;
+        raw.tcp.set_zero_linger().unwrap();
+    })
+    .await;
+    let chain = Chain::start(&[app.address]).await;
+    for mut client in [chain.connect().await, chain.connect_plain().await] {
+        // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+        client.send("POST / HTTP/1.0\r\nhost: a\r\ncontent-length: 2\r\n\r\n").await;
+        client.until("abc").await;
+        client.send("go").await;
+        let error = within(tokio::io::AsyncReadExt::read_u8(&mut client.tcp)).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
 }
 
 #[tokio::test]

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use outrigger_lifecycle::Tasks;
 use tokio::net::{TcpListener, TcpStream};
@@ -63,7 +63,7 @@ impl App {
     }
 }
 
-async fn whole(mut recv: RecvStream) -> Bytes {
+pub async fn whole(mut recv: RecvStream) -> Bytes {
     let mut body = Vec::new();
     while let Some(Ok(data)) = within(recv.data()).await {
         recv.flow_control().release_capacity(data.len()).unwrap();
@@ -82,11 +82,36 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
+    /// One stream that is not read leaves room for others.
+    pub async fn with_room(address: SocketAddr) -> Self {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        Self::shaken(tcp, h2::client::Builder::new().initial_connection_window_size(1 << 20)).await
+    }
+
     pub async fn over(tcp: TcpStream) -> Self {
-        let (send, connection) = h2::client::handshake(tcp).await.unwrap();
+        Self::shaken(tcp, &h2::client::Builder::new()).await
+    }
+
+    async fn shaken(tcp: TcpStream, builder: &h2::client::Builder) -> Self {
+        let (send, connection) = builder.handshake(tcp).await.unwrap();
         let mut tasks = Tasks::new();
         tasks.spawn("connection", async move { drop(connection.await) });
         Self { send, _tasks: tasks }
+    }
+
+    /// Sends a head; its body is to come.
+    pub async fn open(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        within(self.send.clone().ready()).await.unwrap().send_request(request, false).unwrap()
+    }
+
+    /// Waits until the other side has said that it takes an extended CONNECT.
+    pub async fn extended_connect(&self) {
+        within(async {
+            while !self.send.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     pub async fn call(&self, request: Request<()>, body: &str) -> Result<Response<RecvStream>, h2::Error> {

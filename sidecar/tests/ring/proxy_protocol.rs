@@ -119,9 +119,12 @@ async fn a_connection_without_a_good_header_reaches_nobody() {
     for bytes in bad {
         is_refused(node.at("plain"), bytes).await;
     }
-    assert!(
-        node.get("/metrics").await.contains("outrigger_connections_refused_total{reason=\"proxy_header\"} 8")
-    );
+    let refused = async {
+        // Counted once the connection is closed.
+        let counted = "outrigger_connections_refused_total{reason=\"proxy_header\"} 8";
+        while !node.get("/metrics").await.contains(counted) {}
+    };
+    within(refused).await;
     assert!(node.runtime.telemetry().outsiders().is_empty(), "they are not counted as served");
     // LOCAL: the load balancer itself asks, and nobody else is named.
     let mut client = Raw::connect(node.at("plain")).await;

@@ -13,19 +13,32 @@ pub struct Versions {
     pub caller: Node,
     endpoints: [SocketAddr; 2],
     callees: [Node; 2],
-    _apps: [App; 2],
+    _apps: Vec<App>,
 }
 
 impl Versions {
     /// `routes` are the entries of a list in YAML.
     pub async fn start(routes: &str) -> Self {
+        let apps = vec![named("v1").await, named("v2").await];
+        let mesh = Self::before([apps[0].address, apps[1].address], routes).await;
+        Self { _apps: apps, ..mesh }
+    }
+
+    /// With other applications.
+    pub async fn before(apps: [SocketAddr; 2], routes: &str) -> Self {
+        Self::policed(apps, routes, "{}").await
+    }
+
+    /// With other applications, and a policy of all clusters.
+    pub async fn policed(apps: [SocketAddr; 2], routes: &str, policy: &str) -> Self {
         let ca = Ca::new();
-        let apps = [named("v1").await, named("v2").await];
-        let callee = |app: &App| mesh::callee(app.address).replace("protocol: tcp", "protocol: detect");
-        let callees = [Node::start(&ca, &callee(&apps[0])).await, Node::start(&ca, &callee(&apps[1])).await];
+        let callee = |app| mesh::callee(app).replace("protocol: tcp", "protocol: detect");
+        let callees = [Node::start(&ca, &callee(apps[0])).await, Node::start(&ca, &callee(apps[1])).await];
         let endpoints = [callees[0].at("mesh"), callees[1].at("mesh")];
-        let caller = Node::start(&ca, &yaml(endpoints, routes)).await;
-        Self { caller, endpoints, callees, _apps: apps }
+        let config = yaml(endpoints, routes)
+            .replace("port: 7000, identity", &format!("port: 7000, policy: {policy}, identity"));
+        let caller = Node::start(&ca, &config).await;
+        Self { caller, endpoints, callees, _apps: Vec::new() }
     }
 
     /// The caller's configuration with other routes.
