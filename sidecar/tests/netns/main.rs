@@ -4,8 +4,12 @@
 
 mod capture;
 mod carried;
+mod dead_peer;
 mod hold;
 mod links;
+#[allow(dead_code, reason = "the ring uses the rest")]
+#[path = "../ring/mesh.rs"]
+mod mesh;
 mod namespace;
 mod resolver;
 mod rules;
