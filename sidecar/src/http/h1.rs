@@ -308,10 +308,11 @@ impl Conn {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    /// Makes closing send RST, whatever comes before: the other side must not take what it got for the whole.
+    /// Makes closing send RST: the other side must not take what it got for the whole. At once where the end of the
+    /// connection would say that it is; else what was written may arrive first.
     pub fn break_off(&mut self) {
         self.io.reset_on_close();
-        self.broken = true;
+        self.broken = self.writing == Writing::Raw;
     }
 
     /// Closes so that what was written arrives: a close with bytes unread would send RST, which takes the

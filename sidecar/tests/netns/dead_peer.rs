@@ -23,7 +23,7 @@ const TOO_EARLY: Duration = Duration::from_secs(15);
 /// From here on nothing arrives at that port, and no answer of it.
 fn cut(port: u16) {
     for way in ["dport", "sport"] {
-        run(&format!("nft add rule ip cut all tcp {way} {port} drop"));
+        run(&format!("nft add rule ip cut gone tcp {way} {port} drop"));
     }
 }
 
@@ -83,7 +83,7 @@ async fn requests(ca: &Ca) {
 fn a_peer_that_vanishes_is_noticed_in_time() {
     inside("dead_peer::a_peer_that_vanishes_is_noticed_in_time", || {
         run("nft add table ip cut");
-        run("nft add chain ip cut all { type filter hook input priority 0 ; }");
+        run("nft add chain ip cut gone { type filter hook input priority 0 ; }");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let ca = Ca::new();

@@ -5,6 +5,7 @@ mod curl;
 mod draining;
 mod edge_routes;
 mod ejection;
+mod events;
 mod grpc_routes;
 mod hand_over;
 mod health;
