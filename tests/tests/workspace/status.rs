@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use outrigger_controller::status::{
-    Edge, Endpoint, Gap, Outsider, Port, Problem, Service, Sidecar, Source, Status,
+    Edge, Ejection, Endpoint, Gap, Outsider, Port, Problem, Service, Sidecar, Source, Status,
 };
 use serde_json::Value;
 
@@ -67,6 +67,19 @@ fn one_of_everything() -> Status {
             last_seen: 0,
             edge: false,
             would_break: false,
+        }],
+        ejections: vec![Ejection {
+            endpoint: String::new(),
+            port: 1,
+            service: String::new(),
+            by: String::new(),
+            since_ms: 0,
+            until_ms: 0,
+            why: "success-rate",
+            errors: None,
+            percent: None,
+            others_percent: None,
+            overruled: false,
         }],
         problems: vec![Problem { kind: "label", subject: String::new(), what: String::new() }],
         injection_gap: Gap::default(),
