@@ -30,6 +30,7 @@ pub mod privilege;
 mod probe;
 pub mod proxy_protocol;
 pub mod rate;
+mod reclaim;
 pub mod report;
 mod route;
 pub mod runtime;

@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::netns::Listening;
 use crate::patience::Patience;
 use crate::probe::{self, Said};
+use crate::reclaim;
 use crate::report::Reporter;
 use crate::runtime::{Bound, Parts, Resolving, Runtime};
 use crate::settings::AccessLog;
@@ -205,6 +206,7 @@ impl Sidecar {
         tasks.spawn("readiness", configured(runtime.clone(), self.configuration));
         tasks.spawn("resolvers", resolve_all(resolvers));
         tasks.spawn("hosts", mend_hosts(runtime.clone()));
+        tasks.spawn("memory", reclaim::after_bursts(runtime.telemetry().clone()));
         tasks.spawn("ejections", ejections::watch(runtime.clone(), self.ejections));
         let (tell, mut succeeded) = oneshot::channel();
         if let Some((hand_over, admin)) = hand_over {
