@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use outrigger_model::{ServiceKey, Snapshot, Workload};
-use outrigger_wire::{Cluster, Endpoint, SpiffeId, Transport, port};
+use outrigger_wire::{Cluster, Endpoint, Shared, SpiffeId, Transport, port};
 
 use crate::health::readiness;
 use crate::identity;
@@ -21,12 +21,12 @@ pub(crate) fn clusters(
     caller: &Workload,
     snapshot: &Snapshot,
     visible: &Visible<'_>,
-) -> BTreeMap<String, Cluster> {
+) -> BTreeMap<String, Shared<Cluster>> {
     let mut clusters = BTreeMap::new();
     for (key, replicas) in visible.iter() {
         let Ok(identity) = identity(&snapshot.trust_domain, key) else { continue };
         for port in ports_of(replicas).into_keys() {
-            clusters.insert(cluster_key(key, port), cluster(caller, key, replicas, port, &identity));
+            clusters.insert(cluster_key(key, port), cluster(caller, key, replicas, port, &identity).into());
         }
         for backend in backends(key, replicas) {
             let Some(replicas) = visible.replicas(&backend.service) else { continue };
@@ -39,7 +39,7 @@ pub(crate) fn clusters(
                     .filter(|replica| version.is_none() || replica.declared.version.as_deref() == version);
                 cluster.endpoints =
                     replicas.filter_map(|replica| endpoint(caller, replica, backend.port)).collect();
-                cluster
+                cluster.into()
             });
         }
     }

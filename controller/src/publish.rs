@@ -115,7 +115,7 @@ mod tests {
                 ports: BTreeMap::new(),
                 replicas: BTreeMap::new(),
             };
-            ((*key).to_owned(), service)
+            ((*key).to_owned(), service.into())
         };
         Wanted::of(&ProxyConfig {
             proxy: Proxy {

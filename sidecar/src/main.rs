@@ -200,7 +200,7 @@ fn follow(
         return Ok(());
     }
     let parts = Parts {
-        apply: Box::new(move |config| runtime.apply(config)),
+        apply: Box::new(move |config, version| runtime.apply_as(config, Some(version))),
         identity,
         reporter: sidecar.reporter(),
         drain,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Balance, Capacity, Check, HashOn, Policy, RateLimit, Route, SpiffeId};
+use crate::{Balance, Capacity, Check, HashOn, Policy, RateLimit, Route, Shared, SpiffeId};
 
 /// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,10 +17,10 @@ pub struct ProxyConfig {
     pub proxy: Proxy,
     /// What the application can call, by key (`cart.shop`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub services: BTreeMap<String, Service>,
+    pub services: BTreeMap<String, Shared<Service>>,
     /// Where calls go, by key (`cart.shop:8080`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub clusters: BTreeMap<String, Cluster>,
+    pub clusters: BTreeMap<String, Shared<Cluster>>,
 }
 
 /// The sidecar's own side: identity, listeners, the application behind it.

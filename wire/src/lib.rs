@@ -13,6 +13,7 @@ pub mod policy;
 pub mod port;
 pub mod resource;
 mod route;
+mod shared;
 mod spiffe;
 mod wanted;
 
@@ -29,5 +30,6 @@ pub use route::{
     Backend, HeaderEdits, Injected, Mirror, PathEdit, PathMatch, Redirect, Respond, Rewrite, Route,
     RouteMatch, TextMatch,
 };
+pub use shared::Shared;
 pub use spiffe::{InvalidSpiffeId, SpiffeId};
 pub use wanted::{Common, Hashes, Wanted};

@@ -2,11 +2,12 @@
 //! changed travels.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{Cluster, Proxy, ProxyConfig, Service};
+use crate::{Cluster, Proxy, ProxyConfig, Service, Shared};
 
 /// Largest body of one resource, bytes.
 pub const MAX_RESOURCE: usize = 1 << 20;
@@ -68,33 +69,82 @@ pub enum ApplyError {
 }
 
 /// Resources by name: what a sidecar holds, or what it should hold.
+/// After a change most pieces are the same ones: neither their bytes are copied nor are they read again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held(BTreeMap<String, Resource>);
+pub struct Held(BTreeMap<String, Arc<Piece>>);
+
+#[derive(Debug)]
+struct Piece {
+    resource: Resource,
+    /// Read when first asked for.
+    content: OnceLock<Content>,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Proxy(Shared<Proxy>),
+    Service(Shared<Service>),
+    Cluster(Shared<Cluster>),
+}
+
+impl PartialEq for Piece {
+    fn eq(&self, other: &Self) -> bool {
+        self.resource == other.resource
+    }
+}
+
+impl Eq for Piece {}
+
+impl Piece {
+    fn new(resource: Resource, content: Option<Content>) -> Arc<Self> {
+        let known = OnceLock::new();
+        if let Some(content) = content {
+            let _first = known.set(content);
+        }
+        Arc::new(Self { resource, content: known })
+    }
+
+    fn content(&self) -> Result<Content, ApplyError> {
+        if let Some(content) = self.content.get() {
+            return Ok(content.clone());
+        }
+        let r = &self.resource;
+        let content = match r.name.split_once('/') {
+            None if r.name == "proxy" => Content::Proxy(body(r)?),
+            Some(("service", _)) => Content::Service(body(r)?),
+            Some(("cluster", _)) => Content::Cluster(body(r)?),
+            _ => return Err(ApplyError::UnknownKind(r.name.clone())),
+        };
+        Ok(self.content.get_or_init(|| content).clone())
+    }
+}
 
 impl Held {
     /// Cuts a configuration into resources.
     pub fn of(config: &ProxyConfig) -> Self {
         let mut held = BTreeMap::new();
-        let mut put = |resource: Resource| held.insert(resource.name.clone(), resource);
-        put(resource("proxy".into(), &config.proxy));
+        let mut put = |resource: Resource, content| {
+            held.insert(resource.name.clone(), Piece::new(resource, content));
+        };
+        put(resource("proxy".into(), &config.proxy), None);
         for (key, service) in &config.services {
-            put(resource(format!("service/{key}"), service));
+            put(resource(format!("service/{key}"), service), Some(Content::Service(service.clone())));
         }
         for (key, cluster) in &config.clusters {
-            put(resource(format!("cluster/{key}"), cluster));
+            put(resource(format!("cluster/{key}"), cluster), Some(Content::Cluster(cluster.clone())));
         }
         Self(held)
     }
 
     /// Hash of every resource held, by name.
     pub fn hashes(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|(name, r)| (name.clone(), r.hash.clone())).collect()
+        self.0.iter().map(|(name, piece)| (name.clone(), piece.resource.hash.clone())).collect()
     }
 
     /// The version of the whole: a hash over all hashes.
     pub fn version(&self) -> String {
         let mut sha = Sha256::new();
-        for resource in self.0.values() {
+        for resource in self.resources() {
             digested(resource, |bytes| sha.update(bytes));
         }
         short(&sha.finalize())
@@ -103,7 +153,7 @@ impl Held {
     /// What must be sent to one who holds `hashes`: resources to put, names to drop.
     pub fn delta(&self, hashes: &BTreeMap<String, String>) -> (Vec<Resource>, Vec<String>) {
         let changed = |r: &&Resource| hashes.get(&r.name) != Some(&r.hash);
-        let upserts = self.0.values().filter(changed).cloned().collect();
+        let upserts = self.resources().filter(changed).cloned().collect();
         let removals = hashes.keys().filter(|name| !self.0.contains_key(*name)).cloned().collect();
         (upserts, removals)
     }
@@ -124,7 +174,7 @@ impl Held {
             if r.hash != hash(&r.body) {
                 return Err(ApplyError::Hash(r.name));
             }
-            next.insert(r.name.clone(), r);
+            next.insert(r.name.clone(), Piece::new(r, None));
             if next.len() > MAX_RESOURCES {
                 return Err(ApplyError::Limit { name: "*".into(), what: "over 50,000 resources" });
             }
@@ -140,16 +190,12 @@ impl Held {
         let mut proxy: Option<Proxy> = None;
         let mut services = BTreeMap::new();
         let mut clusters = BTreeMap::new();
-        for (name, r) in &self.0 {
-            match name.split_once('/') {
-                None if name == "proxy" => proxy = Some(body(r)?),
-                Some(("service", key)) => {
-                    services.insert(key.to_owned(), body::<Service>(r)?);
-                }
-                Some(("cluster", key)) => {
-                    clusters.insert(key.to_owned(), body::<Cluster>(r)?);
-                }
-                _ => return Err(ApplyError::UnknownKind(name.clone())),
+        for (name, piece) in &self.0 {
+            let key = name.split_once('/').map_or("", |(_, key)| key);
+            match piece.content()? {
+                Content::Proxy(own) => proxy = Some((*own).clone()),
+                Content::Service(service) => drop(services.insert(key.to_owned(), service)),
+                Content::Cluster(cluster) => drop(clusters.insert(key.to_owned(), cluster)),
             }
         }
         let config = ProxyConfig { proxy: proxy.ok_or(ApplyError::NoProxy)?, services, clusters };
@@ -159,7 +205,7 @@ impl Held {
 
     /// All resources, in the order of their names.
     pub fn resources(&self) -> impl Iterator<Item = &Resource> {
-        self.0.values()
+        self.0.values().map(|piece| &piece.resource)
     }
 }
 

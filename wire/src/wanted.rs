@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::resource::{digested, resource, short};
-use crate::{Cluster, Proxy, ProxyConfig, Resource, Service};
+use crate::{Cluster, Proxy, ProxyConfig, Resource, Service, Shared};
 
 /// Name of the resource that every sidecar has of its own.
 const OWN: &str = "proxy";
@@ -34,7 +34,10 @@ impl Eq for Common {}
 
 impl Common {
     /// Cuts services and clusters into resources.
-    pub fn of(services: &BTreeMap<String, Service>, clusters: &BTreeMap<String, Cluster>) -> Self {
+    pub fn of(
+        services: &BTreeMap<String, Shared<Service>>,
+        clusters: &BTreeMap<String, Shared<Cluster>>,
+    ) -> Self {
         let services = services.iter().map(|(key, service)| resource(format!("service/{key}"), service));
         let clusters = clusters.iter().map(|(key, cluster)| resource(format!("cluster/{key}"), cluster));
         let all = services.chain(clusters);
@@ -123,7 +126,7 @@ mod tests {
                 ports: BTreeMap::new(),
                 replicas: BTreeMap::new(),
             };
-            ((*key).to_owned(), service)
+            ((*key).to_owned(), service.into())
         };
         let cluster = |(key, name): &(&str, &str)| {
             let cluster = Cluster {
@@ -137,7 +140,7 @@ mod tests {
                 slow_start_ms: 0,
                 endpoints: Vec::new(),
             };
-            (format!("{key}:80"), cluster)
+            (format!("{key}:80"), cluster.into())
         };
         ProxyConfig {
             proxy: Proxy {
@@ -186,5 +189,18 @@ mod tests {
         let names: Vec<_> = upserts.iter().map(|resource| resource.name.as_str()).collect();
         assert_eq!(names, ["cluster/b:80", "cluster/d:80", "service/b", "service/d"]);
         assert_eq!(removals, [""; 0]);
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_read_again() {
+        let (first, second) =
+            (config("c-1", &[("a", "a"), ("b", "b")]), config("c-1", &[("a", "a"), ("b", "c")]));
+        let (upserts, removals) = Wanted::of(&second).delta_since(&Wanted::of(&first));
+        let held = Held::of(&first);
+        let next = held.apply(upserts, &removals).unwrap();
+        let (was, is) = (held.config().unwrap(), next.config().unwrap());
+        assert_eq!((&was, &is), (&first, &second));
+        assert!(is.services["a"].is(&was.services["a"]) && is.clusters["a:80"].is(&was.clusters["a:80"]));
+        assert!(!is.services["b"].is(&was.services["b"]) && !is.clusters["b:80"].is(&was.clusters["b:80"]));
     }
 }

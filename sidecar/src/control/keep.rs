@@ -30,7 +30,7 @@ pub fn load(state: &State, apply: &mut Apply) -> Held {
     match read(state).and_then(|config| {
         let Some(config) = config else { return Ok(None) };
         let held = Held::of(&config);
-        apply(config).map_err(LoadError::Apply)?;
+        apply(config, held.version()).map_err(LoadError::Apply)?;
         Ok(Some(held))
     }) {
         Ok(Some(held)) => {

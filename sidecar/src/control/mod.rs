@@ -28,8 +28,8 @@ const SUCCESS: Duration = Duration::from_secs(5);
 /// Longest sleep until a moment of the wall clock, which may be set meanwhile.
 const CLOCK_CHECK: Duration = Duration::from_secs(30);
 
-/// Takes a configuration whole, or says why not.
-pub type Apply = Box<dyn FnMut(ProxyConfig) -> Result<(), Vec<String>> + Send>;
+/// Takes a configuration and its version, whole, or says why not.
+pub type Apply = Box<dyn FnMut(ProxyConfig, String) -> Result<(), Vec<String>> + Send>;
 
 /// What the controller's words are handed to.
 pub struct Parts {

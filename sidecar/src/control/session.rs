@@ -160,20 +160,20 @@ impl Control {
 
     /// All of it or nothing: `held` changes only once it runs. Returns the version that runs.
     fn apply(&mut self, delta: Delta) -> Result<String, Refusal> {
-        let (next, config) = self.after(delta)?;
+        let (next, version, config) = self.after(delta)?;
         let (identity, stored) = (config.proxy.identity.clone(), Arc::new(config.clone()));
-        (self.parts.apply)(config).map_err(|reasons| Refusal { reasons, astray: false })?;
+        (self.parts.apply)(config, version.clone()).map_err(|reasons| Refusal { reasons, astray: false })?;
         self.held = next;
         self.good.send_replace(Some(stored));
         let own = self.parts.identity.borrow().clone();
         if own.is_some_and(|own| own.spiffe != identity) {
             self.renewal.hurry(SystemTime::now());
         }
-        Ok(self.held.version())
+        Ok(version)
     }
 
-    /// What is held after a change, checked.
-    fn after(&self, delta: Delta) -> Result<(Held, ProxyConfig), Refusal> {
+    /// What is held after a change and its version, checked.
+    fn after(&self, delta: Delta) -> Result<(Held, String, ProxyConfig), Refusal> {
         let refuse =
             |error: outrigger_wire::ApplyError| Refusal { reasons: vec![error.to_string()], astray: false };
         let next = self.held.apply(delta.upserts, &delta.removals).map_err(refuse)?;
@@ -184,7 +184,7 @@ impl Control {
             return Err(Refusal { reasons: vec![reason], astray: true });
         }
         let config = next.config().map_err(refuse)?;
-        Ok((next, config))
+        Ok((next, version, config))
     }
 
     fn renew(&mut self, line: &Line) -> Result<(), DialError> {

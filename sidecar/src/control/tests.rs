@@ -35,7 +35,7 @@ fn config(workload: &str) -> ProxyConfig {
 fn apply(takes: bool) -> (Apply, Arc<Mutex<Vec<ProxyConfig>>>) {
     let applied = Arc::new(Mutex::new(Vec::new()));
     let into = applied.clone();
-    let apply: Apply = Box::new(move |config| {
+    let apply: Apply = Box::new(move |config, _| {
         if !takes {
             return Err(vec!["the port is taken".into()]);
         }

@@ -63,7 +63,7 @@ fn records(question: &Query, names: &Names) -> Option<Vec<RData>> {
     let kind = question.query_type;
     if let Some(name) = names.reverse(&question.name) {
         let asked = matches!(kind, RecordType::PTR | RecordType::ANY);
-        return Some(if asked { vec![RData::PTR(PTR(name.clone()))] } else { Vec::new() });
+        return Some(if asked { vec![RData::PTR(PTR(name))] } else { Vec::new() });
     }
     let addresses = names.addresses(&question.name)?;
     let wanted = addresses.iter().filter_map(|ip| match (ip, kind) {

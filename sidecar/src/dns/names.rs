@@ -11,8 +11,8 @@ use outrigger_wire::ProxyConfig;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     addresses: HashMap<String, Vec<IpAddr>>,
-    /// From `7.0.64.127.in-addr.arpa` to the service's first name.
-    reverse: HashMap<String, Name>,
+    /// From a virtual address to the service's first name.
+    reverse: HashMap<IpAddr, String>,
 }
 
 impl Names {
@@ -27,11 +27,8 @@ impl Names {
             for (replica, address) in &service.replicas {
                 names.add(replica, &[*address]);
             }
-            let first = service.names.first().and_then(|name| Name::from_ascii(format!("{name}.")).ok());
-            if let Some(name) = first {
-                let reverse =
-                    service.virtual_addresses.iter().map(|ip| (key(&Name::from(*ip)), name.clone()));
-                names.reverse.extend(reverse);
+            if let Some(name) = service.names.first() {
+                names.reverse.extend(service.virtual_addresses.iter().map(|ip| (*ip, name.clone())));
             }
         }
         names
@@ -53,8 +50,10 @@ impl Names {
     }
 
     /// The name of an address given as `….in-addr.arpa`.
-    pub(super) fn reverse(&self, name: &Name) -> Option<&Name> {
-        self.reverse.get(&key(name))
+    pub(super) fn reverse(&self, name: &Name) -> Option<Name> {
+        let whole = name.parse_arpa_name().ok().filter(|net| net.prefix_len() == net.max_prefix_len())?;
+        let first = self.reverse.get(&whole.addr())?;
+        Name::from_ascii(format!("{first}.")).ok()
     }
 
     fn add(&mut self, name: &str, addresses: &[IpAddr]) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_wire::{Held, Mode, Protocol, ProxyConfig, ServicePort, Timeouts};
+use outrigger_wire::{Held, Mode, Protocol, ProxyConfig, Service, ServicePort, Shared, Timeouts};
 use rustls::pki_types::ServerName;
 
 use crate::cluster::{Cluster, Endpoint, Member, State};
@@ -31,7 +31,7 @@ pub struct Generation {
     pub capacity: Arc<Capacity>,
     /// Of the own service, for requests from outside the mesh, by edge port.
     pub edge_routes: HashMap<u16, Arc<EdgeRoutes>>,
-    services: HashMap<SocketAddr, ServicePort>,
+    services: HashMap<SocketAddr, Shared<Service>>,
     virtual_addresses: HashSet<IpAddr>,
     replicas: HashMap<SocketAddr, Replica>,
 }
@@ -58,8 +58,9 @@ impl EdgeRoutes {
 
 #[derive(Debug)]
 struct Replica {
-    cluster: String,
-    workload: String,
+    cluster: Arc<Cluster>,
+    /// Among its members.
+    index: usize,
     protocol: Protocol,
 }
 
@@ -73,12 +74,13 @@ pub enum Found {
 }
 
 impl Generation {
-    /// Indexes a configuration. `before` lends its endpoints, `next_id` numbers new ones.
+    /// Indexes a configuration. `before` lends what did not change, and its endpoints; `next_id` numbers new ones.
     ///
     /// # Errors
     /// Reasons, for a person.
     pub(super) fn new(
         config: ProxyConfig,
+        version: Option<String>,
         before: Option<&Self>,
         next_id: &mut u64,
     ) -> Result<Self, Vec<String>> {
@@ -87,6 +89,12 @@ impl Generation {
         let mut clusters = Map::with_capacity_and_hasher(config.clusters.len(), <_>::default());
         for (key, cluster) in &config.clusters {
             let old = before.and_then(|before| before.clusters.get(key));
+            let same =
+                before.and_then(|before| before.config.clusters.get(key)).is_some_and(|old| old.is(cluster));
+            if let (true, Some(old)) = (same, old) {
+                clusters.insert(key.clone(), old.clone());
+                continue;
+            }
             // A version's endpoints are those of the whole: `cart.shop:8080/v2` comes after `cart.shop:8080`.
             let whole = key.split_once('/').and_then(|(whole, _)| clusters.get(whole));
             match cluster_of(key, cluster, whole.or(old), next_id) {
@@ -105,9 +113,9 @@ impl Generation {
         if !reasons.is_empty() {
             return Err(reasons);
         }
-        let version = Held::of(&config).version();
+        let version = version.unwrap_or_else(|| Held::of(&config).version());
         let (services, virtual_addresses) = services(&config);
-        let replicas = replicas(&config);
+        let replicas = replicas(&config, &clusters);
         Ok(Self {
             config,
             version,
@@ -124,14 +132,19 @@ impl Generation {
 
     /// Where a connection that the application opened to `address` goes.
     pub fn outbound(&self, address: SocketAddr) -> Found {
-        if let Some(port) = self.services.get(&address) {
+        if let Some(port) = self.services.get(&address).and_then(|service| service.ports.get(&address.port()))
+        {
             return to_cluster(port);
         }
         if self.virtual_addresses.contains(&address.ip()) {
             return Found::NoPort;
         }
-        if let Some(replica) = self.replicas.get(&address) {
-            let (cluster, workload) = (replica.cluster.clone(), replica.workload.clone());
+        if let Some((replica, member)) = self
+            .replicas
+            .get(&address)
+            .and_then(|replica| Some((replica, replica.cluster.members.get(replica.index)?)))
+        {
+            let (cluster, workload) = (replica.cluster.key.clone(), member.endpoint.workload.clone());
             return Found::To(Destination::Endpoint { cluster, workload }, replica.protocol);
         }
         Found::To(Destination::Passthrough(address), Protocol::Tcp)
@@ -179,6 +192,9 @@ impl Generation {
     pub(super) fn retire(&self, next: &Self) {
         for (key, cluster) in &self.clusters {
             let still = next.clusters.get(key);
+            if still.is_some_and(|still| Arc::ptr_eq(still, cluster)) {
+                continue;
+            }
             for member in &cluster.members {
                 let names = |cluster: &Arc<Cluster>| {
                     cluster.members.iter().any(|m| m.endpoint.id == member.endpoint.id)
@@ -305,39 +321,38 @@ fn cluster_of(
     })
 }
 
-type Services = (HashMap<SocketAddr, ServicePort>, HashSet<IpAddr>);
+type Services = (HashMap<SocketAddr, Shared<Service>>, HashSet<IpAddr>);
 
 fn services(config: &ProxyConfig) -> Services {
-    let mut ports = HashMap::new();
-    let mut addresses = HashSet::new();
+    let mut ports = HashMap::with_capacity(config.services.len());
+    let mut addresses = HashSet::with_capacity(config.services.len());
     for service in config.services.values() {
         for address in service.virtual_addresses.iter().map(IpAddr::to_canonical) {
             addresses.insert(address);
-            let of_address =
-                |(port, service): (&u16, &ServicePort)| (SocketAddr::new(address, *port), service.clone());
-            ports.extend(service.ports.iter().map(of_address));
+            let of_address = |port: &u16| (SocketAddr::new(address, *port), service.clone());
+            ports.extend(service.ports.keys().map(of_address));
         }
     }
     (ports, addresses)
 }
 
 /// Every address of a replica leads to it through the mesh, whichever the application calls.
-fn replicas(config: &ProxyConfig) -> HashMap<SocketAddr, Replica> {
+fn replicas(config: &ProxyConfig, clusters: &Map<String, Arc<Cluster>>) -> HashMap<SocketAddr, Replica> {
     let protocols: HashMap<&str, Protocol> = config
         .services
         .values()
         .flat_map(|service| service.ports.values())
         .map(|port| (port.cluster.as_str(), port.protocol))
         .collect();
-    let mut replicas = HashMap::new();
+    let mut replicas = HashMap::with_capacity(config.clusters.len());
     // A version's endpoints are among those of the whole.
     for (key, cluster) in config.clusters.iter().filter(|(key, _)| !key.contains('/')) {
         let protocol = protocols.get(key.as_str()).copied().unwrap_or_default();
-        for endpoint in &cluster.endpoints {
+        let Some(indexed) = clusters.get(key) else { continue };
+        for (index, endpoint) in cluster.endpoints.iter().enumerate() {
             for ip in [endpoint.address.ip()].iter().chain(&endpoint.also) {
-                let (cluster_key, workload) = (key.clone(), endpoint.workload.clone());
                 let address = SocketAddr::new(ip.to_canonical(), cluster.port);
-                replicas.insert(address, Replica { cluster: cluster_key, workload, protocol });
+                replicas.insert(address, Replica { cluster: indexed.clone(), index, protocol });
             }
         }
     }

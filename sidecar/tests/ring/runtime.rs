@@ -1,8 +1,11 @@
 //! Applying configurations.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::mesh::{Ca, Echo, Node, callee, caller, exchange, parse};
+use outrigger_sidecar::runtime::Generation;
+
+use crate::mesh::{Ca, Echo, Node, callee, caller, exchange, nobody, parse};
 
 #[tokio::test]
 async fn a_configuration_is_applied_whole_or_not_at_all() {
@@ -139,4 +142,21 @@ async fn the_example_of_the_documentation_works() {
         crate::mesh::within(async { tokio::join!(serve, client.read_to_string(&mut answer)) }).await;
     read.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nhi"), "{answer}");
+}
+
+#[tokio::test]
+async fn clusters_that_did_not_change_are_the_same_ones() {
+    let node = Node::start(&Ca::new(), &caller(&BTreeMap::from([("shop-echo-1", nobody())]))).await;
+    let running = || node.runtime.configured().borrow().clone().unwrap();
+    let first = running();
+    let mut config = first.config.clone();
+    config.clusters.insert("other:7000".into(), config.clusters["echo.shop:7000"].clone());
+    node.runtime.apply(config.clone()).unwrap();
+    let second = running();
+    let same = |a: &Generation, b: &Generation, key: &str| Arc::ptr_eq(&a.clusters[key], &b.clusters[key]);
+    assert!(same(&first, &second, "echo.shop:7000"));
+    config.clusters.get_mut("echo.shop:7000").unwrap().endpoints.clear();
+    node.runtime.apply(config).unwrap();
+    let third = running();
+    assert!(same(&second, &third, "other:7000") && !same(&second, &third, "echo.shop:7000"));
 }

@@ -160,7 +160,7 @@ impl World {
         let (took, applied) = watch::channel(Vec::new());
         let why = refuse.clone();
         let parts = Parts {
-            apply: Box::new(move |config| {
+            apply: Box::new(move |config, _| {
                 let reasons = why.lock().unwrap().clone();
                 if reasons.is_empty() {
                     took.send_modify(|applied| applied.push(config));

@@ -224,7 +224,7 @@ async fn callers_avoid_a_replica_that_says_it_cannot_serve_until_it_says_it_can(
     let sidecar = Sidecar::bind(options(identity, listens)).unwrap();
     let runtime = sidecar.runtime();
     let parts = Parts {
-        apply: Box::new(move |mut config| {
+        apply: Box::new(move |mut config, _| {
             config.proxy.listeners.clear();
             runtime.apply(config)
         }),
