@@ -164,6 +164,7 @@ fn labels_say_common_settings_where_the_file_is_silent() {
         ("retries", "3"),
         ("balance", "peak-ewma"),
         ("rate-limit", "100/s, 1000/min"),
+        ("health", "http:/healthz"),
     ];
     let wide =
         "defaults: { timeout: 9s, idle-timeout: 9s, retries: { attempts: 1, budget: 10% }, balance: random }";
@@ -177,23 +178,31 @@ fn labels_say_common_settings_where_the_file_is_silent() {
     let retries = declared.policy.retries.unwrap();
     assert_eq!((retries.attempts, retries.budget), (Some(3), Some(10)));
     assert_eq!(declared.policy.balance, Some(Balance::PeakEwma));
+    assert!(declared.policy.check.is_some_and(|check| check.is_on()));
     let limits: Vec<_> = declared.rate_limits.iter().map(|limit| limit.rate.to_string()).collect();
     assert_eq!(limits, ["100/s", "1000/min"]);
     let file = "
 services:
-  cart: { timeout: 1s, retries: { attempts: 1 }, balance: random, rate-limits: [ { limit: 5/s } ] }
+  cart: { timeout: 1s, retries: { attempts: 1 }, balance: random, rate-limits: [ { limit: 5/s } ],
+          health: { check: tcp } }
 ";
     let (declared, faults) = declare(file, &labels);
     let told = told(&faults);
-    assert_eq!(told.len(), 4, "{told:#?}");
-    for name in ["timeout", "retries", "balance", "rate-limit"] {
+    assert_eq!(told.len(), 5, "{told:#?}");
+    for name in ["timeout", "retries", "balance", "rate-limit", "health"] {
         let start =
             format!("Warning: label outrigger.{name}: mesh.yaml says otherwise of cart.shop, and stands");
         assert!(told.iter().any(|told| told.starts_with(&start)), "{told:#?}");
     }
     assert_eq!((declared.timeouts.request, declared.timeouts.connect), (Some(second), Some(second)));
     assert_eq!((declared.policy.balance, declared.rate_limits.len()), (Some(Balance::Random), 1));
-    let same = [("timeout", "1s"), ("retries", "1"), ("balance", "random"), ("rate-limit", "5/s")];
+    let same = [
+        ("timeout", "1s"),
+        ("retries", "1"),
+        ("balance", "random"),
+        ("rate-limit", "5/s"),
+        ("health", "tcp"),
+    ];
     assert_eq!(declare(file, &same).1, []);
 }
 
@@ -206,6 +215,7 @@ fn a_label_of_a_common_setting_is_checked_as_the_file_is() {
         ("balance", "fastest", "no way of balancing"),
         ("rate-limit", "100", "write the time too: 100/s"),
         ("rate-limit", "100/s, 5/d", "is not a rate"),
+        ("health", "htp:/", "http:/healthz, http:8080/healthz, grpc, tcp, or off"),
     ] {
         let (declared, faults) = declare("", &[(name, value)]);
         assert_eq!((faults.len(), faults[0].severity), (1, Severity::Error), "{faults:?}");

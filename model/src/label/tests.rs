@@ -70,7 +70,7 @@ fn every_fault_is_reported_with_what_to_write() {
             r#"label outrigger.port: "htp" is not known here; did you mean http? write detect, http, http2, grpc or tcp"#,
             r#"label outrigger.port: "0" is not a port; write a number from 1 to 65535, such as 8080"#,
             r#"label outrigger.ports: there is no such label; did you mean outrigger.port?"#,
-            r#"label outrigger.zzzzzz: there is no such label; known are outrigger.{enable, service, version, weight, port, mode, capture, edge, app-address, upstreams, timeout, idle-timeout, connect-timeout, retries, balance, rate-limit}"#,
+            r#"label outrigger.zzzzzz: there is no such label; known are outrigger.{enable, service, version, weight, port, mode, capture, edge, app-address, upstreams, timeout, idle-timeout, connect-timeout, retries, health, balance, rate-limit}"#,
         ]
     );
     assert!(read(&labels(&pairs)).unusable, "nobody knows whether it is to be meshed");

@@ -89,7 +89,7 @@ impl Merge<'_> {
         self.report(severity, label, what, format!("remove the label, or {name} there"), file);
     }
 
-    /// Of a policy labels say how often a request is sent again, and how replicas are picked.
+    /// Of a policy labels say how often a request is sent again, how replicas are picked, and what is asked of them.
     fn policy(&mut self, file: &Policy, label: &Policy) -> Policy {
         let attempts = |policy: &Policy| policy.retries.as_ref().and_then(|retries| retries.attempts);
         let differ = [
@@ -97,6 +97,10 @@ impl Merge<'_> {
             (
                 "balance",
                 file.balance.as_ref().zip(label.balance.as_ref()).is_some_and(|(file, label)| file != label),
+            ),
+            (
+                "health",
+                file.check.as_ref().zip(label.check.as_ref()).is_some_and(|(file, label)| file != label),
             ),
         ];
         for (name, _) in differ.into_iter().filter(|(_, differ)| *differ) {

@@ -41,7 +41,7 @@ pub(in crate::mesh) const RETRIES: Key = Key {
 pub(in crate::mesh) const HEALTH: Key = Key {
     name: "health",
     kind: Kind::Section(&HEALTH_KEYS),
-    label: None,
+    label: Some("health"),
     about: "How replicas that cannot serve are noticed.",
     default: "a replica that cannot be reached is avoided for a second while there is another",
     example: "{ check: http:/healthz, outlier: { consecutive-errors: 3 } }",
