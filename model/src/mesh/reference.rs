@@ -84,7 +84,10 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
             Some("`cart:8080=9001,redis:6379`: a service and its port, and the local port where that differs")
         }
         Kind::Duration { .. } => Some("as in the file"),
-        Kind::Section(_) => Some("its first key, as `2`"),
+        Kind::Section(section) => match section.keys.first().map(|key| &key.kind) {
+            Some(Kind::TextOr(..)) => Some("the short form of its check, as `http:/healthz`"),
+            _ => Some("its first key, as `2`"),
+        },
         Kind::List(_) => Some("the first key of each, as `100/s,1000/min`"),
         Kind::Balance(_) => Some("one of its words"),
         Kind::Name | Kind::Services(_) => None,

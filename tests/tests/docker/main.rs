@@ -5,6 +5,7 @@
 mod capture;
 mod clients;
 mod down;
+mod health;
 mod holders;
 mod impostor;
 mod loss;
