@@ -249,13 +249,29 @@ fn notes(status: &Status, now: u64, color: bool) -> String {
     let warnings = status.problems.iter().filter(|problem| problem.is_warning());
     let warnings = warnings.map(|warning| (warning.subject.clone(), warning.what.clone()));
     let mut text = String::new();
-    for (subject, what) in warnings.chain(ejected::notes(status, now)) {
+    for (subject, what) in warnings.chain(sick(status)).chain(ejected::notes(status, now)) {
         if text.is_empty() {
             let _never_fails = writeln!(text, "{}", Paint::Warn.apply("To know:", color));
         }
         let _never_fails = write!(text, "  {}\n{}", printable(&subject), wrap(&what, 4));
     }
     text
+}
+
+/// Replicas whose health check fails while others serve; where none does, that is a fault.
+fn sick(status: &Status) -> impl Iterator<Item = (String, String)> {
+    let ports = status.services.iter().flat_map(|service| &service.ports);
+    let served = ports.filter(|port| port.endpoints.iter().any(|endpoint| endpoint.ready));
+    served.flat_map(|port| {
+        let out = port.endpoints.iter().filter(|endpoint| !endpoint.ready);
+        out.filter_map(|endpoint| {
+            let reason = endpoint.reason.as_ref().filter(|reason| reason.contains("health check fails"))?;
+            Some((
+                format!("endpoint {}:{}", endpoint.workload, port.port),
+                format!("takes no traffic: {reason}"),
+            ))
+        })
+    })
 }
 
 fn key(service: &Service) -> String {

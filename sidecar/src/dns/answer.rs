@@ -12,7 +12,7 @@ use super::names::Names;
 /// Seconds a mesh name may be kept. Short: a virtual address is never given to another service, but a
 /// replica's address is.
 const TTL: u32 = 5;
-/// What we say we take over UDP (the size that avoids fragments, DNS flag day 2020).
+/// What we say we take over UDP, and the most that we send (the size that avoids fragments, DNS flag day 2020).
 const PAYLOAD: u16 = 1232;
 /// Bytes of a header (RFC 1035 section 4.1.1).
 pub(super) const HEADER: usize = 12;
@@ -90,7 +90,8 @@ fn answer(query: &Message, question: Query, records: Vec<RData>, transport: Tran
         message.set_edns(edns);
     }
     let bytes = message.to_vec().ok()?;
-    let fits = transport == Transport::Tcp || bytes.len() <= usize::from(query.max_payload().max(512));
+    let most = usize::from(query.max_payload().clamp(512, PAYLOAD));
+    let fits = transport == Transport::Tcp || bytes.len() <= most;
     if fits { Some(bytes) } else { message.truncate().to_vec().ok() }
 }
 

@@ -65,7 +65,7 @@ fn a_replica_that_says_it_cannot_serve_gets_no_calls_until_it_says_it_can_and_no
 
     docker(&["exec", &project.container("other"), "touch", "/tmp/sick"]);
     project.until("the sick one to be avoided", || (answering(&project) == ["one"]).then_some(()));
-    let told = "its health check fails: GET /healthz answered 503";
+    let told = "takes no traffic: its health check fails: GET /healthz answered 503";
     project.until("status to say why", || status(&project).contains(told).then_some(()));
 
     docker(&["exec", &project.container("other"), "rm", "/tmp/sick"]);

@@ -76,10 +76,10 @@ fn runs(project: &Project) -> BTreeSet<(String, String)> {
     runs.lines().filter_map(|line| line.split_once(' ')).map(|(n, s)| (n.into(), s.into())).collect()
 }
 
-/// Waits until the run of this service's container is another one, all endpoints are there, and POSTs went on.
-fn again(project: &Project, service: &str, before: &BTreeSet<(String, String)>, posting: &Posting<'_>) {
-    let name = format!("/{}", project.container(service));
-    project.until(&format!("another run of {service}"), || {
+/// Waits until this container, by its name, has another run, all endpoints are there, and POSTs went on.
+fn again(project: &Project, container: &str, before: &BTreeSet<(String, String)>, posting: &Posting<'_>) {
+    let name = format!("/{container}");
+    project.until(&format!("another run of {container}"), || {
         let now = runs(project);
         now.iter().any(|run| run.0 == name && !before.contains(run)).then_some(())
     });
@@ -106,15 +106,18 @@ fn nothing_is_lost_while_each_container_of_each_replica_restarts() {
     let posting = Posting::start(&project);
     for replica in REPLICAS {
         for part in ["", "-sidecar"] {
-            let (service, before) = (format!("{replica}{part}"), runs(&project));
-            docker(&["restart", &project.container(&service)]);
-            again(&project, &service, &before, &posting);
+            let (container, before) = (project.container(&format!("{replica}{part}")), runs(&project));
+            docker(&["restart", &container]);
+            again(&project, &container, &before, &posting);
         }
-        // With the holder, what is joined to it starts again too, and the mesh sees to it.
+        // With the holder, what is joined to it starts again too, and the mesh sees to it: perhaps before `restart` returns, so
+        // that the names are asked for while all of it runs.
+        let joined = [format!("{replica}-sidecar"), replica.to_owned()].map(|part| project.container(&part));
         let before = runs(&project);
         docker(&["restart", &project.container(&format!("{replica}-holder"))]);
-        again(&project, &format!("{replica}-sidecar"), &before, &posting);
-        again(&project, replica, &before, &posting);
+        for container in &joined {
+            again(&project, container, &before, &posting);
+        }
     }
     let answered = posting.finish();
     assert_eq!(answered.len(), 3, "every replica answered: {answered:?}");

@@ -14,6 +14,11 @@ pub(in crate::dns) fn names() -> Names {
             },
             "six.shop": { "names": ["six"], "virtual_addresses": ["127.64.0.8", "fd00::8"], "ports": {} },
             "none.shop": { "names": ["none"], "ports": {} },
+            "more.shop": {
+                "names": ["more"],
+                "virtual_addresses": (0..90).map(|n| format!("127.64.2.{n}")).collect::<Vec<_>>(),
+                "ports": {}
+            },
             "many.shop": {
                 "names": ["many"],
                 "virtual_addresses": (0..60).map(|n| format!("127.64.1.{n}")).collect::<Vec<_>>(),
@@ -108,6 +113,17 @@ fn edns_is_answered_and_long_answers_are_cut_over_udp_only() {
     let whole = asked(&with_edns, Transport::Udp).unwrap();
     assert_eq!(whole.answers.len(), 60);
     assert_eq!(whole.edns.unwrap().max_payload(), PAYLOAD);
+}
+
+/// Found by fuzzing: what the client says it takes was all that bounded an answer.
+#[test]
+fn an_answer_over_udp_is_no_longer_than_what_avoids_fragments_whatever_the_client_takes() {
+    let mut query = query("more.", RecordType::A);
+    let mut edns = Edns::new();
+    edns.set_max_payload(u16::MAX);
+    query.set_edns(edns);
+    assert!(asked(&query, Transport::Udp).unwrap().metadata.truncation);
+    assert_eq!(asked(&query, Transport::Tcp).unwrap().answers.len(), 90);
 }
 
 #[test]
