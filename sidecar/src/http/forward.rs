@@ -32,21 +32,21 @@ const MAX_INTERIM: u32 = 64;
 pub(super) async fn forward(
     origin: &Origin,
     deadline: &mut Deadline,
-    mut down: Down<'_>,
+    down: &mut Down<'_>,
     request: &mut Request,
 ) -> bool {
     let started = Instant::now();
     let grpc = is_grpc(&request.headers);
     let mut upload = Pump::upload(request.length == Length::Empty);
-    let mut attempts = Attempts::new(started);
+    let mut attempts = Attempts::new(started, grpc);
     let answer = match routed::begin(origin, request, &mut attempts) {
-        Ok(None) => carry(origin, deadline, &mut down, request, &mut upload, &mut attempts).await,
-        Ok(Some(own)) => Ok(Box::pin(give(&mut down, own, &request.method)).await),
+        Ok(None) => carry(origin, deadline, down, request, &mut upload, &mut attempts).await,
+        Ok(Some(own)) => Ok(Box::pin(give(down, own, &request.method)).await),
         Err(error) => Err(error),
     };
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) => Box::pin(refuse(origin, &mut down, &error, &request.method, grpc)).await,
+        Err(error) => Box::pin(refuse(origin, down, &error, &request.method, grpc)).await,
     };
     deadline.after(None);
     origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
@@ -57,7 +57,7 @@ pub(super) async fn forward(
         origin.log(request, answer.status, upload.bytes, started.elapsed(), &attempts, answer.error);
     }
     match down {
-        Down::H1 { conn, keep_alive, .. } => keep_alive && upload.is_received() && conn.is_read(),
+        Down::H1 { conn, keep_alive, .. } => *keep_alive && upload.is_received() && conn.is_read(),
         Down::H2 { .. } => false,
     }
 }
@@ -130,7 +130,7 @@ async fn attempt(
         .await?
     };
     attempts.sent_on(&up);
-    let limits = Limits::of(origin, request, attempts);
+    let limits = Limits::of(origin, attempts);
     deadline.after(limits.now(upload));
     let interim = &mut attempts.interim;
     match answer(deadline, &limits, down, &mut up, upload, request, interim).await {
@@ -147,10 +147,10 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(origin: &Origin, request: &Request, attempts: &Attempts) -> Self {
+    fn of(origin: &Origin, attempts: &Attempts) -> Self {
         let waiting = attempts.limit();
         // The two ways of a gRPC stream take turns as they like.
-        let sending = if is_grpc(&request.headers) {
+        let sending = if attempts.grpc {
             waiting
         } else {
             Some(waiting.unwrap_or_default().max(origin.worker.patience().body))

@@ -15,6 +15,7 @@ use super::error::{BadMessage, Broken};
 use super::framing::Length;
 use super::head::{self, Request, Response, Wire};
 use super::outbox::Outbox;
+use super::spare;
 use crate::stream::Stream;
 
 /// Read at once while it is unknown how much will come. On the stack: an idle connection has no buffer.
@@ -61,6 +62,8 @@ pub struct Conn {
     tried: usize,
     ended: bool,
     bulk: bool,
+    /// More came at once than a spare buffer is for.
+    large: bool,
     broken: bool,
 }
 
@@ -69,17 +72,8 @@ impl Conn {
     pub fn new(io: Stream, prefix: BytesMut) -> Self {
         let outbox = Outbox::default();
         let (reading, writing) = (Reading::Done, Writing::Nothing);
-        Self {
-            io,
-            inbox: prefix,
-            outbox,
-            reading,
-            writing,
-            tried: 0,
-            ended: false,
-            bulk: false,
-            broken: false,
-        }
+        let (ended, bulk, large, broken) = (false, false, false, false);
+        Self { io, inbox: prefix, outbox, reading, writing, tried: 0, ended, bulk, large, broken }
     }
 
     /// The socket and what is around it.
@@ -336,10 +330,13 @@ impl Conn {
     /// Gives buffers back that an idle connection does not need.
     pub fn rest(&mut self) {
         if self.inbox.is_empty() {
-            self.inbox = BytesMut::new();
+            let inbox = std::mem::take(&mut self.inbox);
+            if !self.large {
+                spare::give_shared(inbox);
+            }
         }
         self.outbox.rest();
-        self.bulk = false;
+        (self.bulk, self.large) = (false, false);
     }
 
     fn read_body(&mut self, length: Length) {
@@ -373,10 +370,14 @@ impl Conn {
             let mut scratch = [MaybeUninit::<u8>::uninit(); SCRATCH];
             let mut buffer = ReadBuf::uninit(&mut scratch);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            if self.inbox.capacity() == 0 {
+                self.inbox = spare::take_shared();
+            }
             self.inbox.extend_from_slice(buffer.filled());
             buffer.filled().len()
         };
         self.bulk = size >= SCRATCH;
+        self.large |= self.inbox.len() >= SCRATCH;
         self.ended = size == 0;
         Poll::Ready(Ok(size))
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::error::RequestError;
 use super::head::Request;
-use super::origin::{Origin, is_grpc};
+use super::origin::Origin;
 use crate::downstream::Direction;
 use crate::rate::{Asked, Capacity, Fields, Place};
 
@@ -13,14 +13,18 @@ use crate::rate::{Asked, Capacity, Fields, Place};
 ///
 /// # Errors
 /// It is over one of them.
-pub(super) fn admit(origin: &Origin, request: &Request) -> Result<Option<Box<Fields>>, RequestError> {
+pub(super) fn admit(
+    origin: &Origin,
+    request: &Request,
+    grpc: bool,
+) -> Result<Option<Box<Fields>>, RequestError> {
     if origin.downstream.direction == Direction::Outbound {
         return Ok(None);
     }
     let Some(rates) = origin.worker.rates() else { return Ok(None) };
     let Request { method, uri, headers, .. } = request;
     let (identity, source) = (origin.downstream.identity.as_ref(), origin.downstream.remote.ip());
-    let asked = Asked { method, uri, headers, grpc: is_grpc(headers), identity, source };
+    let asked = Asked { method, uri, headers, grpc, identity, source };
     let counted = |name: &str| origin.worker.telemetry().rate_limit(name);
     match rates.admit(asked, Instant::now(), counted) {
         Ok(fields) => Ok(fields.map(Box::new)),

@@ -13,7 +13,7 @@ use super::error::{Broken, RequestError};
 use super::h1::Frame;
 use super::head::Request;
 use super::open::{Attempts, open};
-use super::origin::Origin;
+use super::origin::{Origin, is_grpc};
 use super::pump::Pump;
 use super::sides::Up;
 use crate::downstream::{Destination, Downstream};
@@ -57,7 +57,7 @@ async fn carry(
     pieces: Vec<Bytes>,
     trailers: Option<HeaderMap>,
 ) -> Result<(), RequestError> {
-    let mut attempts = Attempts::new(Instant::now());
+    let mut attempts = Attempts::new(Instant::now(), is_grpc(&copy.headers));
     let ended = pieces.iter().all(Bytes::is_empty) && trailers.is_none();
     let mut up = open(origin, copy, &mut attempts, ended).await?;
     let carried = exchange(&mut up, copy, pieces, trailers).await;

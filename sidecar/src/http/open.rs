@@ -38,6 +38,8 @@ const MAX_SAME: u32 = 3;
 
 /// What was tried for one request.
 pub(super) struct Attempts {
+    /// It is a call of gRPC, as it came.
+    pub grpc: bool,
     /// What a route says, where the port has any.
     pub taken: Option<Taken>,
     /// What the client is told of rate limits that have let the request through.
@@ -61,10 +63,11 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// None yet.
-    pub fn new(started: Instant) -> Self {
+    pub fn new(started: Instant, grpc: bool) -> Self {
         let (tried, picked, retry) = (Tried::none(), None, None);
         let (fresh, reused, repeated) = (false, false, false);
         Self {
+            grpc,
             taken: None,
             rated: None,
             place: None,

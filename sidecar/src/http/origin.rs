@@ -97,7 +97,7 @@ impl Origin {
         attempts: &Attempts,
         error: Option<&str>,
     ) {
-        let key = self.edge(is_grpc(&request.headers)).key();
+        let key = self.edge(attempts.grpc).key();
         self.worker.telemetry().access(&Access {
             direction: key.direction.as_str(),
             peer: &key.peer,
@@ -125,9 +125,9 @@ impl Origin {
     }
 
     /// From the head sent to the response's head; none where nobody set a limit.
-    pub fn request_limit(&self, request: &Request, taken: Option<&Taken>) -> Option<Duration> {
+    pub fn request_limit(&self, request: &Request, grpc: bool, taken: Option<&Taken>) -> Option<Duration> {
         let routed = taken.and_then(|taken| taken.route.timeout);
-        if is_grpc(&request.headers) {
+        if grpc {
             // A stream of events may be silent for hours before its first; the caller's own deadline counts, and a
             // route's, which is meant for it.
             let asked = request.headers.get(GRPC_TIMEOUT).and_then(grpc_timeout);

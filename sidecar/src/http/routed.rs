@@ -12,7 +12,7 @@ use super::error::{BadMessage, RequestError};
 use super::head::Request;
 use super::inbound;
 use super::open::Attempts;
-use super::origin::{Origin, is_grpc};
+use super::origin::Origin;
 use super::sides::Down;
 use super::sticky;
 use super::time_left;
@@ -65,7 +65,7 @@ pub(super) fn begin(
     if origin.is_leaving() {
         return Err(RequestError::Draining);
     }
-    attempts.rated = inbound::admit(origin, request)?;
+    attempts.rated = inbound::admit(origin, request, attempts.grpc)?;
     let own = take(origin, request, attempts)?;
     time_left::bound(origin, request, attempts)?;
     Ok(own)
@@ -96,7 +96,7 @@ fn take(
     };
     let Some(routes) = routes else { return Ok(None) };
     let Request { method, uri, headers, .. } = &*request;
-    let Some(found) = routes.find(method, uri, headers, is_grpc(headers)) else {
+    let Some(found) = routes.find(method, uri, headers, attempts.grpc) else {
         return Err(RequestError::NoRoute(down.called(edge.as_deref())));
     };
     let (route, prefix, worker) = (found.route, found.prefix, &origin.worker);

@@ -70,9 +70,9 @@ async fn exchange(origin: &Origin, conn: &mut Conn, deadline: &mut Deadline, hea
         }
     };
     let keep_alive = wire.keep_alive && !origin.is_ending();
-    let down = Down::H1 { conn, wire, keep_alive };
-    let goes_on = forward(origin, deadline, down, &mut request).await;
-    if goes_on {
+    let mut down = Down::H1 { conn, wire, keep_alive };
+    let goes_on = forward(origin, deadline, &mut down, &mut request).await;
+    if goes_on && let Down::H1 { conn, .. } = down {
         conn.rest();
     }
     goes_on

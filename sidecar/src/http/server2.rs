@@ -79,17 +79,24 @@ async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, ori
     .await;
 }
 
-async fn stream(origin: Rc<Origin>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+/// One request. What a block captures lies there once; arguments of an async function lie there twice, and a new task is
+/// copied whole.
+fn stream(
+    origin: Rc<Origin>,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) -> impl Future<Output = ()> {
     let (head, recv) = request.into_parts();
     let length = framing::of_stream(&head.headers, recv.is_end_stream());
-    let protocol = head.extensions.get::<Protocol>();
     let mut request =
         Request { method: head.method, uri: head.uri, headers: head.headers, length, upgrade: None };
-    let down = Down::H2 { respond, stream: H2Stream { recv: Some(recv), send: None } };
-    if let Some(protocol) = protocol
-        && let Err(bad) = websocket::bootstrap(&mut request, protocol)
-    {
-        return refuse_bad(&origin, down, bad).await;
+    let mut down = Down::H2 { respond, stream: H2Stream { recv: Some(recv), send: None } };
+    let protocol = head.extensions.get::<Protocol>();
+    let bad = protocol.and_then(|protocol| websocket::bootstrap(&mut request, protocol).err());
+    async move {
+        match bad {
+            Some(bad) => Box::pin(refuse_bad(&origin, down, bad)).await,
+            None => drop(forward(&origin, &mut Deadline::default(), &mut down, &mut request).await),
+        }
     }
-    forward(&origin, &mut Deadline::default(), down, &mut request).await;
 }

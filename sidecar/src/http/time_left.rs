@@ -26,7 +26,7 @@ pub(super) fn bound(
     request: &mut Request,
     attempts: &mut Attempts,
 ) -> Result<(), RequestError> {
-    attempts.whole = origin.request_limit(request, attempts.taken.as_ref());
+    attempts.whole = origin.request_limit(request, attempts.grpc, attempts.taken.as_ref());
     if origin.passes_time_on(attempts.taken.as_ref()) {
         attempts.whole = pass_on(&mut request.headers, attempts.whole, SystemTime::now())?;
     }
