@@ -52,8 +52,8 @@ fn hold(entry: SocketAddr, ask: &[u8], answer: &[u8], most: i64) {
         exchange(&mut tcp, ask, answer);
         tcp
     };
-    // What is there once for all of them.
-    let _first: Vec<TcpStream> = (0..8).map(|_| open()).collect();
+    // What is there once for all of them: buffers that wait for use, too.
+    let _first: Vec<TcpStream> = (0..64).map(|_| open()).collect();
     let mut held = Vec::with_capacity(CONNECTIONS);
     let before = Alive::now();
     held.extend((0..CONNECTIONS).map(|_| open()));

@@ -240,7 +240,9 @@ mod tests {
     fn a_dump_is_read() {
         let dump = "version: 1\nevents: Ir\nfn=(1) main\n10 5\ncfn=(2) malloc\ncalls=4000 1\n10 7\n\
                     cfn=(3) free\ncalls=9 1\n10 7\nfn=(4) grow\ncfn=(2)\ncalls=2000 1\n1 1\ntotals: 20000000\n";
-        assert_eq!(read(dump), Some(Cost { instructions: 10_000.0, calls: 3.0 }));
+        let requests = f64::from(COUNTED);
+        let cost = Cost { instructions: 20_000_000.0 / requests, calls: 6_000.0 / requests };
+        assert_eq!(read(dump), Some(cost));
         assert_eq!(read("nothing"), None);
     }
 
