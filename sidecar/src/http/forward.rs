@@ -18,7 +18,7 @@ use super::mirror;
 use super::open::{Attempts, open};
 use super::origin::{Origin, is_grpc};
 use super::pump::{Pump, Side};
-use super::relay::relay;
+use super::relay::{self, relay};
 use super::retry::{self, Next};
 use super::routed;
 use super::sides::{Down, Up};
@@ -74,14 +74,16 @@ async fn carry(
         Box::pin(routed::injected(down, taken.fault)).await?;
     }
     let (mut response, up) = loop {
-        let outcome = attempt(origin, deadline, down, request, upload, attempts).await;
-        match (attempts.next(origin, request, upload, &outcome), outcome) {
-            (Next::Done, outcome) => break outcome?,
-            (Next::Elsewhere, _) => {}
-            (Next::Again(pause), outcome) => {
-                drop(outcome);
-                Box::pin(retry::wait(down, pause)).await?;
+        let pause = {
+            let outcome = attempt(origin, deadline, down, request, upload, attempts).await;
+            match attempts.next(origin, request, upload, &outcome) {
+                Next::Done => break outcome?,
+                Next::Elsewhere => None,
+                Next::Again(pause) => Some(pause),
             }
+        };
+        if let Some(pause) = pause {
+            Box::pin(retry::wait(down, pause)).await?;
         }
         upload.rewind();
     };
@@ -108,7 +110,8 @@ async fn carry(
         let switch = BadMessage::Malformed("status: no switch, though one was asked for");
         return Err(RequestError::BadResponse(switch));
     }
-    relay(origin, watch, down, up, response, request, upload).await
+    let head = relay::respond(origin, down, response, request, upload)?;
+    relay(origin, watch, down, up, head, request, upload).await
 }
 
 /// Sends the request to one place, and waits for the head of its response.

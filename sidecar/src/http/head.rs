@@ -321,7 +321,16 @@ fn target_of(
 
 /// An empty `host` is allowed: it says that the target has no authority.
 fn is_authority(host: &[u8]) -> bool {
-    host.is_empty() || (Authority::try_from(host).is_ok() && !host.contains(&b'@'))
+    is_plain(host) || host.is_empty() || (Authority::try_from(host).is_ok() && !host.contains(&b'@'))
+}
+
+/// A name or an IPv4 address, perhaps with a port: what nearly all are, seen without the copy that parsing one makes.
+fn is_plain(host: &[u8]) -> bool {
+    let colon = host.iter().position(|b| *b == b':').unwrap_or(host.len());
+    let (name, port) = host.split_at(colon);
+    let named =
+        !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    named && (port.is_empty() || (2..=6).contains(&port.len()) && port.iter().skip(1).all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]

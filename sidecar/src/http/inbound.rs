@@ -23,8 +23,10 @@ pub(super) fn admit(
     }
     let Some(rates) = origin.worker.rates() else { return Ok(None) };
     let Request { method, uri, headers, .. } = request;
-    let (identity, source) = (origin.downstream.identity.as_ref(), origin.downstream.remote.ip());
-    let asked = Asked { method, uri, headers, grpc, identity, source };
+    // A proven peer's name is made once for its connection.
+    let caller = origin.is_mesh().then(|| origin.edge(grpc).key().peer.as_str());
+    let source = origin.downstream.remote.ip();
+    let asked = Asked { method, uri, headers, grpc, caller, source };
     let counted = |name: &str| origin.worker.telemetry().rate_limit(name);
     match rates.admit(asked, Instant::now(), counted) {
         Ok(fields) => Ok(fields.map(Box::new)),

@@ -17,7 +17,9 @@ use tokio::time::Sleep;
 
 use super::coalesce::Coalesced;
 use super::error::{Broken, RequestError};
+use super::head::Request;
 use super::limits;
+use super::sides;
 use crate::cluster::Endpoint;
 use crate::hash::Map;
 use crate::stream::Stream;
@@ -88,19 +90,16 @@ impl Links {
         worker: &Worker,
         to: &To,
         limit: impl Fn() -> Duration,
-        request: http::Request<()>,
+        request: &Request,
         ended: bool,
     ) -> Result<Sent, RequestError> {
-        let mut request = Some(request);
         let mut opened = 0;
         loop {
             if let Some(link) = worker.pools().links.free(&to.key(), opened > 0) {
                 let in_use = link.take();
                 let ready = std::future::poll_fn(|cx| link.poll_ready(cx)).await;
-                if ready.is_ok()
-                    && let Some(request) = request.take()
-                {
-                    let sent = link.send.borrow_mut().send_request(request, ended);
+                if ready.is_ok() {
+                    let sent = link.send.borrow_mut().send_request(sides::h2_request(request), ended);
                     let (response, body) = sent.map_err(|error| RequestError::NotDelivered(error.into()))?;
                     return Ok((response, body, in_use));
                 }

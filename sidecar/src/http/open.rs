@@ -19,7 +19,7 @@ use super::origin::Origin;
 use super::pump::Pump;
 use super::retry::{self, Retry};
 use super::routed::Taken;
-use super::sides::{self, Park, Up};
+use super::sides::{Park, Up};
 use super::sticky;
 use crate::cluster::{Bound, Endpoint, Picked, Tried};
 use crate::downstream::{Destination, HttpKind};
@@ -298,8 +298,7 @@ async fn over_link(
     limit: impl Fn() -> Duration,
     ended: bool,
 ) -> Result<Up, RequestError> {
-    let (response, send, in_use) =
-        Links::send(&origin.worker, to, limit, sides::h2_request(request), ended).await?;
+    let (response, send, in_use) = Links::send(&origin.worker, to, limit, request, ended).await?;
     Ok(Up::H2 { response, stream: H2Stream { recv: None, send: (!ended).then_some(send) }, in_use })
 }
 

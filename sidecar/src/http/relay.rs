@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 
 use super::error::{Broken, RequestError};
@@ -15,25 +16,47 @@ use super::pump::{Pump, Side};
 use super::reply::GRPC_STATUS;
 use super::sides::{Down, Up};
 
-/// Passes the response on, and what is left of the request.
+/// What the head of a response said.
+pub(super) struct Head {
+    status: StatusCode,
+    empty: bool,
+    failed: bool,
+}
+
+/// Passes the head of the response on.
+///
+/// # Errors
+/// The client is gone.
+pub(super) fn respond(
+    origin: &Origin,
+    down: &mut Down<'_>,
+    response: Response,
+    request: &Request,
+    upload: &Pump,
+) -> Result<Head, RequestError> {
+    let status = response.status;
+    let empty = response.length == Length::Empty;
+    let failed = status.is_server_error() || grpc_failed(response.headers.get(GRPC_STATUS));
+    if let Down::H1 { keep_alive, .. } = down {
+        *keep_alive &= upload.is_received() && !origin.is_ending();
+    }
+    down.respond(response, &request.method).map_err(RequestError::ClientGone)?;
+    Ok(Head { status, empty, failed })
+}
+
+/// Passes on what follows the head of the response, and what is left of the request.
 pub(super) async fn relay(
     origin: &Origin,
     watch: Watch<'_>,
     down: &mut Down<'_>,
     mut up: Up,
-    response: Response,
+    head: Head,
     request: &Request,
     upload: &mut Pump,
 ) -> Result<Answer, RequestError> {
     let Watch { late, mut lasting } = watch;
-    let status = response.status;
-    let empty = response.length == Length::Empty;
+    let Head { status, empty, mut failed } = head;
     let mut cut = None;
-    let mut failed = status.is_server_error() || grpc_failed(response.headers.get(GRPC_STATUS));
-    if let Down::H1 { keep_alive, .. } = down {
-        *keep_alive &= upload.is_received() && !origin.is_ending();
-    }
-    down.respond(response, &request.method).map_err(RequestError::ClientGone)?;
     let mut download = if empty { Pump::done() } else { Pump::new() };
     let mut uploading = true;
     let stalled = origin.worker.patience().stalled;

@@ -60,22 +60,30 @@ pub(super) fn serve(io: Stream, prefix: BytesMut, origin: Origin) -> impl Future
 
 type Head = Result<(Request, Wire), BadMessage>;
 
-/// One request and its response; false if the connection takes no other.
-async fn exchange(origin: &Origin, conn: &mut Conn, deadline: &mut Deadline, head: Head) -> bool {
-    let (mut request, wire) = match head {
-        Ok(head) => head,
-        Err(bad) => {
-            Box::pin(refuse(conn, origin, bad)).await;
-            return false;
+/// One request and its response; false if the connection takes no other. What its block captures lies there once.
+fn exchange(
+    origin: &Origin,
+    conn: &mut Conn,
+    deadline: &mut Deadline,
+    mut head: Head,
+) -> impl Future<Output = bool> {
+    let ending = origin.is_ending();
+    async move {
+        let (request, wire) = match &mut head {
+            Ok((request, wire)) => (request, *wire),
+            Err(bad) => {
+                Box::pin(refuse(conn, origin, *bad)).await;
+                return false;
+            }
+        };
+        let keep_alive = wire.keep_alive && !ending;
+        let mut down = Down::H1 { conn, wire, keep_alive };
+        let goes_on = forward(origin, deadline, &mut down, request).await;
+        if goes_on && let Down::H1 { conn, .. } = down {
+            conn.rest();
         }
-    };
-    let keep_alive = wire.keep_alive && !origin.is_ending();
-    let mut down = Down::H1 { conn, wire, keep_alive };
-    let goes_on = forward(origin, deadline, &mut down, &mut request).await;
-    if goes_on && let Down::H1 { conn, .. } = down {
-        conn.rest();
+        goes_on
     }
-    goes_on
 }
 
 #[allow(clippy::large_enum_variant, reason = "lives for a moment, on the stack")]

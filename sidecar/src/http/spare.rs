@@ -38,9 +38,15 @@ pub(super) fn give(mut buffer: BytesMut) {
 /// An empty buffer for what comes in. Parts of it are handed out, so that nobody knows when it is free: the one that has
 /// waited longest most likely is.
 pub(super) fn take_shared() -> BytesMut {
-    let first = SHARED.with_borrow_mut(VecDeque::pop_front);
-    let free = first.and_then(|mut buffer| buffer.try_reclaim(NEW).then_some(buffer));
-    free.unwrap_or_else(|| BytesMut::with_capacity(NEW))
+    SHARED.with_borrow_mut(|shared| {
+        if let Some(mut first) = shared.pop_front() {
+            if first.try_reclaim(NEW) {
+                return first;
+            }
+            shared.push_back(first);
+        }
+        BytesMut::with_capacity(NEW)
+    })
 }
 
 /// Keeps an empty buffer of [`take_shared`] for the next who needs one.

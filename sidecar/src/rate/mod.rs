@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, Uri};
-use outrigger_wire::{self as wire, SpiffeId, inbound};
+use outrigger_wire::{self as wire, inbound};
 
 pub use capacity::{Bound, Capacity, Place};
 pub use fields::Fields;
@@ -68,8 +68,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// It is a call of gRPC.
     pub grpc: bool,
-    /// The caller's proven identity; none on plaintext.
-    pub identity: Option<&'a SpiffeId>,
+    /// Who calls (`web.shop`), where that is proven; none on plaintext.
+    pub caller: Option<&'a str>,
     /// Its address.
     pub source: IpAddr,
 }
@@ -121,13 +121,11 @@ impl Rates {
         now: Instant,
         counted: impl FnOnce(&str) -> Arc<AtomicU64>,
     ) -> Result<Option<Fields>, Box<Refusal>> {
-        let caller = asked.identity.map(|id| format!("{}.{}", id.service(), id.namespace()));
-        let caller = caller.as_deref();
         let taking: Vec<(&Limit, Vec<u8>)> = self
             .limits
             .iter()
-            .filter(|limit| limit.takes(asked, caller))
-            .map(|limit| (limit, limit.key(asked, caller)))
+            .filter(|limit| limit.takes(asked))
+            .map(|limit| (limit, limit.key(asked)))
             .collect();
         let mut full = if taking.len() > 1 {
             taking.iter().position(|(limit, key)| limit.buckets.level(key, now).left == 0)
@@ -184,8 +182,8 @@ impl Limit {
         })
     }
 
-    fn takes(&self, asked: Asked<'_>, caller: Option<&str>) -> bool {
-        let Asked { method, uri, headers, grpc, .. } = asked;
+    fn takes(&self, asked: Asked<'_>) -> bool {
+        let Asked { method, uri, headers, grpc, caller, .. } = asked;
         self.matches.is_empty()
             || self.matches.iter().any(|one| {
                 (one.from.is_empty() || caller.is_some_and(|caller| one.from.contains(caller)))
@@ -193,10 +191,10 @@ impl Limit {
             })
     }
 
-    fn key(&self, asked: Asked<'_>, caller: Option<&str>) -> Vec<u8> {
+    fn key(&self, asked: Asked<'_>) -> Vec<u8> {
         match &self.per {
             Per::All => Vec::new(),
-            Per::Caller => caller.unwrap_or_default().as_bytes().to_vec(),
+            Per::Caller => asked.caller.unwrap_or_default().as_bytes().to_vec(),
             Per::Source => match asked.source.to_canonical() {
                 IpAddr::V4(address) => address.octets().to_vec(),
                 IpAddr::V6(address) => address.octets().to_vec(),

@@ -20,13 +20,13 @@ fn ask(
         request = request.header(*name, *value);
     }
     let request = request.body(()).unwrap();
-    let identity = caller.map(|service| SpiffeId::new("test.internal", "shop", service).unwrap());
+    let caller = caller.map(|service| format!("{service}.shop"));
     let asked = Asked {
         method: request.method(),
         uri: request.uri(),
         headers: request.headers(),
         grpc: false,
-        identity: identity.as_ref(),
+        caller: caller.as_deref(),
         source: "10.0.0.1".parse().unwrap(),
     };
     let admitted = rates.admit(asked, now, |_| Arc::default());
