@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::Version;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use outrigger_wire::SpiffeId;
 
 use super::head::Wire;
@@ -183,20 +183,12 @@ impl Caller {
     /// Tells the application as RFC 7239's predecessors do: the address is appended, the rest set where absent;
     /// the identity is only ever ours.
     pub fn tell(&self, headers: &mut HeaderMap, authority: Option<&str>) {
-        let address = match headers.contains_key(&FORWARDED_FOR) {
-            false => self.address.clone(),
-            true => self.appended(headers),
-        };
-        headers.insert(FORWARDED_FOR, address);
-        if !headers.contains_key(&FORWARDED_PROTO) {
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        if !set_if_absent(headers, FORWARDED_FOR, || Some(self.address.clone())) {
+            headers.insert(FORWARDED_FOR, self.appended(headers));
         }
-        if !headers.contains_key(&FORWARDED_HOST) {
-            let host = headers.get(header::HOST).cloned();
-            if let Some(host) = host.or_else(|| HeaderValue::from_str(authority?).ok()) {
-                headers.insert(FORWARDED_HOST, host);
-            }
-        }
+        set_if_absent(headers, FORWARDED_PROTO, || Some(HeaderValue::from_static("http")));
+        let host = headers.get(header::HOST).cloned();
+        set_if_absent(headers, FORWARDED_HOST, || host.or_else(|| HeaderValue::from_str(authority?).ok()));
         match &self.identity {
             Some(identity) => drop(headers.insert(CLIENT_CERT, identity.clone())),
             None => drop(headers.remove(CLIENT_CERT)),
@@ -212,6 +204,19 @@ impl Caller {
         chain.extend_from_slice(self.address.as_bytes());
         HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)).unwrap_or_else(|_| self.address.clone())
     }
+}
+
+/// False if the field is there. Looks it up once.
+fn set_if_absent(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: impl FnOnce() -> Option<HeaderValue>,
+) -> bool {
+    let Entry::Vacant(place) = headers.entry(name) else { return false };
+    if let Some(value) = value() {
+        place.insert(value);
+    }
+    true
 }
 
 /// RFC 9110 section 6.5.1: trailers say nothing of framing, routing or the connection.
