@@ -46,7 +46,8 @@ async fn main() {
         let version = next.version();
         let config = next.config().expect("the change is sound");
         let (checked, stored) = (begun.elapsed(), config.clone());
-        runtime.apply(config).expect("the change is sound");
+        // As the session does: the version comes with the change.
+        runtime.apply_as(config, Some(version.clone())).expect("the change is sound");
         applied.push(begun.elapsed().as_secs_f64() * 1e3);
         read.push(checked.as_secs_f64() * 1e3);
         assert_eq!(version, next.version());

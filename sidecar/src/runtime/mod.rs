@@ -123,10 +123,13 @@ impl Runtime {
         state.start(&next, &self.0.tls).map_err(|error| vec![error])?;
         state.next_id = next_id;
         self.0.telemetry.configured(&next);
+        let same_names = before.as_ref().is_some_and(|before| before.config.services == next.config.services);
         if let Some(before) = before {
             before.retire(&next);
         }
-        state.names.send_replace(Arc::new(Names::of(&next.config)));
+        if !same_names {
+            state.names.send_replace(Arc::new(Names::of(&next.config)));
+        }
         state.open(new, &next.config, self.0.tls.load().is_some());
         // After the listeners: a name that resolves is one that can be called.
         state.keep_hosts(hosts);
