@@ -4,8 +4,11 @@
 
 pub mod compose;
 pub mod ecs;
+mod template;
 
 use std::fmt;
+
+pub use template::TemplateError;
 
 /// One thing said about what is meshed: a reason not to mesh it, or a warning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

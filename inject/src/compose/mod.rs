@@ -27,7 +27,7 @@ use crate::Remark;
 pub use overlay::overlay;
 pub use render::render;
 pub use serde_yaml::Value;
-pub use template::{FILES as TEMPLATE_FILES, TemplateError, Templates};
+pub use template::{FILES as TEMPLATE_FILES, Templates};
 
 /// What a user may choose.
 #[derive(Clone, Debug, Default)]

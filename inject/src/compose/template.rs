@@ -5,6 +5,7 @@ use serde_yaml::{Mapping, Value};
 use outrigger_model::label::PREFIX;
 
 use crate::compose::tree::pairs;
+use crate::template::{TemplateError, refuse_ours};
 
 /// Files that a directory of templates may have.
 pub const FILES: [&str; 5] =
@@ -28,29 +29,6 @@ const OURS: [(&str, &str); 7] = [
     ("restart", "it follows the application's"),
     ("profiles", "they are the application's"),
 ];
-
-/// Why a template cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// Not YAML, or not a mapping.
-    #[error("template {file}: {what}")]
-    Parse {
-        /// The file.
-        file: String,
-        /// Where and why.
-        what: String,
-    },
-    /// A key that is not the template's to set.
-    #[error("template {file}: {key} is set by injection ({instead}): take it out")]
-    Ours {
-        /// The file.
-        file: String,
-        /// The key.
-        key: &'static str,
-        /// What to do instead.
-        instead: &'static str,
-    },
-}
 
 /// All templates, as services of a compose file. The default are the built-in ones.
 #[derive(Clone, Debug)]
@@ -95,9 +73,7 @@ fn parse(file: &str, text: &str) -> Result<Mapping, TemplateError> {
             "not a mapping: write the keys of a compose service, as in templates/compose".into(),
         ));
     };
-    if let Some((key, instead)) = OURS.into_iter().find(|(key, _)| body.contains_key(*key)) {
-        return Err(TemplateError::Ours { file: file.to_owned(), key, instead });
-    }
+    refuse_ours(file, &body, &OURS)?;
     if pairs(body.get("labels")).keys().any(|label| label.starts_with(PREFIX)) {
         let key = "labels: outrigger.*";
         return Err(TemplateError::Ours {

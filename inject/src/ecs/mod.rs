@@ -21,7 +21,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::Remark;
 
-pub use template::{FILES as TEMPLATE_FILES, TemplateError, Templates};
+pub use template::{FILES as TEMPLATE_FILES, Templates};
 
 /// The sidecar's container.
 pub const SIDECAR: &str = "outrigger-sidecar";

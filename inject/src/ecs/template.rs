@@ -3,6 +3,8 @@
 
 use serde_yaml::{Mapping, Value};
 
+use crate::template::{TemplateError, refuse_ours};
+
 /// Files that a directory of templates may have.
 pub const FILES: [&str; 3] = ["sidecar.json", "sidecar-hosts.json", "capture.json"];
 
@@ -20,29 +22,6 @@ const OURS: [(&str, &str); 5] = [
     ("portMappings", "they follow the network mode"),
     ("links", "they are the application's"),
 ];
-
-/// Why a template cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// Not JSON, or not an object.
-    #[error("template {file}: {what}")]
-    Parse {
-        /// The file.
-        file: String,
-        /// Where and why.
-        what: String,
-    },
-    /// A key that is not the template's to set.
-    #[error("template {file}: {key} is set by injection ({instead}): take it out")]
-    Ours {
-        /// The file.
-        file: String,
-        /// The key.
-        key: &'static str,
-        /// What to do instead.
-        instead: &'static str,
-    },
-}
 
 /// All templates. The default are the built-in ones.
 #[derive(Clone, Debug)]
@@ -83,10 +62,8 @@ fn parse(file: &str, text: &str) -> Result<Mapping, TemplateError> {
             "not an object: write an entry of containerDefinitions, as in templates/ecs".into(),
         ));
     };
-    match OURS.into_iter().find(|(key, _)| body.contains_key(*key)) {
-        Some((key, instead)) => Err(TemplateError::Ours { file: file.to_owned(), key, instead }),
-        None => Ok(body),
-    }
+    refuse_ours(file, &body, &OURS)?;
+    Ok(body)
 }
 
 #[cfg(test)]

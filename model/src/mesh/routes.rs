@@ -6,7 +6,7 @@ mod print;
 mod table;
 
 pub(super) use print::{entry, listed, mapping, one_match as print_match, print, quoted};
-pub(super) use table::{GRPC_SERVICE, HEADER, MATCH, NAME, ROUTES};
+pub(super) use table::{FIELD, GRPC_SERVICE, HEADER, HOST, MATCH, NAME, ROUTES};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::mesh::routes::{GRPC_SERVICE, HEADER};
+use crate::mesh::routes::{FIELD, GRPC_SERVICE, HEADER, HOST};
 use crate::mesh::table::{Key, Kind, Section, Text};
 
 /// Longest time between two tries.
@@ -21,13 +21,6 @@ pub(super) const PATH: Text = Text {
     what: "a path",
     pattern: "^/[!\"$-~]{0,1023}$",
     help: "a path from its first slash, such as /healthz",
-    regex: false,
-    except: &[],
-};
-const HOST: Text = Text {
-    what: "a host",
-    pattern: r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?(:[0-9]{1,5})?$",
-    help: "a name such as cart.internal, perhaps with :8080",
     regex: false,
     except: &[],
 };
@@ -50,14 +43,6 @@ const ASKED_WITH: Text = Text {
         "user-agent",
     ],
     ..HEADER
-};
-/// RFC 9110 section 5.5, without what is not ASCII.
-const FIELD: Text = Text {
-    what: "the value of a header",
-    pattern: "^([!-~]([ -~]{0,1022}[!-~])?)?$",
-    help: "up to 1,024 characters of ASCII, without space at its ends",
-    regex: false,
-    except: &[],
 };
 const BODY: Text = Text {
     what: "a text to look for",

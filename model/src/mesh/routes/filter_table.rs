@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::table::{Choice, Key, Kind, Section, Text};
-use super::table::{HEADER, NAME, PATH, SERVICE};
+use super::table::{FIELD, HEADER, HOST, NAME, PATH, SERVICE};
 
 /// A field that a route may change: not one that speaks of the connection or of where the message ends (RFC 9110 section
 /// 7.6.1, RFC 9112 section 6), not one that the sidecar answers for.
@@ -28,21 +28,6 @@ const EDITED: Text = Text {
         "x-outrigger-mirror",
     ],
     ..HEADER
-};
-/// RFC 9110 section 5.5, without what is not ASCII.
-const FIELD: Text = Text {
-    what: "the value of a header",
-    pattern: "^([!-~]([ -~]{0,1022}[!-~])?)?$",
-    help: "up to 1,024 characters of ASCII, without space at its ends",
-    regex: false,
-    except: &[],
-};
-const HOST: Text = Text {
-    what: "a host",
-    pattern: r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?(:[0-9]{1,5})?$",
-    help: "a name such as cart.internal, perhaps with :8080",
-    regex: false,
-    except: &[],
 };
 const HOST_ALONE: Text = Text {
     what: "a host without port",

@@ -36,6 +36,21 @@ pub(crate) const HEADER: Text = Text {
     regex: false,
     except: &[],
 };
+/// RFC 9110 section 5.5, without what is not ASCII.
+pub(crate) const FIELD: Text = Text {
+    what: "the value of a header",
+    pattern: "^([!-~]([ -~]{0,1022}[!-~])?)?$",
+    help: "up to 1,024 characters of ASCII, without space at its ends",
+    regex: false,
+    except: &[],
+};
+pub(crate) const HOST: Text = Text {
+    what: "a host",
+    pattern: r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?(:[0-9]{1,5})?$",
+    help: "a name such as cart.internal, perhaps with :8080",
+    regex: false,
+    except: &[],
+};
 pub(crate) const PARAMETER: Text = Text {
     what: "the name of a query parameter",
     pattern: "^[!-%'-<>-~]{1,256}$",
