@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_model::label::{self, ENABLE};
 use outrigger_model::mesh::Severity;
-use outrigger_model::{Capture, Declared};
+use outrigger_model::{Capture, Declared, ServiceKey};
 use outrigger_wire::port::{RESERVED, UID};
 use serde_yaml::Value;
 
 use super::task::{Container, Network, Task};
-use super::{CAPTURE, Options, RUN, SIDECAR, capture, key_of};
+use super::{CAPTURE, Options, RUN, SIDECAR, capture};
 use crate::Remark;
 use crate::compose::tree::{field, items};
 
@@ -101,7 +101,8 @@ fn declared(task: &Task<'_>, options: &Options) -> Result<Said, Vec<Remark>> {
         ));
     }
     let read = label::read(&labels);
-    let key = key_of(&options.namespace, read.service.clone().unwrap_or_else(|| task.family.clone()));
+    let service = read.service.clone().unwrap_or_else(|| task.family.clone());
+    let key = ServiceKey { namespace: options.namespace.clone(), service };
     let asked = read.settings.capture.clone().or(options.mesh.service(&key).capture).map(|said| said.value);
     let (declared, faults) = options.mesh.declare(&key, &read, &BTreeSet::new());
     let application = &task.application().name;

@@ -14,9 +14,9 @@ mod strip;
 mod task;
 mod template;
 
+use outrigger_model::Capture;
 use outrigger_model::label::PREFIX;
 use outrigger_model::mesh::Mesh;
-use outrigger_model::{Capture, ServiceKey};
 use serde_yaml::{Mapping, Value};
 
 use crate::Remark;
@@ -122,9 +122,13 @@ pub fn render(definition: &Value) -> String {
 /// # Errors
 /// It is not a task definition.
 pub fn original(definition: &Value) -> Result<Value, Remark> {
+    bare(definition).map(Value::Mapping)
+}
+
+fn bare(definition: &Value) -> Result<Mapping, Remark> {
     let mut body = unwrapped(definition)?;
     strip::strip(&mut body)?;
-    Ok(Value::Mapping(body))
+    Ok(body)
 }
 
 /// Meshes a task definition.
@@ -132,14 +136,13 @@ pub fn original(definition: &Value) -> Result<Value, Remark> {
 /// # Errors
 /// Every reason why it cannot be meshed, each with the way out; nothing is done by halves.
 pub fn inject(definition: &Value, options: &Options) -> Result<Injected, Vec<Remark>> {
-    let mut body = unwrapped(definition).map_err(|refusal| vec![refusal])?;
-    strip::strip(&mut body).map_err(|refusal| vec![refusal])?;
+    let mut body = bare(definition).map_err(|refusal| vec![refusal])?;
     if options.replace_app_mesh {
         strip::app_mesh(&mut body);
     }
     let task = task::Task::read(&body).map_err(|refusal| vec![refusal])?;
-    let checked = check::check(&task, options)?;
-    let mut warnings = checked.warnings.clone();
+    let mut checked = check::check(&task, options)?;
+    let mut warnings = std::mem::take(&mut checked.warnings);
     let plan = build::Plan::of(&task, checked);
     build::add(&mut body, &plan, options).map_err(|refusal| vec![refusal])?;
     warnings.sort();
@@ -164,8 +167,7 @@ const ANSWERED: [&str; 9] = [
 fn unwrapped(definition: &Value) -> Result<Mapping, Remark> {
     let Value::Mapping(outer) = definition else {
         return Err(Remark::project(
-            "not a task definition: give the JSON object of register-task-definition, or of \
-                                    describe-task-definition",
+            "not a task definition: give the JSON object of register-task-definition, or of describe-task-definition",
         ));
     };
     let mut body = match outer.get("taskDefinition") {
@@ -182,8 +184,4 @@ fn unwrapped(definition: &Value) -> Result<Mapping, Remark> {
     };
     body.retain(|key, _| !key.as_str().is_some_and(|key| ANSWERED.contains(&key)));
     Ok(body)
-}
-
-fn key_of(namespace: &str, service: String) -> ServiceKey {
-    ServiceKey { namespace: namespace.to_owned(), service }
 }

@@ -10,7 +10,7 @@ use crate::http_two as grpc;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const BAD: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 3\r\n\r\nbad";
-const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood";
+pub(crate) const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood";
 const EARLY: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 503 Service Unavailable\r\n\
                      content-length: 3\r\n\r\nbad";
 /// Sends what failed again at once, as often as may be, with plenty of budget.
@@ -179,8 +179,8 @@ async fn a_storm_is_not_amplified_beyond_the_budget() {
     metric(&chain.caller.get("/metrics").await, r#"outcome="out-of-budget""#);
 }
 
-#[tokio::test]
-async fn over_a_limit_requests_are_refused_at_once() {
+/// An application that answers when it is let.
+pub(crate) async fn gated() -> (App, Arc<Semaphore>, Arc<Semaphore>) {
     let (gate, entered) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (open, seen) = (gate.clone(), entered.clone());
     let app = App::start(move |mut raw: Raw| {
@@ -194,6 +194,12 @@ async fn over_a_limit_requests_are_refused_at_once() {
         }
     })
     .await;
+    (app, open, seen)
+}
+
+#[tokio::test]
+async fn over_a_limit_requests_are_refused_at_once() {
+    let (app, open, seen) = gated().await;
     let chain = Chain::start_policed(&[app.address], "", "{ limits: { requests: 1 } }").await;
     let (mut first, mut second) = (chain.connect().await, chain.connect().await);
     first.send(GET).await;

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 
 use crate::http_mesh::{App, Chain, Raw, field};
 use crate::http_two as grpc;
 use crate::mesh::{self, Ca, Echo, Node, within};
+use crate::policy::{GOOD, gated};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood";
 
 fn callee(application: SocketAddr, words: &str) -> String {
     format!("{}  {words}\n", mesh::callee(application).replace("protocol: tcp", "protocol: detect"))
@@ -168,24 +167,6 @@ async fn another_configuration_keeps_the_buckets_of_limits_that_stay() {
     assert_eq!(statuses(&mut client, GET, 1).await, ["429"]);
     there.runtime.apply(mesh::parse(&callee(app.address, "seen_ports: true"))).unwrap();
     assert_eq!(statuses(&mut client, GET, 3).await, ["200", "200", "200"]);
-}
-
-/// An application that answers when it is let.
-async fn gated() -> (App, Arc<Semaphore>, Arc<Semaphore>) {
-    let (gate, entered) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (open, seen) = (gate.clone(), entered.clone());
-    let app = App::start(move |mut raw: Raw| {
-        let (gate, entered) = (gate.clone(), entered.clone());
-        async move {
-            while raw.maybe_head().await.is_some() {
-                entered.add_permits(1);
-                gate.acquire().await.unwrap().forget();
-                raw.send(GOOD).await;
-            }
-        }
-    })
-    .await;
-    (app, open, seen)
 }
 
 /// Waits until the callee's metrics have that line.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::table::{Choice, Key, Kind, Section, Text};
-use super::table::{FIELD, HEADER, HOST, NAME, PATH, SERVICE};
+use super::table::{FIELD, HEADER, HOST, NAME, PATH, PORT, SERVICE};
 
 /// A field that a route may change: not one that speaks of the connection or of where the message ends (RFC 9110 section
 /// 7.6.1, RFC 9112 section 6), not one that the sidecar answers for.
@@ -252,14 +252,7 @@ pub(super) const MIRROR: Key = Key {
                 default: "all",
                 example: "v2",
             },
-            Key {
-                name: "port",
-                kind: Kind::Number { least: 1, most: 65_535 },
-                label: None,
-                about: "Its port.",
-                default: "the one that was called",
-                example: "8080",
-            },
+            PORT,
             Key {
                 name: "share",
                 kind: Kind::Text(&SHARE),

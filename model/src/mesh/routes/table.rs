@@ -51,6 +51,15 @@ pub(crate) const HOST: Text = Text {
     regex: false,
     except: &[],
 };
+/// Of a backend, and of where copies go.
+pub(super) const PORT: Key = Key {
+    name: "port",
+    kind: Kind::Number { least: 1, most: 65_535 },
+    label: None,
+    about: "Its port.",
+    default: "the one that was called",
+    example: "8080",
+};
 pub(crate) const PARAMETER: Text = Text {
     what: "the name of a query parameter",
     pattern: "^[!-%'-<>-~]{1,256}$",
@@ -271,14 +280,7 @@ pub(crate) const BACKEND: Section = Section {
             default: "all",
             example: "v2",
         },
-        Key {
-            name: "port",
-            kind: Kind::Number { least: 1, most: 65_535 },
-            label: None,
-            about: "Its port.",
-            default: "the one that was called",
-            example: "8080",
-        },
+        PORT,
         Key {
             name: "weight",
             kind: Kind::Number { least: 0, most: 1_000_000 },
