@@ -19,6 +19,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
         &[
             "outrigger-model",
             "outrigger-compile",
+            "outrigger-inject",
             "outrigger-wire",
             "outrigger-lifecycle",
             "outrigger-settings",
@@ -33,9 +34,11 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 ];
 
 /// Outside libraries that only some crates may be built of, each with the reason.
-const RESERVED: [(&str, &[&str], &str); 7] = [
+const RESERVED: [(&str, &[&str], &str); 9] = [
     ("bollard", &["outrigger-controller"], "only the controller talks to the Docker Engine"),
-    ("aws-", &["outrigger-controller"], "only the controller talks to AWS"),
+    ("aws-sdk-", &["outrigger-controller"], "only the controller talks to AWS"),
+    ("aws-config", &["outrigger-controller"], "only the controller talks to AWS"),
+    ("aws-smithy-", &["outrigger-controller"], "only the controller talks to AWS"),
     (
         "yaml_serde",
         &[
