@@ -11,6 +11,9 @@ use outrigger_inject::ecs::{Injected, Names, Options, Resources, Templates, inje
 use outrigger_model::Mesh;
 use serde_yaml::Value;
 
+/// The pin of all cases that say none.
+const PIN: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 struct Case {
     folder: PathBuf,
     name: String,
@@ -30,10 +33,11 @@ fn case(folder: PathBuf) -> Case {
     let task = read(&fs::read_to_string(folder.join("task.json")).unwrap()).unwrap();
     let said = fs::read_to_string(folder.join("options.json")).unwrap_or_else(|_| "{}".into());
     let said = read(&said).unwrap();
-    let mut options = Options::default();
+    let mut options = Options { pin: PIN.into(), ..Options::default() };
     for (key, value) in said.as_mapping().unwrap() {
         match (key.as_str().unwrap(), value.as_str().unwrap_or_default()) {
             ("control", control) => options.control = control.into(),
+            ("pin", pin) => options.pin = pin.into(),
             ("resources", "add") => options.resources = Resources::Add,
             ("resources", "subtract") => options.resources = Resources::Subtract,
             ("names", "zone") => options.names = Names::Zone,

@@ -8,6 +8,7 @@ use outrigger_wire::port;
 use serde_yaml::{Mapping, Value};
 
 use super::check::Checked;
+use super::control::Control;
 use super::notes::{INJECTED, Notes};
 use super::resources::{self, Wanted};
 use super::task::{Network, Task};
@@ -25,6 +26,7 @@ const NFS: &str = "2049";
 /// What is to be written.
 pub struct Plan {
     pub capture: Capture,
+    control: Control,
     network: Network,
     fargate: bool,
     upstreams: BTreeMap<u16, Upstream>,
@@ -47,6 +49,7 @@ impl Plan {
         let volumes = task.body.get("volumes").and_then(Value::as_sequence).into_iter().flatten();
         Self {
             capture: checked.capture,
+            control: checked.control,
             network: task.network.clone(),
             fargate: task.fargate,
             upstreams: checked.declared.upstreams,
@@ -111,8 +114,8 @@ pub fn add(body: &mut Mapping, plan: &Plan, options: &Options) -> Result<(), Rem
     if plan.capture == Capture::Platform {
         body.insert("proxyConfiguration".into(), proxy(plan));
     }
-    if options.control.starts_with('/') {
-        let host = map([("sourcePath", options.control.as_str().into())]);
+    if let Control::Folder(path) = &plan.control {
+        let host = map([("sourcePath", path.as_str().into())]);
         push(body, "volumes", map([("name", RUN.into()), ("host", host)]));
     }
     Ok(())
@@ -141,17 +144,16 @@ fn upstreams(container: &mut Mapping, name: &str, plan: &Plan, notes: &mut Notes
 
 fn sidecar(template: &Mapping, plan: &Plan, options: &Options, notes: &Notes) -> Mapping {
     let mut body = named(SIDECAR, template, plan, options);
-    let (control, mounts) = match options.control.strip_suffix('/').unwrap_or(&options.control) {
-        path if path.starts_with('/') => (format!("{SOCKET_FOLDER}/control.sock"), true),
-        address => (address.to_owned(), false),
-    };
-    push(&mut body, "environment", map([("name", "OUTRIGGER_CONTROL".into()), ("value", control.into())]));
-    if mounts {
-        push(
-            &mut body,
-            "mountPoints",
-            map([("sourceVolume", RUN.into()), ("containerPath", SOCKET_FOLDER.into())]),
-        );
+    match &plan.control {
+        Control::Folder(_) => {
+            variable(&mut body, "OUTRIGGER_CONTROL", &format!("{SOCKET_FOLDER}/control.sock"));
+            let mount = [("sourceVolume", RUN.into()), ("containerPath", SOCKET_FOLDER.into())];
+            push(&mut body, "mountPoints", map(mount));
+        }
+        Control::Address { url, pins } => {
+            variable(&mut body, "OUTRIGGER_CONTROL", url);
+            variable(&mut body, "OUTRIGGER_CONTROL_PIN", pins);
+        }
     }
     let mesh = map([("containerPort", port::MESH.into()), ("protocol", "tcp".into())]);
     let mut mesh = mesh.as_mapping().cloned().unwrap_or_default();
@@ -186,6 +188,10 @@ fn sidecar(template: &Mapping, plan: &Plan, options: &Options, notes: &Notes) ->
     labels.insert("outrigger.capture".into(), plan.capture.as_str().into());
     labels.insert(INJECTED.into(), notes.written().into());
     body
+}
+
+fn variable(body: &mut Mapping, name: &str, value: &str) {
+    push(body, "environment", map([("name", name.into()), ("value", value.into())]));
 }
 
 fn capture_step(template: &Mapping, plan: &Plan, options: &Options) -> Mapping {

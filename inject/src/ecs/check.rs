@@ -8,6 +8,7 @@ use outrigger_model::{Capture, Declared, ServiceKey};
 use outrigger_wire::port::{RESERVED, UID};
 use serde_yaml::Value;
 
+use super::control::Control;
 use super::task::{Container, Network, Task};
 use super::{CAPTURE, Options, RUN, SIDECAR, capture};
 use crate::Remark;
@@ -22,6 +23,7 @@ const MOST_BYTES: usize = 64 * 1024;
 pub struct Checked {
     pub declared: Declared,
     pub capture: Capture,
+    pub control: Control,
     /// Ports that it serves.
     pub ports: BTreeSet<u16>,
     pub warnings: Vec<Remark>,
@@ -36,12 +38,8 @@ pub fn check(task: &Task<'_>, options: &Options) -> Result<Checked, Vec<Remark>>
     refusals.extend(taken_names(task));
     refusals.extend(task.containers.iter().filter_map(user));
     refusals.extend(task.containers.iter().filter_map(|container| reserved(task, container)));
-    if task.fargate && options.control.starts_with('/') {
-        refusals.push(Remark::project(
-            "a Fargate task sees no folder of the host: give the controller's address, as in \
-                                       --control https://outrigger.internal:15010",
-        ));
-    }
+    let control = Control::read(options, task.fargate);
+    let control = control.map_err(|faults| refusals.extend(faults)).ok();
     let (declared, asked, mut warnings) = match declared(task, options) {
         Ok(declared) => declared,
         Err(faults) => return Err([refusals, faults].concat()),
@@ -60,11 +58,9 @@ pub fn check(task: &Task<'_>, options: &Options) -> Result<Checked, Vec<Remark>>
             task.containers.len()
         )));
     }
-    if !refusals.is_empty() {
-        return Err(refusals);
-    }
+    let Some(control) = control.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     warnings.extend(said(task, capture, &declared, &ports));
-    Ok(Checked { declared, capture, ports, warnings })
+    Ok(Checked { declared, capture, control, ports, warnings })
 }
 
 /// # Errors

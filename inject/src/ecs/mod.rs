@@ -8,6 +8,7 @@
 mod build;
 mod capture;
 mod check;
+mod control;
 mod notes;
 mod resources;
 mod strip;
@@ -36,6 +37,9 @@ pub struct Options {
     /// Where the controller is: `https://NAME:PORT`, or the host's path of its socket's folder (EC2 with a controller on
     /// each instance).
     pub control: String,
+    /// `sha256:HEX`, one or more with commas between: SHA-256 of the mesh's root certificate, by which a sidecar tells the
+    /// controller at an address from another. Not needed with a folder.
+    pub pin: String,
     /// Image of sidecar and capture step.
     pub image: String,
     /// What becomes of CPU and memory.
@@ -56,6 +60,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             control: "https://outrigger.internal:15010".into(),
+            pin: String::new(),
             image: concat!("outrigger-sidecar:", env!("CARGO_PKG_VERSION")).into(),
             resources: Resources::default(),
             names: Names::default(),

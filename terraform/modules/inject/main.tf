@@ -103,6 +103,8 @@ locals {
     {
       environment = concat(try(local.template.environment, []), [
         { name = "OUTRIGGER_CONTROL", value = local.socket ? "/run/outrigger/control.sock" : trimsuffix(var.control, "/") },
+        ], [
+        for pin in [var.pin] : { name = "OUTRIGGER_CONTROL_PIN", value = pin } if pin != null && !local.socket
       ])
       portMappings = [merge(
         { containerPort = local.ports.mesh, protocol = "tcp" },

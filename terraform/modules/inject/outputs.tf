@@ -19,6 +19,10 @@ output "container_definitions" {
     error_message = "A Fargate task sees no folder of the host: give the controller's address in control."
   }
   precondition {
+    condition     = local.given || local.socket || var.pin != null
+    error_message = "A sidecar takes orders only from a controller that it can tell from another: give the controller's pin (control_pin in outrigger status --json)."
+  }
+  precondition {
     condition     = local.given || length([for container in local.containers : container if contains([local.sidecar, local.step], container.name)]) == 0
     error_message = "A container has a name of the mesh: give the definition without the mesh, or the meshed one as `injected`."
   }

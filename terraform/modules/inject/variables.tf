@@ -33,6 +33,17 @@ variable "control" {
   default     = "https://outrigger.internal:15010"
 }
 
+variable "pin" {
+  description = "sha256:HEX, one or more with commas between: what the sidecar tells the controller at an address by; the controller prints it. Not needed with a folder in `control`, nor with `injected`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pin == null ? true : can(regex("^sha256:[0-9a-f]{64}(,sha256:[0-9a-f]{64})*$", var.pin))
+    error_message = "Write sha256: and 64 hexadecimal digits in lower case, as the controller prints it."
+  }
+}
+
 variable "image" {
   description = "Image of the sidecar, from a registry that the execution role may read."
   type        = string

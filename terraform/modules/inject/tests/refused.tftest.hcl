@@ -2,6 +2,27 @@
 
 variables {
   container_definitions = jsonencode([{ name = "app", image = "shop/app:1", dockerLabels = {} }])
+  pin                   = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+}
+
+run "no_pin" {
+  command = plan
+
+  variables {
+    pin = null
+  }
+
+  expect_failures = [output.container_definitions]
+}
+
+run "not_a_pin" {
+  command = plan
+
+  variables {
+    pin = "sha1:0011"
+  }
+
+  expect_failures = [var.pin]
 }
 
 run "strict_in_bridge" {

@@ -1,5 +1,9 @@
 # What this module makes is what the crate `inject` makes: both are held against the same files.
 
+variables {
+  pin = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+}
+
 run "fargate_service" {
   command = plan
 
