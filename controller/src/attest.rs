@@ -6,9 +6,9 @@ use std::time::Duration;
 use outrigger_model::WorkloadId;
 use tokio::sync::watch;
 
-use crate::mesh::{is_next, standing};
 use crate::scope::Scope;
 use crate::source::docker::record::Container;
+use crate::source::docker::sidecars::{is_next, standing};
 use crate::source::docker::watch::Seen;
 
 /// How long a sidecar may be ahead of the engine's event that tells of it.

@@ -9,9 +9,9 @@ use outrigger_wire::Protocol;
 
 use super::{ejections, plaintext};
 use crate::board::Board;
-use crate::mesh::{sidecars_of, standing};
 use crate::proxies::Proxy;
 use crate::scope::Scope;
+use crate::source::docker::sidecars::{sidecars_of, standing};
 use crate::source::docker::watch::Seen;
 use crate::source::file::watch::MeshFile;
 use crate::status::{Edge, Endpoint, Port, Problem, Service, Sidecar, Source, Status};

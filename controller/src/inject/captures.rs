@@ -74,8 +74,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::mesh::injected_of;
     use crate::source::docker::samples::{composed, containers, sidecar_of};
+    use crate::source::docker::sidecars::injected_of;
 
     #[test]
     fn rules_are_set_once_the_sidecar_serves() {

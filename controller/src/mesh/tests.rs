@@ -2,7 +2,7 @@ use outrigger_model::{Lifecycle, ServiceKey};
 use outrigger_wire::control::Report;
 
 use super::*;
-use crate::source::docker::record::Container;
+use crate::source::docker::record::{Container, Run};
 use crate::source::docker::samples::{composed, containers, instance, sidecar_of};
 
 fn cart() -> Container {

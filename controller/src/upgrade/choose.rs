@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use outrigger_model::{Capture, View, WorkloadId};
 use serde::Serialize;
 
-use crate::mesh::{is_next, standing};
 use crate::scope::{COMPOSE_SERVICE, Scope, WORKLOAD};
 use crate::source::docker::record::Container;
+use crate::source::docker::sidecars::{is_next, standing};
 use crate::source::docker::tracker::Containers;
 
 /// A workload whose sidecar is replaced.

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use crate::inject::launch::{self, LaunchError};
 use crate::inject::launches::Launches;
 use crate::inject::template::Templates;
-use crate::mesh::{injected, is_next};
 use crate::proxies::Proxies;
 use crate::scope::Scope;
 use crate::source::docker::connect::connected;
 use crate::source::docker::map::map;
+use crate::source::docker::sidecars::{injected, is_next};
 use crate::source::docker::watch::Seen;
 use crate::source::file::watch::MeshFile;
 

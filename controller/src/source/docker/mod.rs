@@ -8,6 +8,7 @@ pub mod own;
 pub mod record;
 #[cfg(test)]
 pub mod samples;
+pub mod sidecars;
 pub mod time;
 pub mod tracker;
 pub mod watch;
