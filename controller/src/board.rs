@@ -1,6 +1,6 @@
 //! All that the controller knows, in one place for the eyes of people: `status` is assembled from it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use outrigger_lifecycle::Readiness;
@@ -10,9 +10,8 @@ use tokio::sync::watch;
 use crate::inject::gaps::Gaps;
 use crate::problems::Problems;
 use crate::proxies::Proxies;
-use crate::scope::Scope;
+use crate::source::Source;
 use crate::source::docker::neighbours::Neighbours;
-use crate::source::docker::watch::Seen;
 use crate::source::file::watch::MeshFile;
 
 /// Clones share.
@@ -22,10 +21,8 @@ pub struct Board {
     pub trust_domain: String,
     /// Unix seconds at which the controller started.
     pub started: u64,
-    /// What is looked at; empty until the own container was found.
-    pub scope: Arc<OnceLock<Scope>>,
-    /// What Docker shows.
-    pub seen: watch::Receiver<Seen>,
+    /// What the platform shows.
+    pub source: Source,
     /// The mesh file.
     pub file: watch::Receiver<MeshFile>,
     /// What is published.
@@ -46,15 +43,14 @@ impl Board {
     /// Nothing is known yet.
     pub fn new(
         trust_domain: &str,
-        seen: watch::Receiver<Seen>,
+        source: Source,
         file: watch::Receiver<MeshFile>,
         snapshot: watch::Receiver<Arc<Snapshot>>,
     ) -> Self {
         Self {
             trust_domain: trust_domain.to_owned(),
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            scope: Arc::default(),
-            seen,
+            source,
             file,
             snapshot,
             proxies: Proxies::default(),

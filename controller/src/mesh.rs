@@ -6,20 +6,16 @@ use std::time::Duration;
 
 use outrigger_compile::NotReady;
 use outrigger_compile::health::{Ledger, Transition};
-use outrigger_model::{Snapshot, WorkloadId, merge};
+use outrigger_model::{Snapshot, View, WorkloadId, merge};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::indices::Indices;
 use crate::problems::Problems;
 use crate::proxies::{Proxies, Proxy};
-use crate::scope::Scope;
-use crate::source::docker::map::map;
-use crate::source::docker::sidecars::sidecars_of;
-use crate::source::docker::tracker::Containers;
-use crate::source::docker::watch::Seen;
 use crate::source::file::map::strangers;
 use crate::source::file::watch::MeshFile;
+use crate::source::{Sight, Source};
 use crate::status::Problem;
 
 /// How long the first snapshot waits for sidecars that were there before the controller: published without
@@ -30,8 +26,6 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// The merging loop.
 pub struct Mesh {
-    /// What is looked at.
-    pub scope: Scope,
     /// Trust domain of every identity.
     pub trust_domain: String,
     /// Virtual addresses.
@@ -46,7 +40,7 @@ impl Mesh {
     /// Runs until a source ends. `out` changes only when the snapshot does.
     pub async fn run(
         mut self,
-        mut seen: watch::Receiver<Seen>,
+        mut source: Source,
         mut file: watch::Receiver<MeshFile>,
         out: watch::Sender<Arc<Snapshot>>,
     ) {
@@ -54,15 +48,17 @@ impl Mesh {
         let (mut adoption, mut health) = (Adoption::default(), Ledger::default());
         let mut retry = Instant::now() + RETRY;
         loop {
-            let now = seen.borrow_and_update().clone();
             let file_now = file.borrow_and_update().clone();
             self.problems.set("mesh file", file_now.problems.clone());
-            if let (Some(_), Some(mesh)) = (now.listed, &file_now.mesh) {
-                let sidecars = sidecars_of(&now.containers, &self.scope);
+            let sight = file_now.mesh.as_ref().and_then(|mesh| Some((mesh, source.sight(mesh)?)));
+            if let Some((mesh, Sight { view, sidecars, problems })) = sight {
+                self.problems.set(source.name(), problems);
+                let sidecars = sidecars.into_iter().map(|(workload, beside)| (workload, beside.id)).collect();
                 self.proxies.settle(&sidecars);
                 self.proxies.retain(|workload, proxy| proxy.connected || sidecars.contains_key(workload));
                 let reports = reports.borrow_and_update().clone();
-                let snapshot = self.snapshot(&now.containers, (mesh, &file_now.path), &sidecars, &reports);
+                let view = (source.name(), view);
+                let snapshot = self.snapshot(view, (mesh, &file_now.path), &sidecars, &reports);
                 if adoption.is_over(&sidecars, &reports)
                     && out.send_if_modified(|held| replace(held, snapshot))
                 {
@@ -70,7 +66,7 @@ impl Mesh {
                 }
             }
             tokio::select! {
-                changed = seen.changed() => if changed.is_err() { return },
+                changed = source.changed() => if !changed { return },
                 changed = file.changed() => if changed.is_err() { return },
                 _ = reports.changed() => {}
                 () = adoption.deadline() => {}
@@ -84,14 +80,12 @@ impl Mesh {
 
     fn snapshot(
         &mut self,
-        containers: &Containers,
+        view: (&str, View),
         (mesh, path): (&outrigger_model::Mesh, &str),
         sidecars: &BTreeMap<WorkloadId, String>,
         reports: &BTreeMap<WorkloadId, Proxy>,
     ) -> Snapshot {
-        let mapped = map(containers, &self.scope, mesh);
-        self.problems.set("docker", mapped.problems);
-        let (mut workloads, conflicts) = merge(&[("docker", mapped.view)]);
+        let (mut workloads, conflicts) = merge(&[view]);
         let conflicts = conflicts.into_iter().map(|conflict| Problem {
             kind: "conflict",
             subject: conflict.workload.clone(),

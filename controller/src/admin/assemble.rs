@@ -10,36 +10,32 @@ use outrigger_wire::Protocol;
 use super::{ejections, plaintext};
 use crate::board::Board;
 use crate::proxies::Proxy;
-use crate::scope::Scope;
-use crate::source::docker::sidecars::{sidecars_of, standing};
-use crate::source::docker::watch::Seen;
 use crate::source::file::watch::MeshFile;
 use crate::status::{Edge, Endpoint, Port, Problem, Service, Sidecar, Source, Status};
 
 /// The whole status.
 pub fn status(board: &Board) -> Status {
-    let seen = board.seen.borrow().clone();
+    let containers = board.source.containers();
     let snapshot = board.snapshot.borrow().clone();
     let proxies = board.proxies.all();
-    let scope = board.scope.get().cloned().unwrap_or_default();
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        scope: board.scope.get().map(Scope::describe).unwrap_or_default(),
+        scope: board.source.scope(),
         trust_domain: board.trust_domain.clone(),
         started: board.started,
         ready: board.readiness.is_ready(),
-        sources: vec![source(&seen), mesh_file(&board.file.borrow())],
+        sources: vec![board.source.state(), mesh_file(&board.file.borrow())],
         services: services(&snapshot),
-        sidecars: sidecars(board, &scope, &seen, &snapshot, &proxies),
+        sidecars: sidecars(board, &snapshot, &proxies),
         edges: edges(&snapshot, &proxies),
-        outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours, &seen.containers, unix_now()),
+        outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours, &containers, unix_now()),
         ejections: ejections::ejections(&snapshot, &proxies, unix_ms()),
         problems: problems(board, &snapshot)
             .into_iter()
-            .chain(plaintext::problems(&snapshot, &proxies, &seen.containers))
+            .chain(plaintext::problems(&snapshot, &proxies, &containers))
             .collect(),
         injection_gap: board.gaps.summary(),
-        mesh: scope.mesh,
+        mesh: board.source.mesh(),
     }
 }
 
@@ -50,16 +46,6 @@ fn unix_now() -> u64 {
 fn unix_ms() -> u64 {
     let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn source(seen: &Seen) -> Source {
-    Source {
-        name: "docker".into(),
-        current: seen.current,
-        age_s: seen.listed.map(|listed| listed.elapsed().as_secs()),
-        about: seen.about.clone(),
-        last_error: seen.error.clone(),
-    }
 }
 
 fn mesh_file(file: &MeshFile) -> Source {
@@ -130,24 +116,18 @@ fn protocol_name(protocol: Protocol) -> &'static str {
     }
 }
 
-fn sidecars(
-    board: &Board,
-    scope: &Scope,
-    seen: &Seen,
-    snapshot: &Snapshot,
-    proxies: &BTreeMap<WorkloadId, Proxy>,
-) -> Vec<Sidecar> {
-    let containers = sidecars_of(&seen.containers, scope);
-    let standing = standing(&seen.containers, scope);
+fn sidecars(board: &Board, snapshot: &Snapshot, proxies: &BTreeMap<WorkloadId, Proxy>) -> Vec<Sidecar> {
+    let beside = board.source.sidecars();
     // A sidecar beside a holder is there before its application.
-    let shown = |w: &&Workload| w.lifecycle != Lifecycle::Stopped || containers.contains_key(&w.id);
+    let shown = |w: &&Workload| w.lifecycle != Lifecycle::Stopped || beside.contains_key(&w.id);
     let running = snapshot.workloads.values().filter(shown);
     let mut sidecars: Vec<_> = running
         .map(|workload| {
-            let container = containers.get(&workload.id);
-            let proxy = proxies.get(&workload.id).filter(|proxy| container == Some(&proxy.sidecar));
-            let name = container.and_then(|id| seen.containers.get(id)).map(|found| found.name.clone());
-            let upgrading = standing.get(&workload.id).is_some_and(|standing| standing.len() > 1);
+            let beside = beside.get(&workload.id);
+            let proxy =
+                proxies.get(&workload.id).filter(|proxy| beside.is_some_and(|b| b.id == proxy.sidecar));
+            let name = beside.map(|beside| beside.name.clone());
+            let upgrading = beside.is_some_and(|beside| beside.upgrading);
             Sidecar { upgrading, ..sidecar(workload, name, proxy, board.gaps.of(&workload.id)) }
         })
         .collect();

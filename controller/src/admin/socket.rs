@@ -131,11 +131,15 @@ mod tests {
         let mode = std::os::unix::fs::PermissionsExt::mode;
         assert_eq!(mode(&std::fs::metadata(directory.join(FILE)).unwrap().permissions()) & 0o777, 0o600);
         let (_, seen) = watch::channel(Default::default());
+        let source = crate::source::Source::Docker { seen, scope: Default::default() };
         let (_, file) = watch::channel(Default::default());
         let (_, snapshot) = watch::channel(Default::default());
         let (upgrades, orders) = upgrade::upgrades();
         let mut tasks = Tasks::new();
-        tasks.spawn("socket", socket.serve(Board::new("a.internal", seen, file, snapshot), upgrades.clone()));
+        tasks.spawn(
+            "socket",
+            socket.serve(Board::new("a.internal", source, file, snapshot), upgrades.clone()),
+        );
 
         assert!(say(&directory, "GET /live HTTP/1.1\r\nhost: a\r\n\r\n").await.ends_with("live\n"));
         let post = |body: &str| {

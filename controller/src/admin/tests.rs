@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::scope::Scope;
+use crate::source::Source;
 use crate::source::docker::map::map;
 use crate::source::docker::samples::{composed, containers, sidecar_of};
 use crate::source::docker::watch::Seen;
@@ -38,7 +39,8 @@ fn board() -> Board {
     let id = WorkloadId(app.id);
     let (_, file) = watch::channel(MeshFile { current: true, ..MeshFile::default() });
     let (_, snapshot) = watch::channel(Arc::default());
-    let mut board = Board::new("shop.internal", seen, file, snapshot);
+    let source = Source::Docker { seen, scope: Arc::new(scope.into()) };
+    let mut board = Board::new("shop.internal", source, file, snapshot);
     board.proxies.hello(&id, &sidecar.id, "0.1.0");
     board.proxies.update(&id, |proxy| proxy.report = Some((report, Instant::now())));
     for workload in workloads.values_mut() {
@@ -46,7 +48,6 @@ fn board() -> Board {
     }
     let (_, snapshot) = watch::channel(Arc::new(Snapshot { workloads, ..Snapshot::default() }));
     board.snapshot = snapshot;
-    board.scope.set(scope).unwrap();
     board.gaps.measured(&id, 120);
     board
 }

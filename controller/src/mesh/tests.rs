@@ -2,8 +2,10 @@ use outrigger_model::{Lifecycle, ServiceKey};
 use outrigger_wire::control::Report;
 
 use super::*;
+use crate::scope::Scope;
 use crate::source::docker::record::{Container, Run};
 use crate::source::docker::samples::{composed, containers, instance, sidecar_of};
+use crate::source::docker::watch::Seen;
 
 fn cart() -> Container {
     composed("shop", "cart", &[("outrigger.enable", "true")])
@@ -26,14 +28,15 @@ fn waiting(all: Vec<Container>) -> Loop {
     let proxies = Proxies::default();
     let problems = Problems::default();
     let mesh = Mesh {
-        scope: Scope { mesh: "shop".into(), ..Scope::default() },
         trust_domain: "shop.internal".into(),
         indices: Indices::load(std::path::Path::new("/nowhere")),
         problems: problems.clone(),
         proxies: proxies.clone(),
     };
     let mut task = outrigger_lifecycle::Tasks::new();
-    task.spawn("mesh", mesh.run(seen_rx, file_rx, out));
+    let scope = Scope { mesh: "shop".into(), ..Scope::default() };
+    let source = Source::Docker { seen: seen_rx, scope: Arc::new(scope.into()) };
+    task.spawn("mesh", mesh.run(source, file_rx, out));
     let running = Loop { seen, file, snapshot, proxies, problems, _task: task };
     running.see(all);
     running

@@ -16,6 +16,7 @@ use outrigger_controller::mesh::Mesh;
 use outrigger_controller::problems::Problems;
 use outrigger_controller::proxies::Proxies;
 use outrigger_controller::scope::Scope;
+use outrigger_controller::source::Source;
 use outrigger_controller::source::docker::connect::DEFAULT_HOST;
 use outrigger_controller::source::docker::record::Container;
 use outrigger_controller::source::docker::watch::{Seen, watch};
@@ -125,13 +126,13 @@ impl Place {
         let (problems, proxies) = (Problems::default(), Proxies::default());
         parts.spawn("docker", watch(host.to_owned(), self.scope(), tell));
         let mesh = Mesh {
-            scope: self.scope(),
             trust_domain: "test.internal".into(),
             indices: Indices::load(&self.folder),
             problems: problems.clone(),
             proxies: proxies.clone(),
         };
-        parts.spawn("mesh", mesh.run(seen.clone(), file, publish));
+        let source = Source::Docker { seen: seen.clone(), scope: Arc::new(self.scope().into()) };
+        parts.spawn("mesh", mesh.run(source, file, publish));
         Controller {
             seen,
             mesh_file,

@@ -15,6 +15,7 @@ use outrigger_controller::mesh::Mesh;
 use outrigger_controller::problems::Problems;
 use outrigger_controller::proxies::Proxies;
 use outrigger_controller::scope::{COMPOSE_PROJECT, COMPOSE_SERVICE, INSTANCE, Scope, WORKLOAD};
+use outrigger_controller::source::Source;
 use outrigger_controller::source::docker::record::Container;
 use outrigger_controller::source::docker::watch::Seen;
 use outrigger_controller::source::file::watch::MeshFile;
@@ -200,13 +201,13 @@ async fn callers_avoid_a_replica_that_says_it_cannot_serve_until_it_says_it_can(
     }
     let (publish, snapshot) = watch::channel(Arc::new(Snapshot::default()));
     let merging = Mesh {
-        scope: scope.clone(),
         trust_domain: DOMAIN.into(),
         indices: Indices::load(&directory.join("controller")),
         problems: Problems::default(),
         proxies: proxies.clone(),
     };
-    tasks.spawn("mesh", merging.run(seen.subscribe(), file.subscribe(), publish));
+    let source = Source::Docker { seen: seen.subscribe(), scope: Arc::new(scope.clone().into()) };
+    tasks.spawn("mesh", merging.run(source, file.subscribe(), publish));
     let authority = Authority::open(&directory.join("controller"), DOMAIN, Duration::from_secs(3600));
     let desk = Desk {
         snapshot: snapshot.clone(),

@@ -7,6 +7,7 @@ use outrigger_controller::indices::Indices;
 use outrigger_controller::mesh::Mesh;
 use outrigger_controller::problems::Problems;
 use outrigger_controller::scope::{COMPOSE_PROJECT, COMPOSE_SERVICE, Scope};
+use outrigger_controller::source::Source;
 use outrigger_controller::source::file::watch::{MeshFile, Place, watch as follow};
 use outrigger_lifecycle::Tasks;
 use outrigger_model::Attachment;
@@ -38,7 +39,6 @@ impl Sources {
         let state = world.directory.join("controller");
         let problems = Problems::default();
         let mesh = Mesh {
-            scope: Scope { mesh: MESH_NAME.into(), ..Scope::default() },
             trust_domain: DOMAIN.into(),
             indices: Indices::load(&state),
             problems: problems.clone(),
@@ -48,7 +48,9 @@ impl Sources {
         let mut tasks = Tasks::new();
         let place = Place { path: world.directory.join("mesh/mesh.yaml"), asked: false, state };
         tasks.spawn("mesh file", follow(place, tell));
-        tasks.spawn("mesh", mesh.run(world.seen.subscribe(), file.clone(), world.snapshot.clone()));
+        let scope = Scope { mesh: MESH_NAME.into(), ..Scope::default() };
+        let source = Source::Docker { seen: world.seen.subscribe(), scope: Arc::new(scope.into()) };
+        tasks.spawn("mesh", mesh.run(source, file.clone(), world.snapshot.clone()));
         Self { problems, file, _tasks: tasks }
     }
 }

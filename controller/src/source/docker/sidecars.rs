@@ -9,6 +9,7 @@ use super::holder::holders;
 use super::record::{Container, Run};
 use super::tracker::Containers;
 use crate::scope::{INSTANCE, REPLACES, Scope, WORKLOAD};
+use crate::source::Beside;
 
 /// The running sidecar containers of each workload, injected live or statically: joined to the network namespace that the
 /// workload has now. There are two while one takes the other's place.
@@ -47,11 +48,20 @@ pub fn is_next(sidecar: &Container, standing: &[&Container]) -> bool {
 
 /// The sidecar container of each workload that speaks for it: one that is to take another's place does once that one
 /// has ended.
-pub fn sidecars_of(containers: &Containers, scope: &Scope) -> BTreeMap<WorkloadId, String> {
-    present(standing(containers, scope))
+pub fn beside(containers: &Containers, scope: &Scope) -> BTreeMap<WorkloadId, Beside> {
+    let standing = standing(containers, scope);
+    let upgrading = |workload: &WorkloadId| standing.get(workload).is_some_and(|standing| standing.len() > 1);
+    let name = |id: &String| containers.get(id).map(|found| found.name.clone()).unwrap_or_default();
+    let present = present(standing.clone()).into_iter();
+    present
+        .map(|(workload, id)| {
+            let (name, upgrading) = (name(&id), upgrading(&workload));
+            (workload, Beside { id, name, upgrading })
+        })
+        .collect()
 }
 
-/// The same of those injected live.
+/// The ids of those injected live.
 pub fn injected_of(containers: &Containers, mesh: &str) -> BTreeMap<WorkloadId, String> {
     present(injected(containers, mesh))
 }
