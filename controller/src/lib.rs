@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod attest;
+#[cfg(feature = "ecs")]
+pub mod aws;
 pub mod board;
 pub mod control;
 pub mod heal;

@@ -1,6 +1,8 @@
 //! Sources: each looks at one outside system and publishes its whole view, never edits.
 
 pub mod docker;
+#[cfg(feature = "ecs")]
+pub mod ecs;
 pub mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
