@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::CompileArguments;
 use crate::init::InitArguments;
-use crate::inject::ComposeArguments;
+use crate::inject::{ComposeArguments, EcsArguments};
 
 /// Exit codes, as every page of the manual ends with them.
 const EXIT: &str = "Exit codes: 0 good; 1 something is wrong, or failed; 64 bad usage or bad configuration.";
@@ -43,6 +43,18 @@ const INJECT_COMPOSE_EXAMPLES: &str = "Examples:
   docker compose -f compose.yaml -f outrigger.yaml -f overlay.yaml up -d
 
   outrigger inject compose --diff | less          # what would change, in the project of this directory";
+const INJECT_ECS_EXAMPLES: &str = "Examples:
+  PIN=$(outrigger status --json | jq -r .control_pin)
+  outrigger inject ecs cart.json --pin $PIN --image 111122223333.dkr.ecr.eu-west-1.amazonaws.com/outrigger-sidecar:0.1.0 \\
+    --output cart.meshed.json
+  aws ecs register-task-definition --cli-input-json file://cart.meshed.json
+  aws ecs update-service --cluster shop --service cart --task-definition cart
+
+  aws ecs describe-task-definition --task-definition cart --include TAGS | outrigger inject ecs - --pin $PIN --diff
+  outrigger inject ecs cart.json --pin $PIN --resources add         # a larger task, instead of what its containers leave
+  outrigger inject ecs cart.json --control /run/outrigger           # EC2, with a controller on each instance
+  outrigger inject ecs cart.meshed.json --pin $PIN --check          # for CI: is it meshed as this version would?
+  outrigger inject ecs cart.meshed.json --remove > cart.json        # and back";
 const UPGRADE_EXAMPLES: &str = "Examples:
   docker compose exec outrigger /outrigger upgrade
   outrigger upgrade --dry-run
@@ -140,6 +152,17 @@ pub enum Inject {
     /// Exits with 0 if it is done, 1 if compose fails, 64 if the project cannot be meshed; then every reason is listed.
     #[command(after_long_help = INJECT_COMPOSE_EXAMPLES)]
     Compose(ComposeArguments),
+    /// Print an ECS task definition with its mesh written in, or taken out again
+    ///
+    /// The sidecar is added, every container waits until it is healthy, and the task's traffic is captured the best way that
+    /// the task can have: by the platform or by names on Fargate, by a capture step on EC2 awsvpc, explicitly in bridge and
+    /// host mode. Fields that are not the mesh's stay as they are. Injecting the result again changes nothing, or brings a
+    /// newer sidecar. No call is made to AWS.
+    ///
+    /// Exits with 0 if it is done, 1 if --check finds a difference or the file cannot be written, 64 if it cannot be meshed;
+    /// then every reason is listed.
+    #[command(after_long_help = INJECT_ECS_EXAMPLES)]
+    Ecs(EcsArguments),
 }
 
 /// Arguments of `outrigger check`.

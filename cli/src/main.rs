@@ -57,6 +57,7 @@ fn run(arguments: Arguments, layered: &Layered<Settings>) -> io::Result<ExitCode
     match arguments.command {
         Command::Status(status) => status::run(&status, &layered.settings),
         Command::Inject { what: Inject::Compose(arguments) } => inject::run(&arguments, &layered.settings),
+        Command::Inject { what: Inject::Ecs(arguments) } => inject::ecs::run(&arguments, &layered.settings),
         Command::Init(init) => init::run(&init),
         Command::Compile(compile) => compile::run(&compile),
         Command::Check(check) => check::run(&check, &layered.settings),

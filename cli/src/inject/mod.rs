@@ -1,7 +1,9 @@
-//! `outrigger inject compose`: compose reads the project, `outrigger-inject` meshes it, and here it is written.
+//! `outrigger inject`. Here for compose: compose reads the project, `outrigger-inject` meshes it, and here it is written.
 
 mod arguments;
 mod diff;
+pub mod ecs;
+mod given;
 mod place;
 mod say;
 
@@ -9,10 +11,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use outrigger_inject::Remark;
-use outrigger_inject::compose::{Injected, Options, Templates, inject, overlay, render};
-use outrigger_model::mesh::Mesh;
+use outrigger_inject::compose::{Injected, Options, TEMPLATE_FILES, Templates, inject, overlay, render};
 
-pub use arguments::ComposeArguments;
+pub use arguments::{ComposeArguments, EcsArguments};
 use say::Voice;
 
 use crate::USAGE;
@@ -36,7 +37,7 @@ struct Outcome {
 enum InjectError {
     #[error(transparent)]
     Compose(#[from] ComposeError),
-    #[error("the project cannot be meshed")]
+    #[error("it cannot be meshed")]
     Refused(Vec<Remark>),
     #[error("{0}")]
     Usage(String),
@@ -67,7 +68,12 @@ pub fn run(arguments: &ComposeArguments, settings: &Settings) -> io::Result<Exit
 }
 
 fn outcome(arguments: &ComposeArguments) -> Result<Outcome, InjectError> {
-    let (templates, mesh) = (templates(arguments)?, mesh(arguments)?);
+    let mesh = given::mesh(arguments.mesh_file.as_deref())?;
+    let templates = match given::templates(arguments.templates.as_deref(), &TEMPLATE_FILES)? {
+        Some(texts) => Templates::read(&texts.each_ref().map(Option::as_deref))
+            .map_err(|error| InjectError::Usage(error.to_string()))?,
+        None => Templates::default(),
+    };
     let compose = Compose::find(arguments.project.compose.as_deref())?;
     if arguments.overlay && !compose.has_override() {
         return Err(InjectError::Usage(format!(
@@ -113,38 +119,4 @@ fn write(arguments: &ComposeArguments, outcome: &Outcome, voice: &Voice) -> io::
         io::stdout().lock().write_all(text.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The mesh file; that of no file at all where none is named.
-fn mesh(arguments: &ComposeArguments) -> Result<Mesh, InjectError> {
-    let Some(file) = &arguments.mesh_file else { return Ok(Mesh::default()) };
-    let name = file.display().to_string();
-    let bytes =
-        std::fs::read(file).map_err(|error| InjectError::Usage(format!("--mesh-file {name}: {error}")))?;
-    Mesh::read_bytes(&bytes, &name).map_err(|faults| {
-        let faults = faults.iter().map(|fault| Remark { service: None, what: fault.to_string() });
-        InjectError::Refused(faults.collect())
-    })
-}
-
-/// The built-in templates, and those of a directory in their place.
-fn templates(arguments: &ComposeArguments) -> Result<Templates, InjectError> {
-    let Some(directory) = &arguments.templates else { return Ok(Templates::default()) };
-    if !directory.is_dir() {
-        return Err(InjectError::Usage(format!(
-            "--templates {}: there is no such directory",
-            directory.display()
-        )));
-    }
-    let mut texts: [Option<String>; 5] = Default::default();
-    for (text, name) in texts.iter_mut().zip(outrigger_inject::compose::TEMPLATE_FILES) {
-        let file = directory.join(name);
-        match std::fs::read_to_string(&file) {
-            Ok(found) => *text = Some(found),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(InjectError::Usage(format!("template {}: {error}", file.display()))),
-        }
-    }
-    Templates::read(&texts.each_ref().map(Option::as_deref))
-        .map_err(|error| InjectError::Usage(error.to_string()))
 }

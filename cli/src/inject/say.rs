@@ -48,7 +48,7 @@ impl Voice {
         }
         self.list(RED, "refused", refusals);
         eprintln!(
-            "outrigger: nothing was written: the project cannot be meshed as it is ({} to mend)",
+            "outrigger: nothing was written: it cannot be meshed as it is ({} to mend)",
             refusals.len()
         );
         Ok(())
@@ -109,11 +109,14 @@ impl Voice {
     }
 }
 
-fn remarks(remarks: &[Remark]) -> Vec<Value> {
+/// As JSON.
+pub fn remarks(remarks: &[Remark]) -> Vec<Value> {
     remarks.iter().map(|remark| json!({ "service": remark.service, "what": remark.what })).collect()
 }
 
-fn print(value: &Value) -> io::Result<()> {
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(value: &Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)

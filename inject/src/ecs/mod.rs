@@ -5,6 +5,7 @@
 //! a user's own fields is noted in the label `outrigger.injected` of the sidecar, so that injecting the result again, also
 //! with a newer template, begins from the user's own definition. Fields that are not known here stay as they are.
 
+mod alike;
 mod build;
 mod capture;
 mod check;
@@ -22,6 +23,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::Remark;
 
+pub use alike::alike;
 pub use template::{FILES as TEMPLATE_FILES, Templates};
 
 /// The sidecar's container.
@@ -128,6 +130,19 @@ pub fn render(definition: &Value) -> String {
 /// It is not a task definition.
 pub fn original(definition: &Value) -> Result<Value, Remark> {
     bare(definition).map(Value::Mapping)
+}
+
+/// What `register-task-definition` takes, of what it takes or of what `describe-task-definition` answers; meshed, if it is.
+///
+/// # Errors
+/// It is not a task definition.
+pub fn registrable(definition: &Value) -> Result<Value, Remark> {
+    unwrapped(definition).map(Value::Mapping)
+}
+
+/// Whether an injection has been there.
+pub fn is_meshed(definition: &Value) -> bool {
+    unwrapped(definition).is_ok_and(|body| strip::is_meshed(&body))
 }
 
 fn bare(definition: &Value) -> Result<Mapping, Remark> {

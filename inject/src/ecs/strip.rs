@@ -35,6 +35,11 @@ pub fn strip(body: &mut Mapping) -> Result<(), Remark> {
     Ok(())
 }
 
+/// The sidecar is there.
+pub fn is_meshed(body: &Mapping) -> bool {
+    containers(body).any(is_ours)
+}
+
 /// The container that the platform redirects to, and all that names it. X-Ray and other containers stay.
 pub fn app_mesh(body: &mut Mapping) {
     if let Some(envoy) = proxy_of(body) {
