@@ -6,6 +6,7 @@ mod demo;
 mod engine;
 mod fuzz;
 mod images;
+mod python;
 mod rings;
 mod run;
 mod say;

@@ -9,7 +9,7 @@ use crate::compose::Programs;
 use crate::engine::{Engine, apt};
 use crate::run::{Fault, Run, root, which};
 use crate::sources::Sources;
-use crate::{images, say};
+use crate::{images, python, say};
 
 /// Names the tag of the images that the Docker tests run.
 const TAG: &str = "OUTRIGGER_TEST_TAG";
@@ -127,6 +127,7 @@ fn docker() -> Result<Tally, Fault> {
     let tag = std::env::var(TAG).unwrap_or_else(|_unset| images::VERSION.to_owned());
     let outcome = prepare(&engine, &tag).and_then(|base| {
         let programs = Programs::ensure()?;
+        let python = python::ensure()?;
         let shop = base.env_file()?.display().to_string();
         let mut environment = vec![
             ("OUTRIGGER_TEST_BASE", base.debian()),
@@ -134,6 +135,7 @@ fn docker() -> Result<Tally, Fault> {
             ("OUTRIGGER_TEST_APPS", images::TEST_APPS),
             ("OUTRIGGER_TEST_SHOP", &shop),
             (TAG, &tag),
+            (python::VARIABLE, &python),
         ];
         environment.extend(programs.environment());
         tests(&["ignored"], &environment)

@@ -5,6 +5,7 @@
 mod capture;
 mod clients;
 mod down;
+mod ecs;
 mod health;
 mod holders;
 mod impostor;

@@ -1,0 +1,3 @@
+//! The mesh on ECS, on the simulator of `tests/ecs`.
+
+mod services;
