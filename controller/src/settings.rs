@@ -23,6 +23,8 @@ pub struct Settings {
     pub trust_domain: String,
     /// The mesh file; default `/etc/outrigger/mesh.yaml`, if there.
     pub mesh_file: Option<PathBuf>,
+    /// What would stand in the mesh file, where none can be mounted; default: none.
+    pub mesh_text: Option<String>,
     /// Where state is kept; default `/var/lib/outrigger`.
     pub state: PathBuf,
     /// The control socket; default `/run/outrigger/control.sock`.
@@ -96,6 +98,7 @@ impl Default for Settings {
             scope: ScopeSetting::Project,
             trust_domain: "outrigger.internal".into(),
             mesh_file: None,
+            mesh_text: None,
             state: "/var/lib/outrigger".into(),
             control: outrigger_wire::control::SOCKET.into(),
             admin: SocketAddr::from(([0, 0, 0, 0], ADMIN_PORT)),
@@ -133,6 +136,7 @@ impl Settings {
         let possible = [
             ("mesh", self.mesh.as_ref().is_none_or(name)),
             ("trust-domain", outrigger_wire::SpiffeId::new(&self.trust_domain, "n", "s").is_ok()),
+            ("mesh-text", self.mesh_text.is_none() || self.mesh_file.is_none()),
             ("control", absolute),
             ("certificate-lifetime", (10..=31_536_000).contains(&self.certificate_lifetime)),
             ("log", EnvFilter::try_new(&self.log).is_ok()),
@@ -196,6 +200,15 @@ mod tests {
         let want =
             "environment: OUTRIGGER_TRUST_DOMIAN: unknown variable; did you mean OUTRIGGER_TRUST_DOMAIN?";
         assert_eq!(wrong, want);
+    }
+
+    #[test]
+    fn the_mesh_file_as_text_stays_text_and_stands_alone() {
+        let text = "{ mode: strict }\n# and more\n";
+        let found = Settings::layered(&said(&[("OUTRIGGER_MESH_TEXT", text)], &Flags::default())).unwrap();
+        assert_eq!(found.settings.mesh_text.as_deref(), Some(text));
+        let both = faults(&[("OUTRIGGER_MESH_TEXT", text), ("OUTRIGGER_MESH_FILE", "/mesh.yaml")]);
+        assert!(both.ends_with("write what would stand in mesh.yaml, and no mesh-file beside it"), "{both}");
     }
 
     #[test]

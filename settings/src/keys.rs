@@ -54,6 +54,7 @@ pub static CONTROLLER: Section = Section {
         text("scope", "OUTRIGGER_SCOPE", "project or engine"),
         text("trust-domain", "OUTRIGGER_TRUST_DOMAIN", "a domain in lower case, such as shop.internal"),
         text("mesh-file", "OUTRIGGER_MESH_FILE", "the path of a file, such as /etc/outrigger/mesh.yaml"),
+        text("mesh-text", "OUTRIGGER_MESH_TEXT", "what would stand in mesh.yaml, and no mesh-file beside it"),
         text("state", "OUTRIGGER_STATE", "the path of a folder, such as /var/lib/outrigger"),
         text("control", "OUTRIGGER_CONTROL", "an absolute path, such as /run/outrigger/control.sock"),
         text("admin", "OUTRIGGER_ADMIN", "address and port, such as 0.0.0.0:15021"),

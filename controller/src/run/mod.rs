@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::source::Source;
 use crate::source::file;
 use crate::source::file::watch::MeshFile;
+use crate::state::replace;
 use crate::status::Problem;
 use crate::surroundings::SurroundingsError;
 use crate::upgrade::Upgrades;
@@ -97,13 +98,14 @@ impl Common {
         let admin = Admin::bind(address).await.map_err(|source| RunError::Admin { address, source })?;
         let state = &settings.state;
         std::fs::create_dir_all(state).map_err(|source| RunError::State { path: state.clone(), source })?;
+        let place = mesh_file(&settings).map_err(|source| RunError::State { path: state.clone(), source })?;
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let (tell_file, file) = watch::channel(MeshFile::default());
         let board = Board::new(&settings.trust_domain, source, file.clone(), snapshot);
         let readable = board.readiness.pending("a mesh file that can be read, or none");
         let mut parts = Tasks::new();
         parts.spawn("admin", admin.serve(board.clone()));
-        parts.spawn("mesh file", file::watch::watch(mesh_file(&settings), tell_file));
+        parts.spawn("mesh file", file::watch::watch(place, tell_file));
         parts.spawn("first mesh file", first_file(file.clone(), readable));
         Ok(Self { settings, board, parts, file, publish })
     }
@@ -168,13 +170,16 @@ impl Common {
     }
 }
 
-fn mesh_file(settings: &Settings) -> file::watch::Place {
-    let path = settings.mesh_file.clone();
-    file::watch::Place {
-        asked: path.is_some(),
-        path: path.unwrap_or_else(|| file::watch::DEFAULT.into()),
-        state: settings.state.clone(),
+/// Where the mesh file is; one that was given as text is written there.
+fn mesh_file(settings: &Settings) -> io::Result<file::watch::Place> {
+    let state = settings.state.clone();
+    let text = settings.mesh_text.as_ref().map(|text| (state.join("mesh.yaml"), text));
+    if let Some((path, text)) = &text {
+        replace(path, text.as_bytes())?;
     }
+    let path = text.map(|(path, _)| path).or_else(|| settings.mesh_file.clone());
+    let asked = path.is_some();
+    Ok(file::watch::Place { asked, path: path.unwrap_or_else(|| file::watch::DEFAULT.into()), state })
 }
 
 async fn first_view(mut source: Source, whole: Pending) {
@@ -201,5 +206,24 @@ fn describe(ended: Option<Ended>) -> String {
         Some(Ended::Returned(name)) => format!("`{name}` returned"),
         Some(Ended::Panicked(what)) => format!("panic: {what}"),
         Some(Ended::Aborted) | None => "aborted".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mesh_file_given_as_text_is_followed_like_any_other() {
+        let state = std::env::temp_dir().join(format!("outrigger-mesh-text-{}", std::process::id()));
+        std::fs::create_dir_all(&state).unwrap();
+        let text = "mode: strict\n";
+        let settings = Settings { state: state.clone(), mesh_text: Some(text.into()), ..Settings::default() };
+        let place = mesh_file(&settings).unwrap();
+        assert_eq!(std::fs::read_to_string(&place.path).unwrap(), text);
+        assert!(place.asked);
+        std::fs::remove_dir_all(&state).unwrap();
+        assert!(mesh_file(&settings).is_err(), "without its folder it cannot be kept");
+        assert!(!mesh_file(&Settings::default()).unwrap().asked);
     }
 }

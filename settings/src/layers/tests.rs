@@ -101,7 +101,7 @@ fn every_fault_names_layer_key_and_what_to_write() {
         [
             "settings.yaml: controller.trust_domain: unknown key; did you mean trust-domain?",
             "settings.yaml: controller.mesh: a list or a mapping: write letters, digits, - and _, such as shop",
-            "settings.yaml: controller.zzzzzzzzzz: unknown key; known are mesh, scope, trust-domain, mesh-file, state, control, admin, \
+            "settings.yaml: controller.zzzzzzzzzz: unknown key; known are mesh, scope, trust-domain, mesh-file, mesh-text, state, control, admin, \
              sidecar-image, certificate-lifetime, log, templates, docker-host",
             "settings.yaml: sidecars: unknown section; did you mean sidecar?",
             "settings.yaml: controller.scope = galaxy: write project or engine",
