@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use hyper::Uri;
+use hyper::http::uri::PathAndQuery;
 use outrigger_settings::{CONTROLLER, Layered, Refused, Said};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -29,6 +31,11 @@ pub struct Settings {
     pub state: PathBuf,
     /// The control socket; default `/run/outrigger/control.sock`.
     pub control: PathBuf,
+    /// Where sidecars on other hosts call, over TLS; default nowhere with Docker, `0.0.0.0:15010` with ECS.
+    pub control_listen: Option<SocketAddr>,
+    /// Where STS is reached; default the one of the task's region. The name in its certificate is that one's all the
+    /// same; `http` is for tests: whoever stands between could let anybody in.
+    pub sts_endpoint: Option<StsEndpoint>,
     /// Where `/status`, `/ready`, `/live` and `/metrics` are answered; default `0.0.0.0:15021`.
     pub admin: SocketAddr,
     /// Image of sidecars; default `outrigger-sidecar:<version>`.
@@ -41,6 +48,49 @@ pub struct Settings {
     pub templates: Option<PathBuf>,
     /// The Docker engine; default `unix:///var/run/docker.sock`.
     pub docker_host: String,
+}
+
+/// `https://HOST[:PORT]`, or `http://…` for tests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StsEndpoint {
+    /// Over TLS.
+    pub tls: bool,
+    /// Name or address, IPv6 without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl TryFrom<String> for StsEndpoint {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let uri: Uri = text.parse().map_err(|_| "no URL")?;
+        let (tls, port) = match uri.scheme_str() {
+            Some("https") => (true, 443),
+            Some("http") => (false, 80),
+            _ => return Err("neither https nor http"),
+        };
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or("no host")?;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        if !matches!(uri.path_and_query().map(PathAndQuery::as_str), None | Some("" | "/")) {
+            return Err("more than host and port");
+        }
+        Ok(Self { tls, host, port: uri.port_u16().unwrap_or(port) })
+    }
+}
+
+impl From<StsEndpoint> for String {
+    fn from(endpoint: StsEndpoint) -> Self {
+        let StsEndpoint { tls, host, port } = endpoint;
+        let scheme = if tls { "https" } else { "http" };
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{port}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        }
+    }
 }
 
 /// What is looked at.
@@ -80,6 +130,9 @@ pub struct Flags {
     /// The control socket [OUTRIGGER_CONTROL]
     #[arg(long)]
     control: Option<PathBuf>,
+    /// Where sidecars on other hosts call, over TLS [OUTRIGGER_CONTROL_LISTEN]
+    #[arg(long)]
+    control_listen: Option<SocketAddr>,
     /// Where status and metrics are answered [OUTRIGGER_ADMIN]
     #[arg(long)]
     admin: Option<SocketAddr>,
@@ -101,6 +154,8 @@ impl Default for Settings {
             mesh_text: None,
             state: "/var/lib/outrigger".into(),
             control: outrigger_wire::control::SOCKET.into(),
+            control_listen: None,
+            sts_endpoint: None,
             admin: SocketAddr::from(([0, 0, 0, 0], ADMIN_PORT)),
             sidecar_image: format!("outrigger-sidecar:{}", env!("CARGO_PKG_VERSION")),
             certificate_lifetime: 86_400,

@@ -57,6 +57,12 @@ pub static CONTROLLER: Section = Section {
         text("mesh-text", "OUTRIGGER_MESH_TEXT", "what would stand in mesh.yaml, and no mesh-file beside it"),
         text("state", "OUTRIGGER_STATE", "the path of a folder, such as /var/lib/outrigger"),
         text("control", "OUTRIGGER_CONTROL", "an absolute path, such as /run/outrigger/control.sock"),
+        text("control-listen", "OUTRIGGER_CONTROL_LISTEN", "address and port, such as 0.0.0.0:15010"),
+        text(
+            "sts-endpoint",
+            "OUTRIGGER_STS_ENDPOINT",
+            "https://HOST, such as https://vpce-1234.sts.eu-west-1.vpce.amazonaws.com, or leave it out",
+        ),
         text("admin", "OUTRIGGER_ADMIN", "address and port, such as 0.0.0.0:15021"),
         text("sidecar-image", "OUTRIGGER_SIDECAR_IMAGE", "an image, such as outrigger-sidecar:0.1.0"),
         number(
@@ -80,7 +86,16 @@ pub static SIDECAR: Section = Section {
     // A newer controller may set what an older sidecar does not know: that must not keep it from starting.
     strict: false,
     keys: &[
-        text("control", "OUTRIGGER_CONTROL", "an absolute path, such as /run/outrigger/control.sock"),
+        text(
+            "control",
+            "OUTRIGGER_CONTROL",
+            "an absolute path, such as /run/outrigger/control.sock, or https://HOST:PORT",
+        ),
+        text(
+            "control-pin",
+            "OUTRIGGER_CONTROL_PIN",
+            "the pin that the controller logs at its start (sha256: and 64 hex digits), several with commas",
+        ),
         text("state", "OUTRIGGER_STATE", "the path of a folder, such as /var/lib/outrigger"),
         number("workers", "OUTRIGGER_WORKERS", "a whole number from 1 to 1024, or leave it out"),
         text("log", "OUTRIGGER_LOG", "info or debug, or info,outrigger_sidecar::tcp=debug"),

@@ -114,9 +114,7 @@ where
         }
     };
     for name in check(&settings) {
-        faults.push(
-            fault_of(name).unwrap_or_else(|| format!("{}.{name} cannot be its default here", section.name)),
-        );
+        faults.push(fault_of(name).unwrap_or_else(|| missing(section, name)));
     }
     if !faults.is_empty() {
         return Err(Refused([faults, warnings].concat()));
@@ -156,6 +154,13 @@ fn written(section: &'static Section, said: &Said) -> (Written, Vec<String>) {
     let flags = section.keys.iter().filter_map(|key| Some((key, said.flags.get(key.name)?)));
     written.extend(flags.map(|(key, text)| (key, text.clone(), Origin::Flag)));
     (written, faults)
+}
+
+/// A key whose default cannot be, with what is set elsewhere.
+fn missing(section: &Section, name: &str) -> String {
+    let key = section.keys.iter().find(|key| key.name == name);
+    let write = key.map(|key| format!(" ({}): write {}", key.variable, key.write)).unwrap_or_default();
+    format!("{}.{name} must be set here{write}", section.name)
 }
 
 /// A value as YAML.

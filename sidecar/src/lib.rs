@@ -38,6 +38,7 @@ pub mod settings;
 mod sidecar;
 pub mod state;
 pub mod stream;
+pub mod task;
 mod tcp;
 pub mod telemetry;
 pub mod tls;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use outrigger_lifecycle::{Ended, Tasks, shutdown_signal};
 use outrigger_settings::Refused;
-use outrigger_sidecar::control::{Control, Parts};
+use outrigger_sidecar::control::{self, Control, Parts};
 use outrigger_sidecar::file::{FileError, Files};
 use outrigger_sidecar::handover::{HandOver, Place};
 use outrigger_sidecar::hosts::{Hosts, HostsError};
@@ -63,6 +63,8 @@ enum Failure {
     Privilege(#[from] PrivilegeError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    #[error("a controller on another host cannot be reached yet: set OUTRIGGER_CONTROL to its socket")]
+    Remote,
     #[error("the task `{0}` ended, and a sidecar without it is none")]
     Task(String),
 }
@@ -115,7 +117,7 @@ fn main() -> ExitCode {
 fn failed(failure: &Failure) -> ExitCode {
     eprintln!("outrigger-sidecar: {failure}");
     match failure {
-        Failure::Setting(_) | Failure::File(_) => ExitCode::from(USAGE),
+        Failure::Setting(_) | Failure::File(_) | Failure::Remote => ExitCode::from(USAGE),
         Failure::Start(_) | Failure::Hosts(_) | Failure::Privilege(_) | Failure::Io(_) | Failure::Task(_) => {
             ExitCode::FAILURE
         }
@@ -205,7 +207,8 @@ fn follow(
         reporter: sidecar.reporter(),
         drain,
     };
-    tasks.spawn("control", Control::open(settings.control, State::new(settings.state), parts).run());
+    let control::Place::Socket(socket) = settings.control else { return Err(Failure::Remote) };
+    tasks.spawn("control", Control::open(socket, State::new(settings.state), parts).run());
     tasks.spawn("namespace", async {
         if let Err(error) = netns::dead().await {
             tracing::error!(%error, "cannot see whether the network namespace is dead");

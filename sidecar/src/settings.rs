@@ -4,9 +4,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use outrigger_settings::{Layered, Refused, SIDECAR, Said};
+use outrigger_wire::control::pin::Pins;
 use outrigger_wire::{control, port};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+
+use crate::control::Place;
 
 /// Threads of the data path: more than any machine has CPUs is a typing error.
 const WORKERS: std::ops::RangeInclusive<usize> = 1..=1024;
@@ -18,8 +21,10 @@ const LONGEST_DEADLINE: u64 = 86_400;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// `OUTRIGGER_CONTROL`: the controller's socket. Default `/run/outrigger/control.sock`.
-    pub control: PathBuf,
+    /// `OUTRIGGER_CONTROL`: the controller's socket, or `https://HOST:PORT`. Default `/run/outrigger/control.sock`.
+    pub control: Place,
+    /// `OUTRIGGER_CONTROL_PIN`: the roots that a controller on another host may prove itself with; needed with https.
+    pub control_pin: Option<Pins>,
     /// `OUTRIGGER_STATE`: where key, certificate and last good configuration are kept. Default `/var/lib/outrigger`.
     pub state: PathBuf,
     /// `OUTRIGGER_WORKERS`: threads of the data path, 1 to 1024. Default: the CPU quota rounded up, else 1.
@@ -55,7 +60,8 @@ pub enum AccessLog {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            control: control::SOCKET.into(),
+            control: Place::Socket(control::SOCKET.into()),
+            control_pin: None,
             state: "/var/lib/outrigger".into(),
             workers: None,
             log: "info".into(),
@@ -96,7 +102,10 @@ impl Settings {
 
     /// Keys whose values are of their type and still cannot be.
     fn impossible(&self) -> Vec<&'static str> {
+        // Nobody is believed off the host without it.
+        let known = matches!(self.control, Place::Socket(_)) || self.control_pin.is_some();
         let possible = [
+            ("control-pin", known),
             ("workers", self.workers.is_none_or(|workers| WORKERS.contains(&workers))),
             ("handover-deadline", self.handover_deadline <= LONGEST_DEADLINE),
             ("drain-deadline", self.drain_deadline <= LONGEST_DEADLINE),
@@ -139,6 +148,26 @@ mod tests {
         ] {
             assert!(faults.contains(want), "{want}\nnot in\n{faults}");
         }
+    }
+
+    const PIN: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_controller_on_another_host_needs_a_pin() {
+        let url = ("OUTRIGGER_CONTROL", "https://controller.outrigger.internal");
+        let faults = layered(&[url]).unwrap_err().to_string();
+        let told = "sidecar.control-pin must be set here (OUTRIGGER_CONTROL_PIN): write the pin that the controller logs";
+        assert!(faults.contains(told), "{faults}");
+        let found = layered(&[url, ("OUTRIGGER_CONTROL_PIN", PIN)]).unwrap();
+        assert_eq!(found.settings.control.to_string(), "https://controller.outrigger.internal:15010");
+        assert!(found.print().contains(PIN));
+        for wrong in ["http://controller:15010", "https://", "https://a b:1", "https://a:0", "https://a:x/y"]
+        {
+            let faults = layered(&[("OUTRIGGER_CONTROL", wrong)]).unwrap_err().to_string();
+            assert!(faults.contains("or https://HOST:PORT"), "{wrong}: {faults}");
+        }
+        let faults = layered(&[url, ("OUTRIGGER_CONTROL_PIN", "sha1:aa")]).unwrap_err().to_string();
+        assert!(faults.contains("OUTRIGGER_CONTROL_PIN=sha1:aa: write the pin"), "{faults}");
     }
 
     /// A newer controller may set what this sidecar does not know.

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::Resource;
 
+pub mod pin;
+pub mod proof;
 pub mod rpc;
 
 /// Sidecar to controller.
@@ -322,6 +324,8 @@ pub const SERVICE: &str = "outrigger.control.v1.Control";
 pub const STREAM_PATH: &str = "/outrigger.control.v1.Control/Stream";
 /// Default place of the control socket, in sidecar and controller alike.
 pub const SOCKET: &str = "/run/outrigger/control.sock";
+/// Default port of the controller for sidecars on other hosts: TLS.
+pub const PORT: u16 = 15010;
 
 /// Names a set of roots (DER) in [`Hello`], whatever their order.
 pub fn roots_hash<'a>(roots: impl IntoIterator<Item = &'a [u8]>) -> String {

@@ -5,6 +5,7 @@ mod backoff;
 mod complaint;
 mod dial;
 mod keep;
+mod place;
 mod session;
 
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use crate::state::State;
 use backoff::Backoff;
 use complaint::Complaint;
 use dial::DialError;
+
+pub use place::{InvalidPlace, Place};
 
 /// A stream that lived this long was a success: the next attempt follows at once.
 const SUCCESS: Duration = Duration::from_secs(5);
