@@ -84,9 +84,12 @@ impl Facts {
     pub fn of(workload: &Workload, port: u16) -> Self {
         let observed = workload.observed.as_ref();
         let wanted = workload.declared.policy.check.as_ref().is_some_and(|check| check.is_on());
+        // On ECS its sidecar may know it before the source does.
+        let stops =
+            observed.is_some_and(|observed| observed.stopping) && workload.lifecycle == Lifecycle::Running;
         Self {
             one_off: workload.one_off,
-            lifecycle: workload.lifecycle,
+            lifecycle: if stops { Lifecycle::Stopping } else { workload.lifecycle },
             platform: workload.health,
             sidecar: observed.map(|observed| observed.ready),
             listening: observed.is_some_and(|observed| observed.listening.contains(&port)),

@@ -42,6 +42,7 @@ impl Proxy {
         let ports = |ports: &[u32]| ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect();
         Some(Observed {
             ready: report.ready,
+            stopping: report.stopping,
             listening: ports(&report.listening),
             wildcard: ports(&report.wildcard),
             loopback: ports(&report.loopback),

@@ -48,6 +48,12 @@ impl Draining {
         *self.told.borrow()
     }
 
+    /// The same drain for a part that is told apart, and sooner: by `told`, which must be true once the drain has begun.
+    /// Guards are those of the whole.
+    pub fn told_by(&self, told: watch::Receiver<bool>) -> Self {
+        Self { told, busy: self.busy.clone() }
+    }
+
     /// Makes the drain wait for whoever holds the guard.
     pub fn guard(&self) -> DrainGuard {
         DrainGuard(self.busy.upgrade())

@@ -271,6 +271,8 @@ pub enum Health {
 pub struct Observed {
     /// Certified, configured and listening.
     pub ready: bool,
+    /// The platform told its sidecar that the workload is to stop.
+    pub stopping: bool,
     /// Ports where the application listens.
     pub listening: BTreeSet<u16>,
     /// Ports where it listens on every address (0.0.0.0 or ::), or did when it was last seen there: nobody else should

@@ -59,6 +59,11 @@ impl Downstream {
         }
     }
 
+    /// A peer's sidecar opened it.
+    pub fn is_mesh(&self) -> bool {
+        self.direction == Direction::Inbound && self.identity.is_some()
+    }
+
     /// Whom a PROXY header named: the socket does not say it again.
     pub fn named(&self) -> Option<SocketAddr> {
         self.introduced.then_some(self.remote)

@@ -37,6 +37,7 @@ pub mod runtime;
 pub mod settings;
 mod sidecar;
 pub mod state;
+pub mod stopping;
 pub mod stream;
 pub mod task;
 mod tcp;

@@ -17,6 +17,7 @@ use outrigger_sidecar::patience::Patience;
 use outrigger_sidecar::privilege::{self, PrivilegeError};
 use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
+use outrigger_sidecar::stopping::{self, Task};
 use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, hold, limits, netns, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -161,9 +162,19 @@ async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> 
     let (drain, mut drains) = mpsc::channel(1);
     follow(&mut tasks, &sidecar, settings, files, identity, drain)?;
     let mut failure = None;
+    let leaving = sidecar.leaving();
+    let told = async move {
+        match std::env::var(stopping::VARIABLE) {
+            Ok(endpoint) => Task::at(endpoint).end(told, leaving, to_drain).await,
+            Err(_) => {
+                told.await;
+                to_drain
+            }
+        }
+    };
     let stop = async {
         tokio::select! {
-            () = told => to_drain,
+            deadline = told => deadline,
             Some(deadline) = drains.recv() => deadline,
             ended = tasks.next_ended() => match ended {
                 Some(Ended::Returned("namespace")) => {

@@ -30,6 +30,7 @@ pub struct Reporter {
     pub(crate) wildcard: Arc<Mutex<BTreeSet<u16>>>,
     pub(crate) configured: watch::Receiver<Option<Arc<Generation>>>,
     pub(crate) checked: watch::Receiver<Said>,
+    pub(crate) leaving: watch::Receiver<bool>,
 }
 
 impl Reporter {
@@ -55,6 +56,7 @@ impl Reporter {
             settled: self.since.is_none_or(|since| since.elapsed() >= SETTLED),
             check: self.check(),
             ejections: self.ejections.borrow().clone(),
+            stopping: *self.leaving.borrow(),
         }
     }
 
@@ -84,13 +86,14 @@ impl Reporter {
     }
 
     /// Resolves when something changed that the controller should know at once: readiness, where the application listens,
-    /// the verdict of its health check, or what is ejected. Traffic alone is no such change.
+    /// the verdict of its health check, what is ejected, or that the workload stops. Traffic alone is no such change.
     pub async fn changed(&mut self) {
         let changed = tokio::select! {
             changed = self.listening.changed() => changed,
             changed = self.ready.changed() => changed,
             changed = self.ejections.changed() => changed,
             changed = self.checked.changed() => changed,
+            changed = self.leaving.changed() => changed,
         };
         if changed.is_err() {
             // The sidecar has ended; there is nothing to tell any more.
@@ -109,6 +112,7 @@ mod tests {
         let (listening, seen) = watch::channel(Listening::new());
         let (_ready, ready) = watch::channel(true);
         let (_ejections, ejections) = watch::channel(Vec::new());
+        let (_leaving, leaving) = watch::channel(false);
         let reporter = Reporter {
             telemetry: Telemetry::default(),
             ready,
@@ -118,6 +122,7 @@ mod tests {
             wildcard: Arc::default(),
             configured: watch::channel(None).1,
             checked: watch::channel(Said::NotStarted).1,
+            leaving,
         };
         let at = |address: &str| Listening::from([(8080, [address.parse().unwrap()].into())]);
         assert!(!reporter.report().settled);

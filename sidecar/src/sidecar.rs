@@ -28,6 +28,10 @@ use crate::telemetry::Telemetry;
 /// Between two looks at the hosts file: other programs write it too, and a look is one short read.
 const MEND: Duration = Duration::from_secs(5);
 
+/// From the word that the workload stops until its peers are refused: the controller has it within 0.2 s, and takes the
+/// workload out of their endpoints, so that hardly anybody is refused.
+const TAKEN_OUT: Duration = Duration::from_millis(500);
+
 /// What a sidecar is made with.
 pub struct Options {
     /// Threads of the data path; at least 1.
@@ -90,6 +94,7 @@ pub struct Sidecar {
     certificate: Pending,
     succession: Succession,
     ejections: watch::Sender<Vec<Ejection>>,
+    leaving: watch::Sender<bool>,
     /// What the health check says.
     checked: Arc<watch::Sender<Said>>,
     /// With the admin port's socket.
@@ -123,6 +128,7 @@ impl Sidecar {
             patience,
             telemetry,
             draining,
+            left: watch::Sender::default(),
             guard: Some(guard),
             inherited,
             succession: succession.clone(),
@@ -145,6 +151,7 @@ impl Sidecar {
             certificate,
             succession,
             ejections: watch::Sender::default(),
+            leaving: watch::Sender::default(),
             checked: Arc::default(),
             hand_over: hand_over.map(|hand_over| (hand_over, kept)),
         })
@@ -171,7 +178,14 @@ impl Sidecar {
             wildcard: Arc::default(),
             configured: self.runtime.configured(),
             checked: self.checked.subscribe(),
+            leaving: self.leaving.subscribe(),
         }
+    }
+
+    /// Is told `true` once the workload is to stop while its application still runs: the controller is told, peers are
+    /// sent elsewhere, and all that the application calls is carried on until the sidecar itself is to end.
+    pub fn leaving(&self) -> watch::Sender<bool> {
+        self.leaving.clone()
     }
 
     /// It takes another's place.
@@ -199,7 +213,18 @@ impl Sidecar {
     pub async fn run(self, shutdown: impl Future<Output = Duration>) -> Stopped {
         let mut tasks = Tasks::new();
         tasks.spawn("prober", probe::run(self.prober()));
-        let Self { runtime, readiness, admin, drain, identity, resolvers, succession, hand_over, .. } = self;
+        let Self {
+            runtime,
+            readiness,
+            admin,
+            drain,
+            identity,
+            resolvers,
+            succession,
+            hand_over,
+            leaving,
+            ..
+        } = self;
         let (relieve, relieved) = watch::channel(());
         tasks.spawn("admin", admin::serve(admin, runtime.clone(), readiness.clone(), relieved));
         tasks.spawn("identity", follow(runtime.clone(), identity, self.certificate));
@@ -207,6 +232,7 @@ impl Sidecar {
         tasks.spawn("resolvers", resolve_all(resolvers));
         tasks.spawn("hosts", mend_hosts(runtime.clone()));
         tasks.spawn("memory", reclaim::after_bursts(runtime.telemetry().clone()));
+        tasks.spawn("leaving", leave(runtime.clone(), readiness.clone(), leaving.subscribe()));
         tasks.spawn("ejections", ejections::watch(runtime.clone(), self.ejections));
         let (tell, mut succeeded) = oneshot::channel();
         if let Some((hand_over, admin)) = hand_over {
@@ -251,6 +277,17 @@ impl Sidecar {
             None => Stopped::Cut(open),
         }
     }
+}
+
+/// Takes nothing new from peers once the workload is to stop.
+async fn leave(runtime: Runtime, readiness: Readiness, mut leaving: watch::Receiver<bool>) {
+    if leaving.wait_for(|leaving| *leaving).await.is_ok() {
+        let _never_done = readiness.pending("stopping");
+        tokio::time::sleep(TAKEN_OUT).await;
+        tracing::info!("the workload stops: peers are sent elsewhere, its own calls are carried on");
+        runtime.leave();
+    }
+    std::future::pending().await
 }
 
 async fn mend_hosts(runtime: Runtime) {

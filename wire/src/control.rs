@@ -214,6 +214,9 @@ pub struct Report {
     /// Endpoints that this sidecar ejects now; at most 64.
     #[prost(message, repeated, tag = "12")]
     pub ejections: Vec<Ejection>,
+    /// Its workload has been told to stop: nothing new is to be sent there.
+    #[prost(bool, tag = "13")]
+    pub stopping: bool,
 }
 
 /// What a health check says of the application.

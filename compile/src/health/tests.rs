@@ -244,3 +244,15 @@ fn an_edge_is_one_that_balancing_sees() {
     Event::Checked(Some(Checked::Passing)).happens_to(&mut cart);
     assert_eq!(edges(&mut ledger, &cart), ["ready"]);
 }
+
+/// The sidecar in a task of ECS sees the order to stop before the controller does.
+#[test]
+fn what_its_sidecar_says_is_to_stop_is_stopping() {
+    let mut workload = well();
+    assert_eq!(readiness(&workload, PORT), Ok(()));
+    workload.observed.as_mut().unwrap().stopping = true;
+    assert_eq!(readiness(&workload, PORT), Err(NotReady::Stopping));
+    // It stopped since.
+    workload.lifecycle = Lifecycle::Stopped;
+    assert_eq!(readiness(&workload, PORT), Err(NotReady::Stopped));
+}

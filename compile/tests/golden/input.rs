@@ -137,6 +137,7 @@ impl Replica {
                 listening,
                 loopback: self.loopback,
                 settled: self.settled,
+                stopping: false,
                 checked: self.check.as_deref().map(|said| {
                     match said.split_once(": ").unwrap_or((said, "")) {
                         ("passing", _) => Checked::Passing,

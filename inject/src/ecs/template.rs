@@ -70,6 +70,19 @@ fn parse(file: &str, text: &str) -> Result<Mapping, TemplateError> {
 mod tests {
     use super::*;
 
+    /// What still runs must be cut by the sidecar, with a reset, and not by ECS.
+    #[test]
+    fn a_sidecar_has_drained_before_ecs_kills_it() {
+        let templates = Templates::default();
+        for body in [&templates.sidecar, &templates.sidecar_hosts] {
+            let stop = body.get("stopTimeout").and_then(Value::as_u64).unwrap();
+            let mut variables = body.get("environment").and_then(Value::as_sequence).unwrap().iter();
+            let drain = variables.find(|pair| pair["name"] == "OUTRIGGER_DRAIN_DEADLINE").unwrap();
+            let drain: u64 = drain["value"].as_str().unwrap().parse().unwrap();
+            assert!(drain + 2 <= stop, "{drain} {stop}");
+        }
+    }
+
     #[test]
     fn a_key_that_is_not_the_templates_is_refused() {
         let message = |text| Templates::read(&[Some(text), None, None]).unwrap_err().to_string();

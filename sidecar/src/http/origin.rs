@@ -52,7 +52,7 @@ impl Origin {
 
     /// A peer's sidecar is at the other end: it understands "never delivered".
     pub fn is_mesh(&self) -> bool {
-        self.downstream.direction == Direction::Inbound && self.downstream.identity.is_some()
+        self.downstream.is_mesh()
     }
 
     /// Who asks, as limits tell them apart.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use outrigger_lifecycle::{DrainGuard, Draining};
-use outrigger_wire::ProxyConfig;
+use outrigger_wire::{ListenerKind, ProxyConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::dns::{Names, Resolver};
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub tls: Arc<ArcSwapOption<Contexts>>,
     pub telemetry: Telemetry,
     pub draining: Draining,
+    /// Told with the drain, or before: when the workload leaves the mesh.
+    pub leaving: Draining,
     pub succession: Succession,
     pub listening: watch::Receiver<Listening>,
     /// Connections one worker serves at a time.
@@ -59,6 +61,8 @@ pub(crate) struct Parts {
     pub patience: Patience,
     pub telemetry: Telemetry,
     pub draining: Draining,
+    /// Peers are sent elsewhere.
+    pub left: watch::Sender<bool>,
     /// Keeps the drain from ending until listeners are closed.
     pub guard: Option<DrainGuard>,
     /// Sockets of a predecessor.
@@ -213,12 +217,21 @@ impl Runtime {
         }
     }
 
+    /// Takes nothing new from peers, for good: their listener closes, their requests are refused as never delivered. What
+    /// the application calls, and what comes from outside the mesh, goes on.
+    pub(crate) fn leave(&self) {
+        let mut state = self.state();
+        state.listeners.retain(|_, open| open.config.kind != ListenerKind::Mesh);
+        state.parts.left.send_replace(true);
+    }
+
     /// Closes listeners. Their connections run on, and the drain ends with the last of them.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         // Before the listeners: names would lead to where nobody listens any more.
         state.empty_hosts();
         state.listeners.clear();
+        state.parts.left.send_replace(true);
         state.parts.guard = None;
     }
 

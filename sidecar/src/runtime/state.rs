@@ -58,7 +58,11 @@ impl State {
     /// Binds what is new; a listener of the same name and address goes on, whatever its kind.
     pub(super) fn bind(&self, config: &ProxyConfig) -> (Vec<New>, Vec<String>) {
         let (mut new, mut reasons) = (Vec::new(), Vec::new());
+        let left = *self.parts.left.borrow();
         for (name, listener) in &config.proxy.listeners {
+            if left && listener.kind == ListenerKind::Mesh {
+                continue;
+            }
             if let Some(open) = self.listeners.get(name)
                 && open.config.address == listener.address
                 && (open.config == *listener || !(is_dns(&open.config) || is_dns(listener)))
@@ -119,6 +123,7 @@ impl State {
             tls: tls.clone(),
             telemetry: self.parts.telemetry.clone(),
             draining: self.parts.draining.clone(),
+            leaving: self.parts.draining.told_by(self.parts.left.subscribe()),
             succession: self.parts.succession.clone(),
             listening: self.parts.listening.clone(),
             connections: self.parts.connections,

@@ -1,5 +1,5 @@
-//! When a connection must end although both of its sides would go on: the process drains, or the configuration does
-//! not allow it any more.
+//! When a connection must end although both of its sides would go on: the process drains, the workload leaves the mesh
+//! and a peer is at the other end, or the configuration does not allow it any more.
 
 use std::future::pending;
 use std::time::Duration;
@@ -24,7 +24,8 @@ pub(crate) struct Ending {
 impl Ending {
     pub(super) fn new(worker: &Worker, downstream: &Downstream) -> Self {
         let plaintext = downstream.plaintext_port().map(|port| (worker.clone(), port));
-        Self { draining: worker.draining(), plaintext }
+        let draining = if downstream.is_mesh() { worker.leaving() } else { worker.draining() };
+        Self { draining, plaintext }
     }
 
     /// Resolves once the connection should take nothing new.

@@ -122,6 +122,11 @@ impl Worker {
         self.0.shared.draining.clone()
     }
 
+    /// Told when peers are to be sent elsewhere: when the workload leaves the mesh, or with the drain.
+    fn leaving(&self) -> Draining {
+        self.0.shared.leaving.clone()
+    }
+
     /// Takes connections that wait for a request, once a successor serves.
     pub(crate) fn succession(&self) -> &Succession {
         &self.0.shared.succession

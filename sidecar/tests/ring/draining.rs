@@ -14,10 +14,10 @@ use crate::http_mesh::{App, Chain, Raw, field};
 use crate::mesh::{Ca, Echo, Node, callee, caller, within};
 
 /// How often each request came, by its path.
-type Seen = Arc<Mutex<BTreeMap<String, usize>>>;
+pub type Seen = Arc<Mutex<BTreeMap<String, usize>>>;
 
 /// Answers POSTs and counts them.
-async fn counting() -> (App, Seen) {
+pub async fn counting() -> (App, Seen) {
     let seen = Seen::default();
     let count = seen.clone();
     let app = App::start(move |mut raw: Raw| {
@@ -41,7 +41,7 @@ fn post(path: &str) -> String {
 }
 
 /// Sends requests one after the other until told that the connection ends, or `most` times; says how many.
-async fn client(mut raw: Raw, name: usize, most: usize) -> usize {
+pub async fn client(mut raw: Raw, name: usize, most: usize) -> usize {
     for n in 0..most {
         let (head, body) = raw.ask(&post(&format!("/{name}/{n}"))).await;
         assert!(head.starts_with("HTTP/1.1 200 ") && body == "ok", "{head}");
@@ -52,7 +52,7 @@ async fn client(mut raw: Raw, name: usize, most: usize) -> usize {
     most
 }
 
-fn assert_once(seen: &Seen, sent: usize) {
+pub fn assert_once(seen: &Seen, sent: usize) {
     let seen = seen.lock().unwrap();
     assert!(seen.values().all(|times| *times == 1), "sent twice: {seen:?}");
     assert_eq!(seen.len(), sent);

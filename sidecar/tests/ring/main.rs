@@ -15,6 +15,7 @@ mod http_mesh;
 mod http_one;
 mod http_two;
 mod lasting;
+mod leaving;
 mod mesh;
 mod names;
 mod policy;

@@ -159,6 +159,8 @@ pub struct Node {
     pub admin: SocketAddr,
     /// What it would tell a controller.
     pub reporter: Reporter,
+    /// Told when its workload is to stop.
+    pub leaving: watch::Sender<bool>,
     readiness: outrigger_lifecycle::Readiness,
     stop: oneshot::Sender<Duration>,
     ended: oneshot::Receiver<Stopped>,
@@ -219,6 +221,7 @@ impl Node {
         let sidecar = Sidecar::bind(options).unwrap();
         let (runtime, readiness) = (sidecar.runtime(), sidecar.readiness());
         let (admin, reporter) = (sidecar.admin().unwrap(), sidecar.reporter());
+        let leaving = sidecar.leaving();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let mut tasks = Tasks::new();
@@ -226,7 +229,7 @@ impl Node {
             let done = sidecar.run(async { stopped.await.unwrap_or_default() }).await;
             let _test_over = end.send(done);
         });
-        Self { runtime, identity, listening, admin, reporter, readiness, stop, ended, _tasks: tasks }
+        Self { runtime, identity, listening, admin, reporter, leaving, readiness, stop, ended, _tasks: tasks }
     }
 
     /// Gives it an identity and waits until it is used.
