@@ -131,6 +131,7 @@ fn workload(service: &str, number: usize, replica: usize, changed: bool) -> Work
         instance: Some("2026-11-23T10:00:00Z".into()),
         health: Health::Healthy,
         one_off: false,
+        mesh_port: None,
         observed: Some(Observed { ready: true, listening, ..Observed::default() }),
     }
 }

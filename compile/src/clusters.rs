@@ -81,7 +81,7 @@ fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint
     let mut addresses = shared_addresses(caller, replica);
     Some(Endpoint {
         workload: replica.name.clone(),
-        address: SocketAddr::new(addresses.next()?, port::MESH),
+        address: SocketAddr::new(addresses.next()?, replica.mesh_port.unwrap_or(port::MESH)),
         also: addresses.collect(),
         transport: Transport::Mesh,
         instance: replica.instance.clone().unwrap_or_default(),

@@ -38,6 +38,8 @@ pub struct Workload {
     pub health: Health,
     /// True for `compose run` one-offs: they call, and are never endpoints.
     pub one_off: bool,
+    /// The port of its host that leads to its sidecar's inbound port (ECS bridge mode); none: peers use that port itself.
+    pub mesh_port: Option<u16>,
     /// What its sidecar reports; none while there is no ready sidecar.
     pub observed: Option<Observed>,
 }

@@ -29,6 +29,7 @@ fn well() -> Workload {
         instance: None,
         health: Health::Unchecked,
         one_off: false,
+        mesh_port: None,
         observed: Some(Observed {
             ready: true,
             listening: [PORT].into(),

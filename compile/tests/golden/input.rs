@@ -52,6 +52,8 @@ struct Replica {
     health: String,
     #[serde(default)]
     one_off: bool,
+    /// The port of the host that leads to its sidecar.
+    mesh_port: Option<u16>,
     version: Option<String>,
     app_address: Option<IpAddr>,
     #[serde(default)]
@@ -131,6 +133,7 @@ impl Replica {
                 other => panic!("health {other}"),
             },
             one_off: self.one_off,
+            mesh_port: self.mesh_port,
             observed: self.listening.map(|listening| Observed {
                 ready: self.sidecar_ready,
                 wildcard: listening.difference(&self.loopback).copied().collect(),

@@ -285,6 +285,7 @@ fn workload(id: &str, service: &str, host: u8) -> Workload {
         instance: None,
         health: Health::Healthy,
         one_off: false,
+        mesh_port: None,
         observed: None,
     }
 }

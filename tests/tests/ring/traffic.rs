@@ -101,6 +101,7 @@ fn workload(mesh: &Mesh, (name, service, version): (&str, &str, &str)) -> Worklo
         instance: None,
         health: Health::Unchecked,
         one_off: false,
+        mesh_port: None,
         observed: Some(Observed { ready: true, listening: [PORT].into(), ..Observed::default() }),
     }
 }

@@ -90,6 +90,7 @@ fn workload(
         instance: container.instance().map(|instance| instance.started.clone()),
         health: container.health,
         one_off: is_one_off(container),
+        mesh_port: None,
         observed: None,
     }))
 }
@@ -122,6 +123,7 @@ fn replica(
         instance: holder.instance().map(|instance| instance.started.clone()),
         health: held.health(),
         one_off: false,
+        mesh_port: None,
         observed: None,
     }))
 }
