@@ -1,3 +1,14 @@
-//! ECS: `record` cuts the answers of its API down to what matters here.
+//! ECS: `watch` follows its API (`list`, through `client` at the speed of `pace`) and the events of a queue (`queue`,
+//! `events`); `tracker` knows the tasks, `book` their definitions and services; `record` cuts answers down.
 
+mod ask;
+mod book;
+pub mod calls;
+pub mod client;
+mod events;
+mod list;
+mod pace;
+pub mod queue;
 pub mod record;
+mod tracker;
+pub mod watch;

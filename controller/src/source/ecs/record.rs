@@ -14,7 +14,7 @@ use tokio::time::Instant;
 pub struct Seen {
     /// Tasks that are not over, by ARN.
     pub tasks: Arc<BTreeMap<WorkloadId, Arc<Task>>>,
-    /// Their definitions, by ARN; each task here has its own.
+    /// Their definitions, by ARN; a task has none here only if ECS does not tell of it any more.
     pub definitions: Arc<BTreeMap<String, Arc<Definition>>>,
     /// Services, by ARN.
     pub services: Arc<BTreeMap<String, Arc<Service>>>,
@@ -26,6 +26,8 @@ pub struct Seen {
     pub about: String,
     /// Why it is not current.
     pub error: Option<String>,
+    /// Why the queue does not answer, so that the API is asked more often.
+    pub queue: Option<String>,
 }
 
 /// One task.
@@ -63,8 +65,6 @@ pub struct Task {
     pub containers: Vec<TaskContainer>,
     /// Counts its changes; the greater one is the newer.
     pub version: i64,
-    /// Unix seconds; 0 if unknown.
-    pub created: i64,
     /// Why it stopped, or is about to: ECS's code and its words.
     pub stopped: Option<String>,
 }
@@ -215,7 +215,6 @@ impl Task {
             container_instance: task.container_instance_arn,
             started_by: task.started_by,
             version: task.version,
-            created: task.created_at.map_or(0, |at| at.secs()),
             stopped: stopped(task.stop_code.as_ref().map(types::TaskStopCode::as_str), task.stopped_reason),
             containers: containers(task.containers.into_iter().flatten().filter_map(TaskContainer::of)),
             group,
