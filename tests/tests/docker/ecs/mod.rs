@@ -1,3 +1,4 @@
 //! The mesh on ECS, on the simulator of `tests/ecs`.
 
 mod services;
+mod terraform;
