@@ -46,8 +46,24 @@ pub struct Settings {
     pub log: String,
     /// Directory with templates that replace the built-in ones.
     pub templates: Option<PathBuf>,
+    /// Where workloads are looked for; default `docker`.
+    pub platform: Platform,
     /// The Docker engine; default `unix:///var/run/docker.sock`.
     pub docker_host: String,
+    /// ECS clusters, by name or ARN, with commas between them; default `default`.
+    pub clusters: String,
+    /// URL of the SQS queue that tells of changes in the clusters; default none: the API is asked every ten seconds.
+    pub queue: Option<String>,
+}
+
+/// Where workloads are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// Containers of a Docker engine.
+    Docker,
+    /// Tasks of ECS clusters.
+    Ecs,
 }
 
 /// `https://HOST[:PORT]`, or `http://…` for tests.
@@ -161,7 +177,10 @@ impl Default for Settings {
             certificate_lifetime: 86_400,
             log: "info".into(),
             templates: None,
+            platform: Platform::Docker,
             docker_host: DEFAULT_HOST.into(),
+            clusters: "default".into(),
+            queue: None,
         }
     }
 }
@@ -182,6 +201,17 @@ impl Settings {
         outrigger_settings::layer(&CONTROLLER, said, Self::impossible)
     }
 
+    /// Each cluster once, in the order in which they were said.
+    pub fn clusters(&self) -> Vec<String> {
+        let mut clusters = Vec::new();
+        for name in self.clusters.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            if !clusters.iter().any(|known| known == name) {
+                clusters.push(name.to_owned());
+            }
+        }
+        clusters
+    }
+
     /// Keys whose values are of their type and still cannot be.
     fn impossible(&self) -> Vec<&'static str> {
         let name = |mesh: &String| {
@@ -195,10 +225,30 @@ impl Settings {
             ("control", absolute),
             ("certificate-lifetime", (10..=31_536_000).contains(&self.certificate_lifetime)),
             ("log", EnvFilter::try_new(&self.log).is_ok()),
+            ("platform", self.platform == Platform::Docker || cfg!(feature = "ecs")),
             ("docker-host", socket_path(&self.docker_host).is_ok()),
+            ("clusters", !self.clusters().is_empty() && self.clusters().iter().all(|name| is_cluster(name))),
+            ("queue", self.queue.as_ref().is_none_or(|queue| is_url(queue))),
         ];
         possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()
     }
+}
+
+/// `shop`, or `arn:aws:ecs:eu-west-1:111122223333:cluster/shop`.
+fn is_cluster(said: &str) -> bool {
+    let name = match said.strip_prefix("arn:") {
+        Some(arn) => arn.split_once(":cluster/").map_or("", |(_, name)| name),
+        None => said,
+    };
+    (1..=255).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn is_url(said: &str) -> bool {
+    let host = said.strip_prefix("https://").or_else(|| said.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        host.split_once('/').is_some_and(|(host, queue)| !host.is_empty() && !queue.is_empty())
+    })
 }
 
 #[cfg(test)]

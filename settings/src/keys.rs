@@ -72,10 +72,17 @@ pub static CONTROLLER: Section = Section {
         ),
         text("log", "OUTRIGGER_LOG", "info or debug, or info,outrigger_controller::inject=debug"),
         text("templates", "OUTRIGGER_TEMPLATES", "the path of a folder, such as /etc/outrigger/templates"),
+        text("platform", "OUTRIGGER_PLATFORM", "docker or ecs"),
         text(
             "docker-host",
             "DOCKER_HOST",
             "unix:///var/run/docker.sock, say: only Unix sockets are supported",
+        ),
+        text("clusters", "OUTRIGGER_CLUSTERS", "names or ARNs of ECS clusters, such as shop,batch"),
+        text(
+            "queue",
+            "OUTRIGGER_QUEUE",
+            "the URL of an SQS queue, such as https://sqs.eu-west-1.amazonaws.com/111122223333/outrigger",
         ),
     ],
 };

@@ -38,7 +38,40 @@ pub(super) fn text(board: &Board) -> String {
     gauge("outrigger_mesh_file_faults", "What is wrong with the mesh file.", file.problems.len());
     gauge("outrigger_problems", "What is wrong now; /status says what.", status.problems.len());
     gap(board, &mut out);
+    #[cfg(feature = "ecs")]
+    if let crate::source::Source::Ecs { calls, .. } = &board.source {
+        aws(calls, &mut out);
+    }
     out
+}
+
+#[cfg(feature = "ecs")]
+fn aws(calls: &crate::source::ecs::calls::Calls, out: &mut String) {
+    let operations = calls.operations();
+    let by_operation = |read: fn(&crate::source::ecs::calls::Operation) -> u64| {
+        let lines =
+            operations.iter().map(|(name, operation)| (format!("operation=\"{name}\""), read(operation)));
+        lines.collect::<Vec<_>>()
+    };
+    let mut counter = |name: &str, help: &str, lines: Vec<(String, u64)>| {
+        let lines: String = lines.iter().map(|(labels, n)| format!("{name}{{{labels}}} {n}\n")).collect();
+        let _infallible = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{lines}");
+    };
+    counter(
+        "outrigger_aws_calls_total",
+        "Calls of the AWS API, each attempt by itself.",
+        by_operation(|o| o.calls),
+    );
+    let help = "Of these, refused because too many were made in the account.";
+    counter("outrigger_aws_calls_throttled_total", help, by_operation(|o| o.throttled));
+    counter(
+        "outrigger_aws_calls_failed_total",
+        "Of these, failed for another reason.",
+        by_operation(|o| o.failed),
+    );
+    let events = calls.events().into_iter().map(|(kind, n)| (format!("kind=\"{kind}\""), n)).collect();
+    let help = "Messages of the queue: taken, old (known already), service, other, unreadable.";
+    counter("outrigger_ecs_events_total", help, events);
 }
 
 fn gap(board: &Board, out: &mut String) {

@@ -1,6 +1,8 @@
 //! The life of a controller, from its settings to its end: what every platform has is here.
 
 mod docker;
+#[cfg(feature = "ecs")]
+mod ecs;
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use crate::identity::{self, Authority};
 use crate::indices::Indices;
 use crate::inject::template::TemplateError;
 use crate::mesh::Mesh;
-use crate::settings::Settings;
+use crate::settings::{Platform, Settings};
 use crate::source::Source;
 use crate::source::file;
 use crate::source::file::watch::MeshFile;
@@ -35,6 +37,10 @@ pub enum RunError {
     /// What the user must set.
     #[error(transparent)]
     Surroundings(#[from] SurroundingsError),
+    /// The AWS API cannot be called.
+    #[cfg(feature = "ecs")]
+    #[error(transparent)]
+    Aws(#[from] crate::aws::AwsError),
     /// A template that cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -69,6 +75,8 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Surroundings(_) | Self::Template(_) => 64,
+            #[cfg(feature = "ecs")]
+            Self::Aws(_) => 64,
             Self::Admin { .. } | Self::Control(_) | Self::State { .. } | Self::Part(_) => 1,
         }
     }
@@ -79,7 +87,13 @@ impl RunError {
 /// # Errors
 /// It cannot start, or a part of it fails.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    docker::run(settings, shutdown).await
+    match settings.platform {
+        Platform::Docker => docker::run(settings, shutdown).await,
+        #[cfg(feature = "ecs")]
+        Platform::Ecs => ecs::run(settings, shutdown).await,
+        #[cfg(not(feature = "ecs"))]
+        Platform::Ecs => unreachable!("settings refuse a platform that was not built in"),
+    }
 }
 
 /// What runs on every platform.

@@ -28,6 +28,16 @@ pub enum Source {
         /// What is looked at; empty until the own container was found.
         scope: Arc<OnceLock<Scope>>,
     },
+    /// Tasks of ECS clusters.
+    #[cfg(feature = "ecs")]
+    Ecs {
+        /// What its watcher publishes.
+        seen: watch::Receiver<ecs::record::Seen>,
+        /// How often its API is called.
+        calls: ecs::calls::Calls,
+        /// Name of the mesh.
+        mesh: String,
+    },
 }
 
 /// What a platform shows, read together with the mesh file.
@@ -57,6 +67,8 @@ impl Source {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Docker { .. } => "docker",
+            #[cfg(feature = "ecs")]
+            Self::Ecs { .. } => "ecs",
         }
     }
 
@@ -64,6 +76,8 @@ impl Source {
     pub async fn changed(&mut self) -> bool {
         match self {
             Self::Docker { seen, .. } => seen.changed().await.is_ok(),
+            #[cfg(feature = "ecs")]
+            Self::Ecs { seen, .. } => seen.changed().await.is_ok(),
         }
     }
 
@@ -77,6 +91,12 @@ impl Source {
                 let sidecars = beside(&seen.containers, scope);
                 Some(Sight { view: mapped.view, sidecars, problems: mapped.problems })
             }
+            #[cfg(feature = "ecs")]
+            Self::Ecs { seen, .. } => {
+                let seen = seen.borrow().clone();
+                seen.listed?;
+                Some(ecs::map::sight(&seen, mesh))
+            }
         }
     }
 
@@ -86,6 +106,8 @@ impl Source {
             Self::Docker { seen, scope } => {
                 scope.get().map(|scope| beside(&seen.borrow().containers, scope)).unwrap_or_default()
             }
+            #[cfg(feature = "ecs")]
+            Self::Ecs { seen, .. } => ecs::map::sidecars(&seen.borrow()),
         }
     }
 
@@ -102,6 +124,19 @@ impl Source {
                     last_error: seen.error.clone(),
                 }
             }
+            #[cfg(feature = "ecs")]
+            Self::Ecs { seen, calls, .. } => {
+                let seen = seen.borrow();
+                let minute = format!("{} API calls in the last minute", calls.last_minute());
+                let about = [seen.about.as_str(), &minute].into_iter().filter(|part| !part.is_empty());
+                status::Source {
+                    name: self.name().into(),
+                    current: seen.current,
+                    age_s: seen.listed.map(|listed| listed.elapsed().as_secs()),
+                    about: about.collect::<Vec<_>>().join("; "),
+                    last_error: seen.error.clone(),
+                }
+            }
         }
     }
 
@@ -109,6 +144,8 @@ impl Source {
     pub fn mesh(&self) -> String {
         match self {
             Self::Docker { scope, .. } => scope.get().map(|scope| scope.mesh.clone()).unwrap_or_default(),
+            #[cfg(feature = "ecs")]
+            Self::Ecs { mesh, .. } => mesh.clone(),
         }
     }
 
@@ -116,6 +153,8 @@ impl Source {
     pub fn scope(&self) -> String {
         match self {
             Self::Docker { scope, .. } => scope.get().map(Scope::describe).unwrap_or_default(),
+            #[cfg(feature = "ecs")]
+            Self::Ecs { seen, .. } => seen.borrow().about.clone(),
         }
     }
 
@@ -123,6 +162,14 @@ impl Source {
     pub fn containers(&self) -> Arc<Containers> {
         match self {
             Self::Docker { seen, .. } => seen.borrow().containers.clone(),
+            #[cfg(feature = "ecs")]
+            Self::Ecs { .. } => Arc::default(),
         }
     }
+}
+
+/// Whether a name that nobody wrote as a label may be the name of a service.
+fn is_service_name(name: &str) -> bool {
+    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    (1..=63).contains(&name.len()) && name.bytes().all(letters)
 }

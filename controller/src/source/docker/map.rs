@@ -10,6 +10,7 @@ use super::holder::{Held, holder_of, holders, is_one_off, is_orphan};
 use super::record::{Container, Run};
 use super::tracker::Containers;
 use crate::scope::{COMPOSE_PROJECT, COMPOSE_SERVICE, Scope, WORKLOAD};
+use crate::source::is_service_name;
 use crate::status::Problem;
 
 /// What the containers of a scope come to.
@@ -169,11 +170,6 @@ fn declared(
     let key = ServiceKey { namespace: namespace.to_owned(), service };
     let (declared, faults) = mesh.declare(&key, &labels, &container.published);
     Ok(Some((declared, told(&faults))))
-}
-
-fn is_service_name(name: &str) -> bool {
-    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-    (1..=63).contains(&name.len()) && name.bytes().all(letters)
 }
 
 /// Why a container cannot be meshed at all, with the way out.

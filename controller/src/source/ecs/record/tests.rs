@@ -4,6 +4,8 @@ use aws_sdk_ecs::types::{
     TransportProtocol,
 };
 
+use outrigger_model::label::MANAGED;
+
 use super::*;
 
 const ARN: &str = "arn:aws:ecs:eu-west-1:111122223333:task/shop/0123456789abcdef0123456789abcdef";

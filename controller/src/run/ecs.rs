@@ -1,0 +1,70 @@
+//! A controller of ECS clusters.
+
+use std::pin::pin;
+
+use tokio::sync::watch;
+
+use super::{Common, RunError, first_view};
+use crate::aws;
+use crate::indices::Indices;
+use crate::settings::Settings;
+use crate::source::Source;
+use crate::source::ecs::client::Api;
+use crate::source::ecs::queue::Queue;
+use crate::source::ecs::record::{Seen, last_part};
+use crate::source::ecs::watch::watch;
+
+/// Runs until `shutdown` resolves.
+pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let mut shutdown = pin!(shutdown);
+    let clusters = settings.clusters();
+    let config = tokio::select! {
+        config = aws::load(clusters.iter().find_map(|cluster| region_of(cluster))) => config?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let api = Api::new(&config);
+    let queue = settings.queue.as_ref().map(|url| Queue::new(&config, url, api.calls.clone()));
+    let (tell_seen, seen) = watch::channel(Seen::default());
+    let source = Source::Ecs { seen, calls: api.calls.clone(), mesh: mesh_name(&settings, &clusters) };
+    let mut common = Common::begin(settings.clone(), source).await?;
+    let board = common.board.clone();
+    tracing::info!(mesh = board.source.mesh(), clusters = clusters.join(","), "watches ECS");
+
+    let whole = board.readiness.pending("a whole view of ECS");
+    common.parts.spawn("ecs", watch(api, clusters, queue, tell_seen));
+    common.parts.spawn("first view", first_view(board.source.clone(), whole));
+    common.merge(Indices::load(&settings.state));
+    common.until(shutdown).await
+}
+
+/// As said, else the first cluster's name.
+fn mesh_name(settings: &Settings, clusters: &[String]) -> String {
+    let first = || clusters.first().map(|cluster| last_part(cluster).to_owned());
+    settings.mesh.clone().or_else(first).unwrap_or_default()
+}
+
+/// `arn:aws:ecs:eu-west-1:…`.
+fn region_of(cluster: &str) -> Option<String> {
+    let region = cluster.strip_prefix("arn:")?.split(':').nth(2)?;
+    (!region.is_empty()).then(|| region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_tells_the_region_and_a_name_does_not() {
+        let region = region_of("arn:aws:ecs:eu-west-1:111122223333:cluster/shop");
+        assert_eq!(region.as_deref(), Some("eu-west-1"));
+        assert_eq!(region_of("shop"), None);
+    }
+
+    #[test]
+    fn the_mesh_is_called_after_its_first_cluster_unless_somebody_says_otherwise() {
+        let clusters = ["arn:aws:ecs:eu-west-1:111122223333:cluster/shop".to_owned(), "batch".to_owned()];
+        assert_eq!(mesh_name(&Settings::default(), &clusters), "shop");
+        let said = Settings { mesh: Some("own".into()), ..Settings::default() };
+        assert_eq!(mesh_name(&said, &clusters), "own");
+    }
+}
