@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use outrigger_model::{ServiceKey, Snapshot, Workload};
-use outrigger_wire::{Cluster, Endpoint, Shared, SpiffeId, Transport, port};
+use outrigger_wire::{Catalog, Cluster, Endpoint, Shared, SpiffeId, Transport, port};
 
 use crate::health::readiness;
 use crate::identity;
@@ -21,8 +21,8 @@ pub(crate) fn clusters(
     caller: &Workload,
     snapshot: &Snapshot,
     visible: &Visible<'_>,
-) -> BTreeMap<String, Shared<Cluster>> {
-    let mut clusters = BTreeMap::new();
+) -> Catalog<Shared<Cluster>> {
+    let mut clusters: BTreeMap<String, Shared<Cluster>> = BTreeMap::new();
     for (key, replicas) in visible.iter() {
         let Ok(identity) = identity(&snapshot.trust_domain, key) else { continue };
         for port in ports_of(replicas).into_keys() {
@@ -43,7 +43,7 @@ pub(crate) fn clusters(
             });
         }
     }
-    clusters
+    clusters.into_iter().collect()
 }
 
 /// `cart.shop:8080`.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use outrigger_model::{ServiceKey, Snapshot, Workload};
-use outrigger_wire::{Service, ServicePort, Shared, Timeouts};
+use outrigger_wire::{Catalog, Service, ServicePort, Shared, Timeouts};
 
 use crate::clusters::cluster_key;
 use crate::ports::ports_of;
@@ -69,7 +69,7 @@ pub(crate) fn services(
     caller: &Workload,
     snapshot: &Snapshot,
     reach: &Reach<'_>,
-) -> BTreeMap<String, Shared<Service>> {
+) -> Catalog<Shared<Service>> {
     let visible = &reach.visible;
     let names = Names::of(caller, visible);
     let service = |key: &ServiceKey, replicas: &[&Workload]| Service {

@@ -132,7 +132,7 @@ mod tests {
                 check: None,
             },
             services: services.iter().map(service).collect(),
-            clusters: BTreeMap::new(),
+            clusters: Default::default(),
         })
     }
 

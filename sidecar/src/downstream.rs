@@ -53,7 +53,10 @@ impl Downstream {
             (_, None, Direction::Inbound) if generation.is_edge(self.port) => "edge".to_owned(),
             (_, None, Direction::Inbound) => "unknown".to_owned(),
             (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, _, _) => {
-                generation.clusters.get(cluster).map_or_else(|| cluster.clone(), |c| c.service.clone())
+                generation
+                    .clusters
+                    .get(cluster.as_str())
+                    .map_or_else(|| cluster.clone(), |c| c.service.clone())
             }
             (Destination::Passthrough(_) | Destination::Application(_), _, _) => "passthrough".to_owned(),
         }
@@ -93,7 +96,7 @@ impl Downstream {
         match (&self.destination, self.direction) {
             (_, Direction::Inbound) => self.identity.is_some(),
             (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, _) => {
-                generation.clusters.get(cluster).is_some_and(|cluster| cluster.is_mutual())
+                generation.clusters.get(cluster.as_str()).is_some_and(|cluster| cluster.is_mutual())
             }
             (Destination::Passthrough(_) | Destination::Application(_), _) => false,
         }

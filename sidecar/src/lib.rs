@@ -21,6 +21,7 @@ pub mod hold;
 pub mod hosts;
 pub mod http;
 pub mod identity;
+pub mod index;
 pub mod limits;
 mod listener;
 mod netlink;

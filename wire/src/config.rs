@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Balance, Capacity, Check, HashOn, Policy, RateLimit, Route, Shared, SpiffeId};
+use crate::{Balance, Capacity, Catalog, Check, HashOn, Policy, RateLimit, Route, Shared, SpiffeId};
 
 /// All that one sidecar runs. Maps are ordered, so equal configurations have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,11 +16,11 @@ pub struct ProxyConfig {
     /// Who this sidecar stands for and where it listens.
     pub proxy: Proxy,
     /// What the application can call, by key (`cart.shop`).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub services: BTreeMap<String, Shared<Service>>,
+    #[serde(default, skip_serializing_if = "Catalog::is_empty")]
+    pub services: Catalog<Shared<Service>>,
     /// Where calls go, by key (`cart.shop:8080`).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub clusters: BTreeMap<String, Shared<Cluster>>,
+    #[serde(default, skip_serializing_if = "Catalog::is_empty")]
+    pub clusters: Catalog<Shared<Cluster>>,
 }
 
 /// The sidecar's own side: identity, listeners, the application behind it.

@@ -5,6 +5,7 @@
 //! service that carry it over the control socket. This crate knows neither the model nor a process.
 
 pub mod balance;
+mod catalog;
 mod check;
 pub mod config;
 pub mod control;
@@ -18,6 +19,7 @@ mod spiffe;
 mod wanted;
 
 pub use balance::{Balance, HashOn};
+pub use catalog::{Catalog, Change};
 pub use check::{Ask, Check};
 pub use config::{
     Cluster, Endpoint, InboundPort, Listener, ListenerKind, Mode, Protocol, Proxy, ProxyConfig,

@@ -7,8 +7,10 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{Cluster, Proxy, ProxyConfig, Service, Shared};
+use crate::{Catalog, Change, Cluster, Proxy, ProxyConfig, Service, Shared};
 
+/// The resource that every sidecar has of its own.
+pub(crate) const PROXY: &str = "proxy";
 /// Largest body of one resource, bytes.
 pub const MAX_RESOURCE: usize = 1 << 20;
 /// Most resources one sidecar holds.
@@ -69,9 +71,23 @@ pub enum ApplyError {
 }
 
 /// Resources by name: what a sidecar holds, or what it should hold.
-/// After a change most pieces are the same ones: neither their bytes are copied nor are they read again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held(BTreeMap<String, Arc<Piece>>);
+/// After a change most pieces are the same ones: neither are they copied nor read nor checked again.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pieces: Catalog<Arc<Piece>>,
+    /// The pieces put together, once that was asked for and they fit.
+    whole: OnceLock<ProxyConfig>,
+    /// The last pieces that were put together, and what came of it.
+    before: Option<(Catalog<Arc<Piece>>, ProxyConfig)>,
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces == other.pieces
+    }
+}
+
+impl Eq for Held {}
 
 #[derive(Debug)]
 struct Piece {
@@ -110,7 +126,7 @@ impl Piece {
         }
         let r = &self.resource;
         let content = match r.name.split_once('/') {
-            None if r.name == "proxy" => Content::Proxy(body(r)?),
+            None if r.name == PROXY => Content::Proxy(body(r)?),
             Some(("service", _)) => Content::Service(body(r)?),
             Some(("cluster", _)) => Content::Cluster(body(r)?),
             _ => return Err(ApplyError::UnknownKind(r.name.clone())),
@@ -122,23 +138,23 @@ impl Piece {
 impl Held {
     /// Cuts a configuration into resources.
     pub fn of(config: &ProxyConfig) -> Self {
-        let mut held = BTreeMap::new();
+        let mut pieces = BTreeMap::new();
         let mut put = |resource: Resource, content| {
-            held.insert(resource.name.clone(), Piece::new(resource, content));
+            pieces.insert(resource.name.clone(), Piece::new(resource, content));
         };
-        put(resource("proxy".into(), &config.proxy), None);
-        for (key, service) in &config.services {
+        put(resource(PROXY.into(), &config.proxy), None);
+        for (key, service) in config.services.iter() {
             put(resource(format!("service/{key}"), service), Some(Content::Service(service.clone())));
         }
-        for (key, cluster) in &config.clusters {
+        for (key, cluster) in config.clusters.iter() {
             put(resource(format!("cluster/{key}"), cluster), Some(Content::Cluster(cluster.clone())));
         }
-        Self(held)
+        Self { pieces: pieces.into_iter().collect(), ..Self::default() }
     }
 
     /// Hash of every resource held, by name.
     pub fn hashes(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|(name, piece)| (name.clone(), piece.resource.hash.clone())).collect()
+        self.resources().map(|resource| (resource.name.clone(), resource.hash.clone())).collect()
     }
 
     /// The version of the whole: a hash over all hashes.
@@ -154,7 +170,7 @@ impl Held {
     pub fn delta(&self, hashes: &BTreeMap<String, String>) -> (Vec<Resource>, Vec<String>) {
         let changed = |r: &&Resource| hashes.get(&r.name) != Some(&r.hash);
         let upserts = self.resources().filter(changed).cloned().collect();
-        let removals = hashes.keys().filter(|name| !self.0.contains_key(*name)).cloned().collect();
+        let removals = hashes.keys().filter(|name| !self.pieces.contains_key(name)).cloned().collect();
         (upserts, removals)
     }
 
@@ -163,9 +179,9 @@ impl Held {
     /// # Errors
     /// A hash that does not fit its body, or a limit passed. The content is checked by [`Held::config`].
     pub fn apply(&self, upserts: Vec<Resource>, removals: &[String]) -> Result<Self, ApplyError> {
-        let mut next = self.0.clone();
+        let mut pieces = self.pieces.clone();
         for name in removals {
-            next.remove(name);
+            pieces.remove(name);
         }
         for r in upserts {
             if r.body.len() > MAX_RESOURCE {
@@ -174,38 +190,56 @@ impl Held {
             if r.hash != hash(&r.body) {
                 return Err(ApplyError::Hash(r.name));
             }
-            next.insert(r.name.clone(), Piece::new(r, None));
-            if next.len() > MAX_RESOURCES {
+            pieces.insert(Arc::<str>::from(r.name.as_str()), Piece::new(r, None));
+            if pieces.len() > MAX_RESOURCES {
                 return Err(ApplyError::Limit { name: "*".into(), what: "over 50,000 resources" });
             }
         }
-        Ok(Self(next))
+        let known = self.whole.get().map(|whole| (self.pieces.clone(), whole.clone()));
+        Ok(Self { pieces, whole: OnceLock::new(), before: known.or_else(|| self.before.clone()) })
     }
 
-    /// Puts the pieces together again.
+    /// Puts the pieces together again: those that changed since it was last done, on top of what came of it.
     ///
     /// # Errors
     /// A body that is not its kind, an unknown kind, or a reference to nothing.
     pub fn config(&self) -> Result<ProxyConfig, ApplyError> {
-        let mut proxy: Option<Proxy> = None;
-        let mut services = BTreeMap::new();
-        let mut clusters = BTreeMap::new();
-        for (name, piece) in &self.0 {
-            let key = name.split_once('/').map_or("", |(_, key)| key);
-            match piece.content()? {
-                Content::Proxy(own) => proxy = Some((*own).clone()),
-                Content::Service(service) => drop(services.insert(key.to_owned(), service)),
-                Content::Cluster(cluster) => drop(clusters.insert(key.to_owned(), cluster)),
-            }
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole.clone());
         }
-        let config = ProxyConfig { proxy: proxy.ok_or(ApplyError::NoProxy)?, services, clusters };
+        let config = match &self.before {
+            Some((pieces, whole)) => {
+                let changes = self.pieces.changes(pieces);
+                let mut config = whole.clone();
+                for Change { key, new, .. } in changes {
+                    config.put(key, new)?;
+                }
+                config.check_since(Some(whole))?;
+                config
+            }
+            None => self.read()?,
+        };
+        Ok(self.whole.get_or_init(|| config).clone())
+    }
+
+    fn read(&self) -> Result<ProxyConfig, ApplyError> {
+        let Some(own) = self.pieces.get(PROXY) else { return Err(ApplyError::NoProxy) };
+        let Content::Proxy(proxy) = own.content()? else { return Err(ApplyError::NoProxy) };
+        let mut config = ProxyConfig {
+            proxy: (*proxy).clone(),
+            services: Catalog::default(),
+            clusters: Catalog::default(),
+        };
+        for (name, piece) in self.pieces.iter() {
+            config.put(name, Some(piece))?;
+        }
         config.check()?;
         Ok(config)
     }
 
     /// All resources, in the order of their names.
     pub fn resources(&self) -> impl Iterator<Item = &Resource> {
-        self.0.values().map(|piece| &piece.resource)
+        self.pieces.values().map(|piece| &piece.resource)
     }
 }
 
@@ -215,17 +249,52 @@ impl ProxyConfig {
     /// # Errors
     /// A service port whose cluster is missing.
     pub fn check(&self) -> Result<(), ApplyError> {
-        for (service, s) in &self.services {
-            for (port, p) in &s.ports {
-                let backends = p.routes.iter().flat_map(|route| &route.backends);
-                let mirrors = p.routes.iter().filter_map(|route| route.mirror.as_ref()?.cluster.as_ref());
-                let named = backends.filter_map(|backend| backend.cluster.as_ref()).chain(mirrors);
-                let missing = named.chain([&p.cluster]).find(|cluster| !self.clusters.contains_key(*cluster));
-                if let Some(cluster) = missing {
-                    let (service, cluster) = (service.clone(), cluster.clone());
-                    return Err(ApplyError::NoCluster { service, port: *port, cluster });
-                }
+        self.check_since(None)
+    }
+
+    /// The same, where `before` is known to be sound: only what changed since is looked at.
+    ///
+    /// # Errors
+    /// See [`ProxyConfig::check`].
+    pub fn check_since(&self, before: Option<&Self>) -> Result<(), ApplyError> {
+        let sound = before.filter(|before| {
+            let clusters = self.clusters.changes(&before.clusters);
+            // Any service may have named one that is gone.
+            clusters.iter().all(|change| change.new.is_some())
+        });
+        let Some(before) = sound else {
+            return self.services.iter().try_for_each(|(key, service)| self.leads(key, service));
+        };
+        let changes = self.services.changes(&before.services);
+        changes
+            .into_iter()
+            .try_for_each(|change| change.new.map_or(Ok(()), |new| self.leads(change.key, new)))
+    }
+
+    fn leads(&self, key: &str, service: &Service) -> Result<(), ApplyError> {
+        for (port, p) in &service.ports {
+            let backends = p.routes.iter().flat_map(|route| &route.backends);
+            let mirrors = p.routes.iter().filter_map(|route| route.mirror.as_ref()?.cluster.as_ref());
+            let named = backends.filter_map(|backend| backend.cluster.as_ref()).chain(mirrors);
+            let missing = named.chain([&p.cluster]).find(|cluster| !self.clusters.contains_key(cluster));
+            if let Some(cluster) = missing {
+                let (service, cluster) = (key.to_owned(), cluster.clone());
+                return Err(ApplyError::NoCluster { service, port: *port, cluster });
             }
+        }
+        Ok(())
+    }
+
+    /// Puts a piece in its place, or takes it out.
+    fn put(&mut self, name: &str, piece: Option<&Arc<Piece>>) -> Result<(), ApplyError> {
+        let key = name.split_once('/').map_or("", |(_, key)| key);
+        match piece.map(|piece| piece.content()).transpose()? {
+            Some(Content::Proxy(own)) => self.proxy = (*own).clone(),
+            Some(Content::Service(service)) => drop(self.services.insert(key, service)),
+            Some(Content::Cluster(cluster)) => drop(self.clusters.insert(key, cluster)),
+            None if name == PROXY => return Err(ApplyError::NoProxy),
+            None if name.starts_with("service/") => drop(self.services.remove(key)),
+            None => drop(self.clusters.remove(key)),
         }
         Ok(())
     }

@@ -5,11 +5,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::resource::{digested, resource, short};
-use crate::{Cluster, Proxy, ProxyConfig, Resource, Service, Shared};
-
-/// Name of the resource that every sidecar has of its own.
-const OWN: &str = "proxy";
+use crate::resource::{PROXY, digested, resource, short};
+use crate::{Catalog, Cluster, Proxy, ProxyConfig, Resource, Service, Shared};
 
 /// Hash by resource name: what a sidecar says that it holds.
 pub type Hashes = BTreeMap<String, String>;
@@ -34,17 +31,14 @@ impl Eq for Common {}
 
 impl Common {
     /// Cuts services and clusters into resources.
-    pub fn of(
-        services: &BTreeMap<String, Shared<Service>>,
-        clusters: &BTreeMap<String, Shared<Cluster>>,
-    ) -> Self {
+    pub fn of(services: &Catalog<Shared<Service>>, clusters: &Catalog<Shared<Cluster>>) -> Self {
         let services = services.iter().map(|(key, service)| resource(format!("service/{key}"), service));
         let clusters = clusters.iter().map(|(key, cluster)| resource(format!("cluster/{key}"), cluster));
         let all = services.chain(clusters);
         let resources: BTreeMap<_, _> = all.map(|resource| (resource.name.clone(), resource)).collect();
         let (mut before, mut after) = (Sha256::new(), Vec::new());
         for resource in resources.values() {
-            if resource.name.as_str() < OWN {
+            if resource.name.as_str() < PROXY {
                 digested(resource, |bytes| before.update(bytes));
             } else {
                 digested(resource, |bytes| after.extend_from_slice(bytes));
@@ -64,7 +58,7 @@ pub struct Wanted {
 impl Wanted {
     /// Joins the own part and the common one.
     pub fn new(proxy: &Proxy, common: Arc<Common>) -> Self {
-        Self { own: resource(OWN.to_owned(), proxy), common }
+        Self { own: resource(PROXY.to_owned(), proxy), common }
     }
 
     /// A configuration that shares nothing with another.
@@ -88,7 +82,7 @@ impl Wanted {
     /// What must be sent to one who holds `hashes`: resources to put, names to drop.
     pub fn delta(&self, hashes: &Hashes) -> (Vec<Resource>, Vec<String>) {
         let changed = |resource: &&Resource| hashes.get(&resource.name) != Some(&resource.hash);
-        let known = |name: &str| name == OWN || self.common.resources.contains_key(name);
+        let known = |name: &str| name == PROXY || self.common.resources.contains_key(name);
         let removals = hashes.keys().filter(|name| !known(name)).cloned().collect();
         (self.all().filter(changed).cloned().collect(), removals)
     }

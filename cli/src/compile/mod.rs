@@ -172,7 +172,7 @@ services:
     #[test]
     fn a_caller_gets_what_it_shares_a_network_with() {
         let web = config("", "web");
-        assert_eq!(web.services.keys().collect::<Vec<_>>(), ["cart.shop", "web.shop"]);
+        assert_eq!(web.services.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["cart.shop", "web.shop"]);
         let cart = &web.clusters["cart.shop:7000"];
         let replicas: Vec<_> = cart.endpoints.iter().map(|e| (e.workload.as_str(), e.ready)).collect();
         assert_eq!(replicas, [("shop-cart-1", true), ("shop-cart-2", true)]);

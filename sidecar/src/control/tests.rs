@@ -28,7 +28,7 @@ fn config(workload: &str) -> ProxyConfig {
         hosts: false,
         check: None,
     };
-    ProxyConfig { proxy, services: BTreeMap::new(), clusters: BTreeMap::new() }
+    ProxyConfig { proxy, services: Default::default(), clusters: Default::default() }
 }
 
 /// Runs everything, or nothing.

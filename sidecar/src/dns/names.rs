@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
-use outrigger_wire::ProxyConfig;
+use outrigger_wire::{ProxyConfig, Service};
 
 /// What the resolver answers by itself. Names are lower case, without the final dot; only a name asked
 /// exactly so matches, never one with a search domain behind it: the C libraries ask for both.
@@ -32,6 +32,15 @@ impl Names {
             }
         }
         names
+    }
+
+    /// Whether two configurations have the same names.
+    pub fn are_same(a: &ProxyConfig, b: &ProxyConfig) -> bool {
+        let same = |a: &Service, b: &Service| {
+            a.names == b.names && a.virtual_addresses == b.virtual_addresses && a.replicas == b.replicas
+        };
+        let changes = a.services.changes(&b.services);
+        changes.iter().all(|change| change.old.zip(change.new).is_some_and(|(old, new)| same(old, new)))
     }
 
     /// How many names there are.

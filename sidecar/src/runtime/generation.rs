@@ -1,16 +1,17 @@
 //! One configuration, indexed for look-up; endpoints and their state carried over from the one before.
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_wire::{Held, Mode, Protocol, ProxyConfig, Service, ServicePort, Shared, Timeouts};
+use outrigger_wire::{Change, Held, Mode, Protocol, ProxyConfig, Service, ServicePort, Shared, Timeouts};
 use rustls::pki_types::ServerName;
 
+use super::addresses::{Addresses, At};
 use crate::cluster::{Cluster, Endpoint, Member, State};
 use crate::downstream::Destination;
-use crate::hash::Map;
+use crate::index::Index;
 use crate::rate::{Capacity, Rates};
 use crate::route::Routes;
 
@@ -22,18 +23,41 @@ pub struct Generation {
     /// Its version: a hash of the whole.
     pub version: String,
     /// By key (`cart.shop:8080`).
-    pub clusters: Map<String, Arc<Cluster>>,
+    pub clusters: Index<Arc<str>, Arc<Cluster>>,
     /// Of ports that have any, by the key of their cluster.
-    pub routes: Map<String, Arc<Routes>>,
+    pub routes: Index<Arc<str>, Arc<Routes>>,
     /// How many requests the application gets in a time; none: as many as come.
     pub rates: Option<Arc<Rates>>,
     /// What is under way to the application, where that is bounded; the same in all generations.
     pub capacity: Arc<Capacity>,
     /// Of the own service, for requests from outside the mesh, by edge port.
     pub edge_routes: HashMap<u16, Arc<EdgeRoutes>>,
-    services: HashMap<SocketAddr, Shared<Service>>,
-    virtual_addresses: HashSet<IpAddr>,
-    replicas: HashMap<SocketAddr, Replica>,
+    addresses: Addresses,
+}
+
+/// What is not as it was before; of a first configuration, all.
+pub(super) struct Changes<'a> {
+    pub services: Vec<Change<'a, Shared<Service>>>,
+    pub clusters: Vec<Change<'a, Shared<outrigger_wire::Cluster>>>,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn of(config: &'a ProxyConfig, before: Option<&'a ProxyConfig>) -> Self {
+        let Some(before) = before else {
+            return Self {
+                services: config.services.iter().map(added).collect(),
+                clusters: config.clusters.iter().map(added).collect(),
+            };
+        };
+        Self {
+            services: config.services.changes(&before.services),
+            clusters: config.clusters.changes(&before.clusters),
+        }
+    }
+}
+
+fn added<'a, V>((key, new): (&'a Arc<str>, &'a V)) -> Change<'a, V> {
+    Change { key, old: None, new: Some(new) }
 }
 
 /// Where requests go that come from outside the mesh to an edge port of the own application.
@@ -46,7 +70,7 @@ pub struct EdgeRoutes {
     /// What a call of that port is held to.
     pub timeouts: Timeouts,
     /// Keys of clusters that the own workload is in: what goes to one of them needs no other hop.
-    own: HashSet<String>,
+    own: BTreeSet<String>,
 }
 
 impl EdgeRoutes {
@@ -54,14 +78,6 @@ impl EdgeRoutes {
     pub fn is_own(&self, cluster: &str) -> bool {
         self.own.contains(cluster)
     }
-}
-
-#[derive(Debug)]
-struct Replica {
-    cluster: Arc<Cluster>,
-    /// Among its members.
-    index: usize,
-    protocol: Protocol,
 }
 
 /// What an outbound connection is to be taken for.
@@ -84,70 +100,40 @@ impl Generation {
         before: Option<&Self>,
         next_id: &mut u64,
     ) -> Result<Self, Vec<String>> {
-        config.check().map_err(|error| vec![error.to_string()])?;
+        let old = before.map(|before| &before.config);
+        config.check_since(old).map_err(|error| vec![error.to_string()])?;
+        let changes = Changes::of(&config, old);
         let mut reasons = Vec::new();
-        let mut clusters = Map::with_capacity_and_hasher(config.clusters.len(), <_>::default());
-        for (key, cluster) in &config.clusters {
-            let old = before.and_then(|before| before.clusters.get(key));
-            let same =
-                before.and_then(|before| before.config.clusters.get(key)).is_some_and(|old| old.is(cluster));
-            if let (true, Some(old)) = (same, old) {
-                clusters.insert(key.clone(), old.clone());
-                continue;
-            }
-            // A version's endpoints are those of the whole: `cart.shop:8080/v2` comes after `cart.shop:8080`.
-            let whole = key.split_once('/').and_then(|(whole, _)| clusters.get(whole));
-            match cluster_of(key, cluster, whole.or(old), next_id) {
-                Ok(cluster) => drop(clusters.insert(key.clone(), Arc::new(cluster))),
-                Err(reason) => reasons.push(reason),
-            }
-        }
-        let routes = routes(&config, before, &mut reasons);
+        let clusters = clusters(&changes, before, next_id, &mut reasons);
+        let addresses = Addresses::of(&config, &clusters, before.map(|before| &before.addresses), &changes);
+        let overlap = addresses.overlap() || before.is_some_and(|before| before.addresses.overlap());
+        let routes = routes(&config, before, (!overlap).then_some(&changes), &mut reasons);
         let old = before.and_then(|before| before.rates.as_deref());
         let rates = Rates::new(&config.proxy.rate_limits, old).unwrap_or_else(|why| {
             reasons.push(why);
             None
         });
         let capacity = before.map(|before| before.capacity.clone()).unwrap_or_default();
-        let edge_routes = edge_routes(&config, &mut reasons);
+        let edge_routes = edge_routes(&config, before, &changes, &mut reasons);
         if !reasons.is_empty() {
             return Err(reasons);
         }
         let version = version.unwrap_or_else(|| Held::of(&config).version());
-        let (services, virtual_addresses) = services(&config);
-        let replicas = replicas(&config, &clusters);
-        Ok(Self {
-            config,
-            version,
-            clusters,
-            routes,
-            edge_routes,
-            rates,
-            capacity,
-            services,
-            virtual_addresses,
-            replicas,
-        })
+        Ok(Self { config, version, clusters, routes, edge_routes, rates, capacity, addresses })
     }
 
     /// Where a connection that the application opened to `address` goes.
     pub fn outbound(&self, address: SocketAddr) -> Found {
-        if let Some(port) = self.services.get(&address).and_then(|service| service.ports.get(&address.port()))
-        {
-            return to_cluster(port);
+        match self.addresses.at(address) {
+            Some(At::Port(port)) => to_cluster(port),
+            Some(At::NoPort) => Found::NoPort,
+            Some(At::Replica { cluster, member }) => {
+                let (cluster, workload) = (cluster.key.clone(), member.endpoint.workload.clone());
+                let protocol = self.addresses.protocol(&cluster);
+                Found::To(Destination::Endpoint { cluster, workload }, protocol)
+            }
+            None => Found::To(Destination::Passthrough(address), Protocol::Tcp),
         }
-        if self.virtual_addresses.contains(&address.ip()) {
-            return Found::NoPort;
-        }
-        if let Some((replica, member)) = self
-            .replicas
-            .get(&address)
-            .and_then(|replica| Some((replica, replica.cluster.members.get(replica.index)?)))
-        {
-            let (cluster, workload) = (replica.cluster.key.clone(), member.endpoint.workload.clone());
-            return Found::To(Destination::Endpoint { cluster, workload }, replica.protocol);
-        }
-        Found::To(Destination::Passthrough(address), Protocol::Tcp)
     }
 
     /// Where a connection to a port of a service goes.
@@ -170,12 +156,7 @@ impl Generation {
     pub fn timeouts(&self, destination: &Destination) -> Timeouts {
         match destination {
             Destination::Cluster { timeouts, .. } => *timeouts,
-            Destination::Endpoint { cluster, .. } => {
-                let mut ports = self.config.services.values().flat_map(|service| service.ports.values());
-                ports
-                    .find(|port| port.cluster == *cluster)
-                    .map_or_else(Timeouts::default, |port| port.timeouts)
-            }
+            Destination::Endpoint { cluster, .. } => self.addresses.timeouts(cluster),
             // The caller's side limits these, if anybody.
             Destination::Application(_) | Destination::Passthrough(_) => {
                 Timeouts { idle_ms: 0, ..Timeouts::default() }
@@ -190,22 +171,28 @@ impl Generation {
 
     /// Tells endpoints that `next` does not name any more.
     pub(super) fn retire(&self, next: &Self) {
-        for (key, cluster) in &self.clusters {
-            let still = next.clusters.get(key);
-            if still.is_some_and(|still| Arc::ptr_eq(still, cluster)) {
-                continue;
-            }
+        for change in next.config.clusters.changes(&self.config.clusters) {
+            let Some(cluster) = self.clusters.get(change.key) else { continue };
             for member in &cluster.members {
-                let names = |cluster: &Arc<Cluster>| {
-                    cluster.members.iter().any(|m| m.endpoint.id == member.endpoint.id)
-                };
-                // Another cluster may name it, too: that of its version, or of all versions.
-                if !still.is_some_and(names) && !next.clusters.values().any(names) {
+                if !next.names(change.key, &member.endpoint) {
                     member.endpoint.remove();
                 }
             }
         }
     }
+
+    /// Whether a cluster still has the endpoint: that one, or that of its version, or of all versions.
+    fn names(&self, cluster: &str, endpoint: &Endpoint) -> bool {
+        let whole = whole(cluster);
+        let kin = self.config.clusters.since(whole).take_while(|(key, _)| key.starts_with(whole));
+        let mut kin = kin.filter_map(|(key, _)| self.clusters.get(key));
+        kin.any(|cluster| cluster.members.iter().any(|member| member.endpoint.id == endpoint.id))
+    }
+}
+
+/// `cart.shop:8080/v2` is of `cart.shop:8080`.
+fn whole(cluster: &str) -> &str {
+    cluster.split_once('/').map_or(cluster, |(whole, _)| whole)
 }
 
 fn own_service(config: &ProxyConfig) -> String {
@@ -213,25 +200,58 @@ fn own_service(config: &ProxyConfig) -> String {
     format!("{}.{}", identity.service(), identity.namespace())
 }
 
+fn clusters(
+    changes: &Changes<'_>,
+    before: Option<&Generation>,
+    next_id: &mut u64,
+    reasons: &mut Vec<String>,
+) -> Index<Arc<str>, Arc<Cluster>> {
+    let mut clusters = before.map(|before| before.clusters.clone()).unwrap_or_default();
+    for Change { key, new, .. } in &changes.clusters {
+        let Some(new) = new else {
+            clusters.remove(*key);
+            continue;
+        };
+        // A version's endpoints are those of the whole: `cart.shop:8080/v2` comes after `cart.shop:8080`.
+        let lender = clusters.get(whole(key)).or_else(|| clusters.get(*key)).cloned();
+        match cluster_of(key, new, lender.as_ref(), next_id) {
+            Ok(cluster) => drop(clusters.insert((*key).clone(), Arc::new(cluster))),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    clusters
+}
+
 /// Routes of all ports that have any. Those that say the same as before are the same: patterns take time to make.
+/// `changes` since `before` are all that is looked at; none: all services are.
 fn routes(
     config: &ProxyConfig,
     before: Option<&Generation>,
+    changes: Option<&Changes<'_>>,
     reasons: &mut Vec<String>,
-) -> Map<String, Arc<Routes>> {
+) -> Index<Arc<str>, Arc<Routes>> {
     let own = own_service(config);
     let before = before.filter(|before| before.own_service() == own);
-    let mut all = Map::default();
-    for (name, service) in &config.services {
+    let (mut all, changed) = match (before, changes) {
+        (Some(before), Some(changes)) => {
+            let mut all = before.routes.clone();
+            for old in changes.services.iter().filter_map(|change| change.old) {
+                old.ports.values().for_each(|port| drop(all.remove(&*port.cluster)));
+            }
+            let new = changes.services.iter().filter_map(|change| Some((change.key, change.new?)));
+            (all, new.collect())
+        }
+        _ => (Index::default(), config.services.iter().collect::<Vec<_>>()),
+    };
+    for (name, service) in changed {
         for (number, port) in service.ports.iter().filter(|(_, port)| !port.routes.is_empty()) {
             let same = before.and_then(|before| {
                 let old = before.config.services.get(name)?.ports.get(number)?;
                 let same = old.routes == port.routes && old.cluster == port.cluster;
-                before.routes.get(&port.cluster).filter(|_| same)
+                before.routes.get(&*port.cluster).filter(|_| same).cloned()
             });
-            match same.map_or_else(|| Routes::new(&port.routes, &own).map(Arc::new), |same| Ok(same.clone()))
-            {
-                Ok(routes) => drop(all.insert(port.cluster.clone(), routes)),
+            match same.map_or_else(|| Routes::new(&port.routes, &own).map(Arc::new), Ok) {
+                Ok(routes) => drop(all.insert(port.cluster.as_str().into(), routes)),
                 Err(why) => reasons.push(format!("service `{name}` port {number}: {why}")),
             }
         }
@@ -242,10 +262,23 @@ fn routes(
 /// Outsiders are no callers that a route could name, so matches of `from` take none of their requests.
 const NOBODY: &str = "";
 
-fn edge_routes(config: &ProxyConfig, reasons: &mut Vec<String>) -> HashMap<u16, Arc<EdgeRoutes>> {
+fn edge_routes(
+    config: &ProxyConfig,
+    before: Option<&Generation>,
+    changes: &Changes<'_>,
+    reasons: &mut Vec<String>,
+) -> HashMap<u16, Arc<EdgeRoutes>> {
     let name = own_service(config);
     let mut all = HashMap::new();
     let Some(service) = config.services.get(&name) else { return all };
+    let own = |cluster: Option<&Shared<outrigger_wire::Cluster>>| cluster.is_some_and(|c| c.service == name);
+    if let Some(before) = before
+        && before.config.proxy == config.proxy
+        && !changes.services.iter().any(|change| **change.key == *name)
+        && !changes.clusters.iter().any(|change| own(change.old) || own(change.new))
+    {
+        return before.edge_routes.clone();
+    }
     let routed = service
         .ports
         .iter()
@@ -257,7 +290,7 @@ fn edge_routes(config: &ProxyConfig, reasons: &mut Vec<String>) -> HashMap<u16, 
         });
         match Routes::new(&port.routes, NOBODY) {
             Ok(routes) => {
-                let own = of_own.map(|(key, _)| key.clone()).collect();
+                let own = of_own.map(|(key, _)| key.to_string()).collect();
                 let (cluster, timeouts) = (port.cluster.clone(), port.timeouts);
                 all.insert(
                     *number,
@@ -321,40 +354,5 @@ fn cluster_of(
     })
 }
 
-type Services = (HashMap<SocketAddr, Shared<Service>>, HashSet<IpAddr>);
-
-fn services(config: &ProxyConfig) -> Services {
-    let mut ports = HashMap::with_capacity(config.services.len());
-    let mut addresses = HashSet::with_capacity(config.services.len());
-    for service in config.services.values() {
-        for address in service.virtual_addresses.iter().map(IpAddr::to_canonical) {
-            addresses.insert(address);
-            let of_address = |port: &u16| (SocketAddr::new(address, *port), service.clone());
-            ports.extend(service.ports.keys().map(of_address));
-        }
-    }
-    (ports, addresses)
-}
-
-/// Every address of a replica leads to it through the mesh, whichever the application calls.
-fn replicas(config: &ProxyConfig, clusters: &Map<String, Arc<Cluster>>) -> HashMap<SocketAddr, Replica> {
-    let protocols: HashMap<&str, Protocol> = config
-        .services
-        .values()
-        .flat_map(|service| service.ports.values())
-        .map(|port| (port.cluster.as_str(), port.protocol))
-        .collect();
-    let mut replicas = HashMap::with_capacity(config.clusters.len());
-    // A version's endpoints are among those of the whole.
-    for (key, cluster) in config.clusters.iter().filter(|(key, _)| !key.contains('/')) {
-        let protocol = protocols.get(key.as_str()).copied().unwrap_or_default();
-        let Some(indexed) = clusters.get(key) else { continue };
-        for (index, endpoint) in cluster.endpoints.iter().enumerate() {
-            for ip in [endpoint.address.ip()].iter().chain(&endpoint.also) {
-                let address = SocketAddr::new(ip.to_canonical(), cluster.port);
-                replicas.insert(address, Replica { cluster: indexed.clone(), index, protocol });
-            }
-        }
-    }
-    replicas
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What runs: one configuration generation behind one `ArcSwap`, its listeners, the workers that serve them.
 
+mod addresses;
 mod bind;
 mod generation;
 mod hosts;
@@ -127,7 +128,7 @@ impl Runtime {
         state.start(&next, &self.0.tls).map_err(|error| vec![error])?;
         state.next_id = next_id;
         self.0.telemetry.configured(&next);
-        let same_names = before.as_ref().is_some_and(|before| before.config.services == next.config.services);
+        let same_names = before.as_ref().is_some_and(|before| Names::are_same(&before.config, &next.config));
         if let Some(before) = before {
             before.retire(&next);
         }

@@ -21,6 +21,7 @@ use outrigger_wire::control::Outsider;
 
 use crate::cluster::Cluster;
 use crate::dns;
+use crate::index::Index;
 use crate::rate::Capacity;
 use crate::runtime::Generation;
 
@@ -55,7 +56,7 @@ struct Inner {
     capacity: Mutex<Option<Arc<Capacity>>>,
     checks: checks::Checks,
     /// Clusters with a policy.
-    policed: Mutex<Vec<Arc<Cluster>>>,
+    clusters: Mutex<Index<Arc<str>, Arc<Cluster>>>,
 }
 
 /// What metrics say of the sidecar itself.
@@ -134,10 +135,7 @@ impl Telemetry {
     pub(crate) fn configured(&self, generation: &Generation) {
         let own = Own { service: generation.own_service(), version: generation.version.clone() };
         *self.0.own.write().unwrap_or_else(PoisonError::into_inner) = own;
-        let clusters = generation.clusters.values().filter(|cluster| !cluster.policy.is_default());
-        let mut policed: Vec<_> = clusters.cloned().collect();
-        policed.sort_by(|a, b| a.key.cmp(&b.key));
-        *self.0.policed.lock().unwrap_or_else(PoisonError::into_inner) = policed;
+        *self.0.clusters.lock().unwrap_or_else(PoisonError::into_inner) = generation.clusters.clone();
         self.protected(generation);
         self.0.applied.fetch_add(1, Ordering::Relaxed);
     }

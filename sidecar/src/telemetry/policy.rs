@@ -11,7 +11,9 @@ use super::collect::{count, family};
 
 impl Telemetry {
     pub(super) fn policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let clusters = self.0.policed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = self.0.clusters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut clusters: Vec<_> = all.values().filter(|cluster| !cluster.policy.is_default()).collect();
+        clusters.sort_by(|a, b| a.key.cmp(&b.key));
         if clusters.is_empty() {
             return Ok(());
         }
