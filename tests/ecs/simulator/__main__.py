@@ -1,13 +1,19 @@
 """`python -m simulator --port 0`: serves until its input ends or it is told to stop; prints one line of JSON first."""
 
 import argparse
+import collections
 import importlib.util
 import json
 import signal
 import sys
 import threading
 
-from . import api, calls, control, credentials, rates, scheduler, server, shapes, state, tasks, trouble
+from . import api, calls, control, credentials, events, rates, scheduler, server, shapes, sqs, state, sts, tasks
+from . import trouble
+
+ECS = "AmazonEC2ContainerServiceV20141113"
+# An API of the JSON protocol: its model and its operations.
+Served = collections.namedtuple("Served", "shapes api")
 
 
 class Simulator:
@@ -24,8 +30,15 @@ class Simulator:
         self.issuer = credentials.Issuer(self.world)
         self.stepper = tasks.Stepper(self.world)
         self.world.drivers = [scheduler.Scheduler(self.world), self.stepper]
-        # Other APIs: called with (handler, service, operation, body), give (status, body, kind) or None.
-        self.extensions = []
+        self.queue = sqs.Queue()
+        self.events = events.Events(self.world, self.queue)
+        # APIs of the JSON protocol, by what X-Amz-Target begins with.
+        self.apis = {
+            ECS: Served(self.shapes, self.api),
+            sqs.TARGET: Served(shapes.Shapes("sqs"), sqs.Api(self.queue)),
+        }
+        # Others: called with (handler, service, operation, body), give (status, body, kind) or None.
+        self.extensions = [sts.Sts(self.world, self.issuer, self.calls)]
         self.control = control.Control(self)
         self.control.do_cluster({"name": "default"})
         # What the first line says.
@@ -33,8 +46,10 @@ class Simulator:
 
     def start(self):
         here = server.Server((self.options.host, self.options.port), self)
+        url = f"http://{self.options.host}:{here.server_address[1]}"
         self.addresses = {
-            "url": f"http://{self.options.host}:{here.server_address[1]}",
+            "url": url,
+            "queue": f"{url}/{self.world.account}/{sqs.NAME}",
             "port": here.server_address[1],
             "account": self.world.account,
             "region": self.world.region,

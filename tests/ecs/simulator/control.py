@@ -148,6 +148,25 @@ class Control:
             self.it.rates.on = bool(asked["on"])
         return {"on": self.it.rates.on, "lowest": self.it.rates.lowest}
 
+    # The queue.
+
+    def do_events(self, asked):
+        """An order of `events.py`, or {"clear": true}; GET lists them, with the queue's counts."""
+        if asked.get("clear"):
+            self.it.events.clear()
+        elif asked:
+            self.it.events.order(asked)
+        return {"orders": self.it.events.orders, "queue": self.it.queue.counts()}
+
+    def do_event(self, asked):
+        """An envelope (or anything else) to put into the queue as it is."""
+        self.it.events.send(asked)
+        return {}
+
+    def do_purge(self, _asked):
+        self.it.queue.purge()
+        return {}
+
     # What was asked.
 
     def do_calls(self, asked):

@@ -10,7 +10,6 @@ import urllib.parse
 from . import api
 from .errors import Refused
 
-ECS = "AmazonEC2ContainerServiceV20141113"
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -52,8 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.control(url, body)
         target = self.headers.get("X-Amz-Target", "")
         service, _, operation = target.rpartition(".")
-        if service == ECS:
-            return self.ecs(simulator, operation, body)
+        if service in simulator.apis:
+            return self.call(simulator, simulator.apis[service], operation, body)
         for extension in simulator.extensions:
             answer = extension(self, service, operation, body)
             if answer is not None:
@@ -73,7 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, answer = 400, {"error": f"{type(error).__name__}: {error}"}
         self.answer(status, json.dumps(answer, default=str).encode(), "application/json")
 
-    def ecs(self, simulator, operation, body):
+    def call(self, simulator, served, operation, body):
+        """A call of an API of the JSON protocol."""
         started = simulator.world.clock.now()
         clock = time.monotonic()
         met = simulator.trouble.meets(operation)
@@ -83,7 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if order["kind"] == "delay":
                     time.sleep(order["seconds"])
                 if order["kind"] == "cut":
-                    self.note(simulator, operation, "cut", started, clock, 0)
+                    self.note(simulator, served, operation, "cut", started, clock, 0)
                     self.close_connection = True
                     return None
                 if order["kind"] == "error":
@@ -91,41 +91,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                   order.get("status", 500))
             if not had or any(order["kind"] == "throttle" for order in met):
                 raise Refused("ThrottlingException", "Rate exceeded")
-            asked = self.asked(simulator, operation, body)
-            answer = simulator.api.call(operation, asked)
+            asked = self.asked(simulator, served, operation, body)
+            answer = served.api.call(operation, asked)
             for order in met:
                 if order["kind"] == "partial":
                     answer = api.partial(operation, answer, order)
-            sent, fault = simulator.shapes.answer(operation, answer)
+            sent, fault = served.shapes.answer(operation, answer)
             if fault:
                 simulator.calls.fault(operation, "answer", fault)
                 raise Refused("ServerException", f"the simulator's answer is wrong: {fault}", 500)
             items = next((len(value) for value in answer.values() if isinstance(value, list)), 1)
-            self.note(simulator, operation, "ok", started, clock, items)
+            self.note(simulator, served, operation, "ok", started, clock, items)
             return self.answer(200, sent)
         except Refused as refused:
-            self.note(simulator, operation, refused.code, started, clock, 0)
+            self.note(simulator, served, operation, refused.code, started, clock, 0)
             return self.refuse(refused)
         except Exception as error:
             traceback.print_exc()
             simulator.calls.fault(operation, "answer", f"{type(error).__name__}: {error}")
             return self.refuse(Refused("ServerException", str(error), 500))
 
-    def asked(self, simulator, operation, body):
-        if not simulator.shapes.knows(operation):
+    def asked(self, simulator, served, operation, body):
+        if not served.shapes.knows(operation):
             raise Refused("UnknownOperationException", operation)
         try:
             asked = json.loads(body or b"{}")
         except ValueError as error:
             raise Refused("SerializationException", str(error)) from None
-        fault = simulator.shapes.question(operation, asked)
+        fault = served.shapes.question(operation, asked)
         if fault:
             simulator.calls.fault(operation, "question", fault)
             raise Refused("ClientException", f"not a request of {operation}: {fault}")
         return asked
 
-    def note(self, simulator, operation, outcome, started, clock, items):
-        simulator.calls.note(time=started, service="ecs", operation=operation, outcome=outcome,
+    def note(self, simulator, served, operation, outcome, started, clock, items):
+        simulator.calls.note(time=started, service=served.shapes.model.service_name, operation=operation, outcome=outcome,
                              seconds=round(time.monotonic() - clock, 4), items=items)
 
     def refuse(self, refused):

@@ -84,7 +84,7 @@ def configuration(asked):
 def deployment(world, service, extra):
     """A new deployment of a service as it stands, PRIMARY."""
     now = world.clock.date()
-    identity = f"ecs-svc/{world.clock.now() * 1e9:.0f}{next(world.numbers) % 1000:03d}"[:27]
+    identity = f"ecs-svc/{int(world.identity(), 16) % 10**19:019d}"
     world.private[identity].update(tried=0, wait=0.0)
     record = {
         "id": identity,
