@@ -8,6 +8,7 @@ use outrigger_model::Snapshot;
 use tokio::sync::watch;
 
 use crate::inject::gaps::Gaps;
+use crate::inject::moves::Moves;
 use crate::problems::Problems;
 use crate::proxies::Proxies;
 use crate::source::Source;
@@ -35,6 +36,8 @@ pub struct Board {
     pub problems: Problems,
     /// How long injections took.
     pub gaps: Gaps,
+    /// How services stand that ask for injection.
+    pub moves: Moves,
     /// What must still happen.
     pub readiness: Readiness,
 }
@@ -57,6 +60,7 @@ impl Board {
             neighbours: Neighbours::default(),
             problems: Problems::default(),
             gaps: Gaps::default(),
+            moves: Moves::default(),
             readiness: Readiness::default(),
         }
     }

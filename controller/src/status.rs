@@ -33,6 +33,9 @@ pub struct Status {
     pub outsiders: Vec<Outsider>,
     /// Replicas that callers send nothing to for a while, ordered by replica, port and caller.
     pub ejections: Vec<Ejection>,
+    /// Services that ask for injection by a tag (ECS), ordered by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub injections: Vec<Injection>,
     /// What is wrong and what to do about it.
     pub problems: Vec<Problem>,
     /// From an application's start to its serving sidecar, over the last 100 injections.
@@ -210,6 +213,19 @@ pub struct Ejection {
     pub others_percent: Option<u32>,
     /// It is called all the same: too few others are left (`panic`).
     pub overruled: bool,
+}
+
+/// A service that asks for injection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Injection {
+    /// Name and cluster (`cart.shop`).
+    pub service: String,
+    /// `meshed`, `planned`, `moving`, `waiting` or `refused`; a refused one is a problem, too.
+    pub state: &'static str,
+    /// Its revision (`cart:7`).
+    pub revision: String,
+    /// What is done, awaited, or would be done.
+    pub what: String,
 }
 
 /// Something that is wrong, or (kind `strict`) something to know that is not.

@@ -30,6 +30,7 @@ pub fn status(board: &Board) -> Status {
         edges: edges(&snapshot, &proxies),
         outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours, &containers, unix_now()),
         ejections: ejections::ejections(&snapshot, &proxies, unix_ms()),
+        injections: board.moves.all(),
         problems: problems(board, &snapshot)
             .into_iter()
             .chain(plaintext::problems(&snapshot, &proxies, &containers))

@@ -2,10 +2,13 @@
 //! to be done, `launch` does it; this loop carries one to the other.
 
 mod captures;
+#[cfg(feature = "ecs")]
+pub mod ecs;
 pub mod farewell;
 pub mod gaps;
 pub mod launch;
 pub mod launches;
+pub mod moves;
 pub mod plan;
 pub mod retry;
 mod running;

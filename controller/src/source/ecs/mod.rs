@@ -9,7 +9,7 @@ pub mod client;
 mod events;
 mod list;
 pub mod map;
-mod pace;
+pub mod pace;
 pub mod queue;
 pub mod record;
 mod tracker;

@@ -1,0 +1,112 @@
+//! Reads what the planner is to see: services that are tagged or remembered, and their revisions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ecs::types::ServiceField;
+use outrigger_inject::ecs::{Options, inject, is_meshed};
+use outrigger_model::mesh::Mesh;
+use serde_yaml::Value;
+
+use super::raw::{self, Raw};
+use super::view::{FROM, Revision, Service, View, last_part};
+use crate::source::ecs::client::{Api, CallError};
+use crate::source::ecs::pace::Category;
+
+/// Services of one `DescribeServices`; ECS's limit.
+const BATCH: usize = 10;
+/// The controller's own image, without registry and tag.
+const CONTROLLER: &str = "outrigger-controller";
+
+/// Reads, and remembers revisions, which never change.
+#[derive(Debug, Default)]
+pub struct Looker {
+    revisions: BTreeMap<String, Raw>,
+}
+
+impl Looker {
+    /// Services by ARN of the cluster, as they are now, with what injection makes of their revisions.
+    ///
+    /// # Errors
+    /// A call fails; then nothing is known.
+    pub async fn look(
+        &mut self,
+        api: &Api,
+        wanted: &BTreeMap<String, BTreeSet<String>>,
+        options: &Options,
+        mesh: &Mesh,
+    ) -> Result<View, CallError> {
+        let mut view = View::default();
+        for (cluster, arns) in wanted {
+            let arns: Vec<String> = arns.iter().cloned().collect();
+            for batch in arns.chunks(BATCH) {
+                let request = || {
+                    let request = api.ecs.describe_services().cluster(cluster).include(ServiceField::Tags);
+                    request.set_services(Some(batch.to_vec())).send()
+                };
+                let answer = api.call(Category::Service, "ecs:DescribeServices", request).await?;
+                let found = answer.services().iter().filter_map(Service::of);
+                view.services.extend(found.map(|service| (service.arn.clone(), service)));
+            }
+        }
+        let mut used = BTreeSet::new();
+        for service in view.services.values().filter(|service| service.active) {
+            let Some(primary) = &service.primary else { continue };
+            used.insert(primary.definition.clone());
+            if !self.revisions.contains_key(&primary.definition) {
+                let raw = raw::describe(api, &primary.definition).await?;
+                self.revisions.insert(primary.definition.clone(), raw);
+            }
+            let Some(raw) = self.revisions.get(&primary.definition) else { continue };
+            let namespace = last_part(&service.cluster).to_owned();
+            let options = Options { namespace, mesh: mesh.clone(), ..options.clone() };
+            view.revisions.insert(primary.definition.clone(), revision(raw, &options));
+        }
+        self.revisions.retain(|arn, _| used.contains(arn));
+        Ok(view)
+    }
+
+    /// One that was read.
+    pub fn raw(&self, arn: &str) -> Option<&Raw> {
+        self.revisions.get(arn)
+    }
+}
+
+fn revision(raw: &Raw, options: &Options) -> Revision {
+    let from = raw.tag(FROM).map(str::to_owned);
+    if is_meshed(&raw.definition) {
+        return Revision { meshed: true, from, refused: Vec::new(), capture: written(&raw.definition) };
+    }
+    if is_controller(&raw.definition) {
+        let refused =
+            vec!["it is the controller, for which its own sidecar would wait: take the tag off".into()];
+        return Revision { refused, ..Revision::default() };
+    }
+    match inject(&raw.definition, options) {
+        Ok(injected) => Revision { capture: injected.capture.as_str().into(), ..Revision::default() },
+        Err(refusals) => {
+            Revision { refused: refusals.iter().map(ToString::to_string).collect(), ..Revision::default() }
+        }
+    }
+}
+
+fn containers(definition: &Value) -> impl Iterator<Item = &Value> {
+    definition.get("containerDefinitions").and_then(Value::as_sequence).into_iter().flatten()
+}
+
+/// The capture that an injection wrote.
+fn written(definition: &Value) -> String {
+    let label = |container: &Value| {
+        Some(container.get("dockerLabels")?.get("outrigger.capture")?.as_str()?.to_owned())
+    };
+    let sidecar = |container: &&Value| {
+        container.get("name").and_then(Value::as_str) == Some(outrigger_inject::ecs::SIDECAR)
+    };
+    containers(definition).find(sidecar).and_then(label).unwrap_or_default()
+}
+
+fn is_controller(definition: &Value) -> bool {
+    containers(definition).filter_map(|container| container.get("image")?.as_str()).any(|image| {
+        let name = last_part(image);
+        name.split([':', '@']).next() == Some(CONTROLLER)
+    })
+}

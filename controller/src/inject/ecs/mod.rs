@@ -1,0 +1,274 @@
+//! Injection into ECS services that carry the tag `outrigger:inject`: a meshed revision of their task definition is made, and
+//! they are moved to it, one at a time.
+//!
+//! `look` reads what ECS has (`view`), `memory` outlives the controller, `plan` decides (pure), and `orders` carries it out. What
+//! is to be remembered is on disk before anything is done, so that a controller that dies goes on where it was.
+
+mod look;
+pub mod memory;
+mod motion;
+mod orders;
+pub mod plan;
+mod raw;
+mod refuse;
+pub mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use outrigger_inject::ecs::Options;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use look::Looker;
+use memory::Memory;
+use orders::PrepareError;
+use plan::{Action, Leave, Limits, Plan, State, plan};
+use view::{TAG, View};
+
+use crate::inject::moves::Moves;
+use crate::problems::Problems;
+use crate::source::ecs::client::{Api, CallError};
+use crate::source::ecs::record::Seen;
+use crate::source::file::watch::MeshFile;
+use crate::status::{Injection, Problem};
+
+/// Who has found a problem, and its kind.
+const KIND: &str = "injection";
+/// The longest pause after failures.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// How often ECS is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// While a service is in motion, or one waits.
+    pub busy: Duration,
+    /// Else; what the source sees of tags and revisions is looked at at once.
+    pub calm: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { busy: Duration::from_secs(15), calm: Duration::from_secs(120) }
+    }
+}
+
+/// Meshes tagged services.
+pub struct Mover {
+    /// The API, whose pace it shares with the source.
+    pub api: Api,
+    /// Which services are tagged.
+    pub seen: watch::Receiver<Seen>,
+    /// The mesh file has a say in capture and ports.
+    pub file: watch::Receiver<MeshFile>,
+    /// What the sidecars are told; mesh and namespace are filled in here.
+    pub options: Options,
+    /// Plan, or act.
+    pub leave: Leave,
+    /// How long is waited.
+    pub limits: Limits,
+    /// How often ECS is asked.
+    pub pace: Pace,
+    /// The state directory.
+    pub state: PathBuf,
+    /// What is wrong.
+    pub problems: Problems,
+    /// How services stand.
+    pub moves: Moves,
+}
+
+/// Why nothing more was done now.
+#[derive(Debug, thiserror::Error)]
+enum MoveError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("{file} cannot be {what} ({error}): without it, nobody knows how often a service was moved, so none is: mend it", file = memory::FILE)]
+    State { what: &'static str, error: std::io::Error },
+}
+
+/// A tagged service, its tag, and its revision: a change of these is looked at at once.
+type Signs = (bool, BTreeMap<String, (String, String)>);
+
+impl Mover {
+    /// Runs until dropped.
+    pub async fn run(mut self) {
+        let mut looker = Looker::default();
+        let mut memory = None;
+        let mut failures = 0_u32;
+        loop {
+            let signs = self.signs();
+            let now = Instant::now();
+            let pause = match self.turn(&mut looker, &mut memory).await {
+                Ok(Turn::Acted) => Duration::ZERO,
+                Ok(Turn::Busy) => self.pace.busy,
+                Ok(Turn::Calm) => self.pace.calm,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    self.fail(&error);
+                    self.wait(&signs, now + (self.pace.busy * failures).min(LONGEST)).await;
+                    continue;
+                }
+            };
+            failures = 0;
+            self.wait(&signs, now + pause).await;
+        }
+    }
+
+    /// One look, one plan, at most one act.
+    async fn turn(&self, looker: &mut Looker, kept: &mut Option<Memory>) -> Result<Turn, MoveError> {
+        let memory = match kept {
+            Some(memory) => memory,
+            None => kept
+                .insert(Memory::load(&self.state).map_err(|error| MoveError::State { what: "read", error })?),
+        };
+        let wanted = self.wanted(memory);
+        if self.seen.borrow().listed.is_none() {
+            return Ok(Turn::Calm);
+        }
+        if wanted.is_empty() {
+            self.moves.set(Vec::new());
+            self.problems.set(KIND, BTreeSet::new());
+            return Ok(Turn::Calm);
+        }
+        let Some(mesh) = self.file.borrow().mesh.clone() else { return Ok(Turn::Busy) };
+        let view = looker.look(&self.api, &wanted, &self.options, &mesh).await?;
+        let Plan { memory: next, action, standings } =
+            plan(&view, memory, self.leave, self.limits, unix_now());
+        self.keep(memory, next)?;
+        self.tell(standings.iter().map(|standing| Injection {
+            service: standing.service.clone(),
+            state: standing.state.as_str(),
+            revision: standing.revision.clone(),
+            what: standing.what.clone(),
+        }));
+        let busy =
+            memory.motion.is_some() || standings.iter().any(|standing| standing.state == State::Waiting);
+        let Some(action) = action else { return Ok(if busy { Turn::Busy } else { Turn::Calm }) };
+        let mut next = memory.clone();
+        self.carry_out(action, &view, looker, &mesh, &mut next).await?;
+        self.keep(memory, next)?;
+        Ok(Turn::Acted)
+    }
+
+    /// What is remembered is on disk first.
+    fn keep(&self, memory: &mut Memory, next: Memory) -> Result<(), MoveError> {
+        if *memory != next {
+            next.save(&self.state).map_err(|error| MoveError::State { what: "written", error })?;
+            *memory = next;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(
+        &self,
+        action: Action,
+        view: &View,
+        looker: &Looker,
+        mesh: &outrigger_model::Mesh,
+        memory: &mut Memory,
+    ) -> Result<(), MoveError> {
+        let Some(service) = view.services.get(action.service()) else { return Ok(()) };
+        let given = match &action {
+            Action::Prepare { from, .. } => {
+                let Some(raw) = looker.raw(from) else { return Ok(()) };
+                let namespace = view::last_part(&service.cluster).to_owned();
+                let options = Options { namespace, mesh: mesh.clone(), ..self.options.clone() };
+                match orders::prepare(&self.api, raw, &options).await {
+                    Ok(to) => {
+                        plan::begin(memory, service, from, &to, unix_now());
+                        return Ok(());
+                    }
+                    Err(PrepareError::Call(error)) if !error.refused => return Err(error.into()),
+                    Err(refused) => {
+                        memory.tried_mut(&service.arn, from).failed = Some(refused.to_string());
+                        return Ok(());
+                    }
+                }
+            }
+            Action::Order { to, breaker, .. } => orders::update(&self.api, service, Some(to), *breaker).await,
+            Action::Settle { breaker, .. } => orders::update(&self.api, service, None, Some(*breaker)).await,
+        };
+        match given {
+            Ok(()) => {
+                tracing::info!(service = service.label(), order = ?action, "ECS has taken an order");
+                memory.motion.as_mut().into_iter().for_each(|motion| motion.ordered = Some(unix_now()));
+                Ok(())
+            }
+            Err(error) if error.refused => {
+                plan::refused(memory, &error.to_string());
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Services to ask for, by cluster: tagged ones, and remembered ones, whose tag may have gone.
+    fn wanted(&self, memory: &Memory) -> BTreeMap<String, BTreeSet<String>> {
+        let seen = self.seen.borrow();
+        let tagged = seen.services.values().filter(|service| service.tags.contains_key(TAG));
+        let tagged = tagged.map(|service| (service.cluster.clone(), service.arn.clone()));
+        let moving = memory.motion.iter().map(|motion| &motion.service);
+        let remembered = memory.tries.keys().chain(moving);
+        let remembered = remembered.filter_map(|arn| Some((view::cluster_of(arn)?, arn.clone())));
+        let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (cluster, arn) in tagged.chain(remembered) {
+            wanted.entry(cluster).or_default().insert(arn);
+        }
+        wanted
+    }
+
+    fn signs(&mut self) -> Signs {
+        let seen = self.seen.borrow_and_update();
+        let tagged = seen.services.iter().filter_map(|(arn, service)| {
+            Some((arn.clone(), (service.tags.get(TAG)?.clone(), service.definition.clone())))
+        });
+        (seen.listed.is_some(), tagged.collect())
+    }
+
+    /// Until then, or until a tag or a tagged service's revision changes.
+    async fn wait(&mut self, signs: &Signs, until: Instant) {
+        while let Ok(Ok(())) = timeout_at(until, self.seen.changed()).await {
+            if self.signs() != *signs {
+                return;
+            }
+        }
+        // A source that has ended wakes nobody.
+        tokio::time::sleep_until(until).await;
+    }
+
+    fn tell(&self, standings: impl Iterator<Item = Injection>) {
+        let all: Vec<Injection> = standings.collect();
+        let refused = all.iter().filter(|injection| injection.state == State::Refused.as_str());
+        let problems = refused.map(|injection| Problem {
+            kind: KIND,
+            subject: injection.service.clone(),
+            what: injection.what.clone(),
+        });
+        self.problems.set(KIND, problems.collect());
+        self.moves.set(all);
+    }
+
+    fn fail(&self, error: &MoveError) {
+        let problem = Problem {
+            kind: KIND,
+            subject: "services with the tag outrigger:inject".into(),
+            what: error.to_string(),
+        };
+        self.problems.set(KIND, [problem].into());
+    }
+}
+
+/// What came of one turn.
+enum Turn {
+    /// Something was done: look again at once.
+    Acted,
+    /// Something is awaited.
+    Busy,
+    /// Nothing is.
+    Calm,
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
