@@ -54,6 +54,49 @@ pub struct Settings {
     pub clusters: String,
     /// URL of the SQS queue that tells of changes in the clusters; default none: the API is asked every ten seconds.
     pub queue: Option<String>,
+    /// What is done about ECS services with the tag `outrigger:inject`; default `on`: the tag itself is the permission.
+    pub inject: InjectSetting,
+    /// Where injected sidecars find this controller: `https://HOST:PORT`, or the folder of its socket on each EC2 instance;
+    /// default `https://outrigger.internal:15010`.
+    pub control_url: String,
+    /// Where injected sidecars' CPU and memory come from; default `share`.
+    pub inject_resources: ResourcesSetting,
+    /// Who tells applications of injected tasks the names of services; default `hosts`.
+    pub inject_names: NamesSetting,
+}
+
+/// What is done about tagged ECS services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InjectSetting {
+    /// Nothing, and nothing is said of them.
+    Off,
+    /// What would be done is said.
+    Plan,
+    /// It is done.
+    On,
+}
+
+/// Where the CPU and memory of injected sidecars come from; the words of `outrigger inject ecs --resources`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResourcesSetting {
+    /// What the containers leave of the task's.
+    Share,
+    /// The largest container gives.
+    Subtract,
+    /// The task grows.
+    Add,
+}
+
+/// Who tells applications the names of services; the words of `outrigger inject ecs --names`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamesSetting {
+    /// The sidecar.
+    Hosts,
+    /// A private hosted zone.
+    Zone,
 }
 
 /// Where workloads are looked for.
@@ -181,6 +224,10 @@ impl Default for Settings {
             docker_host: DEFAULT_HOST.into(),
             clusters: "default".into(),
             queue: None,
+            inject: InjectSetting::On,
+            control_url: "https://outrigger.internal:15010".into(),
+            inject_resources: ResourcesSetting::Share,
+            inject_names: NamesSetting::Hosts,
         }
     }
 }
@@ -229,6 +276,7 @@ impl Settings {
             ("docker-host", socket_path(&self.docker_host).is_ok()),
             ("clusters", !self.clusters().is_empty() && self.clusters().iter().all(|name| is_cluster(name))),
             ("queue", self.queue.as_ref().is_none_or(|queue| is_url(queue))),
+            ("control-url", outrigger_inject::ecs::is_control(&self.control_url)),
         ];
         possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()
     }

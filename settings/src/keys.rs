@@ -84,6 +84,14 @@ pub static CONTROLLER: Section = Section {
             "OUTRIGGER_QUEUE",
             "the URL of an SQS queue, such as https://sqs.eu-west-1.amazonaws.com/111122223333/outrigger",
         ),
+        text("inject", "OUTRIGGER_INJECT", "off, plan or on"),
+        text(
+            "control-url",
+            "OUTRIGGER_CONTROL_URL",
+            "https://HOST:PORT, or the folder of the control socket on the instances, such as /run/outrigger",
+        ),
+        text("inject-resources", "OUTRIGGER_INJECT_RESOURCES", "share, subtract or add"),
+        text("inject-names", "OUTRIGGER_INJECT_NAMES", "hosts or zone"),
     ],
 };
 

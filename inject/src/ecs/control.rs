@@ -45,6 +45,11 @@ impl Control {
     }
 }
 
+/// Whether it can be said as [`Options::control`].
+pub fn is_control(said: &str) -> bool {
+    said.starts_with('/') || is_address(said.strip_suffix('/').unwrap_or(said))
+}
+
 fn is_address(url: &str) -> bool {
     let Some((host, port)) = url.strip_prefix("https://").and_then(|rest| rest.rsplit_once(':')) else {
         return false;

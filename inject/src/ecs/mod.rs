@@ -24,6 +24,7 @@ use serde_yaml::{Mapping, Value};
 use crate::Remark;
 
 pub use alike::alike;
+pub use control::is_control;
 pub use template::{FILES as TEMPLATE_FILES, Templates};
 
 /// The sidecar's container.
