@@ -96,13 +96,15 @@ fn every_fault_names_layer_key_and_what_to_write() {
         "faults",
         "controller:\n  certificate-lifetime: 1\n  scope: galaxy\n  trust_domain: x\n  mesh: [a]\n  zzzzzzzzzz: 1\nsidecars: {}\n",
     );
-    let known: Vec<&str> = CONTROLLER.keys.iter().map(|key| key.name).collect();
+    let known: Vec<_> = CONTROLLER.keys.iter().map(|key| key.name).collect();
+    let unknown =
+        format!("settings.yaml: controller.zzzzzzzzzz: unknown key; known are {}", known.join(", "));
     assert_eq!(
         file.faults(),
         [
             "settings.yaml: controller.trust_domain: unknown key; did you mean trust-domain?",
             "settings.yaml: controller.mesh: a list or a mapping: write letters, digits, - and _, such as shop",
-            &format!("settings.yaml: controller.zzzzzzzzzz: unknown key; known are {}", known.join(", ")),
+            &unknown,
             "settings.yaml: sidecars: unknown section; did you mean sidecar?",
             "settings.yaml: controller.scope = galaxy: write project or engine",
             "settings.yaml: controller.certificate-lifetime = 1: write seconds from 10 to 31536000, such as 86400",
