@@ -124,6 +124,7 @@ fn workload(service: &str, number: usize, replica: usize, changed: bool) -> Work
         namespace: "shop".into(),
         declared: Declared { service: service.into(), ports, ..Declared::default() },
         aliases: [service.to_owned()].into(),
+        zone: None,
         networks: [("network".to_owned(), attachment)].into(),
         exposed: [8080].into(),
         published: Default::default(),

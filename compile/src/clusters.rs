@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use outrigger_model::policy::Zones;
 use outrigger_model::{ServiceKey, Snapshot, Workload};
 use outrigger_wire::{Catalog, Cluster, Endpoint, Shared, SpiffeId, Transport, port};
 
@@ -88,5 +89,6 @@ fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint
         ready: readiness(replica, port).is_ok(),
         // One of 0 is not ready, which older sidecars understand, too.
         weight: replica.declared.weight.filter(|weight| *weight > 0).unwrap_or(Endpoint::WEIGHT),
+        zone: replica.zone.clone().filter(|_| replica.declared.policy.zones != Some(Zones::Ignore)),
     })
 }

@@ -23,6 +23,7 @@ pub(crate) fn proxy(
     Proxy {
         identity,
         workload: workload.name.clone(),
+        zone: workload.zone.clone(),
         mode: match workload.declared.mode {
             model::Mode::Permissive => Mode::Permissive,
             model::Mode::Strict => Mode::Strict,

@@ -121,6 +121,7 @@ mod tests {
             proxy: Proxy {
                 identity: SpiffeId::new("a", "b", "c").unwrap(),
                 workload: "c-1".into(),
+                zone: None,
                 mode: Mode::Permissive,
                 edge: Default::default(),
                 listeners: BTreeMap::new(),

@@ -20,6 +20,15 @@ pub enum Balance {
     Hash(HashOn),
 }
 
+/// What the zones of caller and replicas are to balancing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zones {
+    /// Replicas in the caller's own zone first, as far as they can carry it.
+    Prefer,
+    /// Nothing.
+    Ignore,
+}
+
 /// What keeps requests together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashOn {
@@ -47,6 +56,8 @@ pub struct Policy {
     pub balance: Option<Balance>,
     /// `slow-start`; zero: none.
     pub slow_start: Option<Duration>,
+    /// `zones`.
+    pub zones: Option<Zones>,
 }
 
 /// When a replica takes no requests for a while.

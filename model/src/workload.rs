@@ -24,6 +24,8 @@ pub struct Workload {
     pub declared: Declared,
     /// Further names on its networks (compose aliases), lower case.
     pub aliases: BTreeSet<String>,
+    /// Where it runs, as its platform names it (`eu-west-1a`); none where that is not known, or says nothing.
+    pub zone: Option<String>,
     /// Networks it is on, by network id.
     pub networks: BTreeMap<String, Attachment>,
     /// Ports its image or definition exposes.

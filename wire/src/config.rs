@@ -31,6 +31,9 @@ pub struct Proxy {
     pub identity: SpiffeId,
     /// The replica's name, for logs and metrics (`shop-cart-1`).
     pub workload: String,
+    /// Where it runs (`eu-west-1a`): endpoints there are preferred. None: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// What happens to plaintext from outside the mesh.
     #[serde(default)]
     pub mode: Mode,
@@ -319,6 +322,9 @@ pub struct Endpoint {
     /// Its share of what is balanced, against that of others; 0: none, as if it were not ready. Default 100.
     #[serde(default = "ordinary", skip_serializing_if = "is_ordinary")]
     pub weight: u32,
+    /// Where it runs; none: not known, or of no matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 impl Endpoint {

@@ -140,6 +140,7 @@ mod tests {
             proxy: Proxy {
                 identity: SpiffeId::new("a", "b", "c").unwrap(),
                 workload: workload.into(),
+                zone: None,
                 mode: Mode::Permissive,
                 edge: Default::default(),
                 listeners: BTreeMap::new(),

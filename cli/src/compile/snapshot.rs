@@ -65,6 +65,7 @@ pub fn imagine(namespace: &str, trust_domain: &str, mesh: &Mesh, services: &[Out
                 namespace: namespace.to_owned(),
                 declared: declared.clone(),
                 aliases: service.networks.values().flatten().cloned().collect(),
+                zone: None,
                 networks: service.networks.keys().map(&mut attach).collect(),
                 exposed: service.ports.clone(),
                 published: service.published.clone(),

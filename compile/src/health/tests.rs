@@ -22,6 +22,7 @@ fn well() -> Workload {
             ..Declared::default()
         },
         aliases: Default::default(),
+        zone: None,
         networks: [("front".to_owned(), attachment)].into(),
         exposed: Default::default(),
         published: Default::default(),

@@ -28,6 +28,7 @@ struct Replica {
     namespace: String,
     service: String,
     networks: BTreeMap<String, Vec<IpAddr>>,
+    zone: Option<String>,
     #[serde(default)]
     ports: BTreeMap<u16, String>,
     #[serde(default)]
@@ -114,6 +115,7 @@ impl Replica {
                 ..said
             },
             aliases: self.aliases,
+            zone: self.zone,
             networks: self.networks.into_iter().map(attachment).collect(),
             exposed: self.exposed,
             published: self.published,

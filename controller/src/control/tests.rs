@@ -169,6 +169,7 @@ async fn a_request_waits_for_its_workload_and_is_then_refused_with_the_reason() 
         namespace: "shop".into(),
         declared: outrigger_model::Declared { service: "cart".into(), ..Default::default() },
         aliases: BTreeSet::new(),
+        zone: None,
         networks: BTreeMap::new(),
         exposed: BTreeSet::new(),
         published: BTreeSet::new(),

@@ -83,6 +83,7 @@ const DEFAULTS: Section = Section {
         policy::LIMITS,
         policy::BALANCE,
         policy::SLOW_START,
+        policy::ZONES,
     ],
 };
 

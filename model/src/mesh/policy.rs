@@ -7,7 +7,7 @@ mod check_table;
 mod keys;
 mod print;
 
-pub(super) use balance::{BALANCE, HASH_ON, SLOW_START, WORDS, hash_on};
+pub(super) use balance::{BALANCE, HASH_ON, SLOW_START, WORDS, ZONES, hash_on};
 pub(super) use keys::{HEALTH, LIMITS, RETRIES};
 pub(super) use print::print;
 
@@ -39,6 +39,7 @@ impl Policy {
             bounds: inner(reader, fields, "limits", |reader, fields| Some(bounds(reader, fields))),
             balance: fields.read(reader, "balance", balance::read).map(|said| said.value),
             slow_start: time(reader, fields, "slow-start"),
+            zones: fields.read(reader, "zones", balance::zones).map(|said| said.value),
         }
     }
 
@@ -86,6 +87,7 @@ impl Policy {
             }),
             balance: self.balance.clone().or_else(|| other.balance.clone()),
             slow_start: self.slow_start.or(other.slow_start),
+            zones: self.zones.or(other.zones),
         }
     }
 }

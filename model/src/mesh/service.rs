@@ -94,6 +94,7 @@ pub const SECTION: Section = Section {
         policy::LIMITS,
         policy::BALANCE,
         policy::SLOW_START,
+        policy::ZONES,
         rates::RATE_LIMITS,
         routes::ROUTES,
     ],

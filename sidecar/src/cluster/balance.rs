@@ -61,6 +61,11 @@ impl Cluster {
         key: Option<u64>,
         rng: &mut fastrand::Rng,
     ) -> Option<Picked> {
+        if let (Some(shares), None) = (&self.zoned, key)
+            && let Some(endpoint) = self.by_zone(shares, tried, rng)
+        {
+            return Some(self.take(endpoint));
+        }
         if self.weighted {
             return self.by_share(tried, key, rng).map(|endpoint| self.take(endpoint));
         }
@@ -139,7 +144,7 @@ impl Cluster {
     }
 
     /// Less is better.
-    fn load(&self, endpoint: &Endpoint, key: Option<u64>) -> u64 {
+    pub(super) fn load(&self, endpoint: &Endpoint, key: Option<u64>) -> u64 {
         match (self.balance, key) {
             (Balance::RoundRobin | Balance::Random, _) => 0,
             (Balance::PeakEwma, _) => endpoint.cost(),

@@ -9,6 +9,7 @@ mod outlier;
 mod rate;
 mod shares;
 mod state;
+mod zones;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use balance::Tried;
 pub use ejection::{Ejection, Why};
 pub use rate::Behind;
 pub use state::{Bound, RetryOutcome, State};
+pub use zones::Whereabouts;
 
 /// How long an endpoint that could not be reached is avoided while there is another.
 const AVOID: Duration = Duration::from_secs(1);
@@ -53,6 +55,8 @@ pub struct Cluster {
     pub hash_on: HashOn,
     /// Their weights differ.
     pub weighted: bool,
+    /// What each gets because of zones; none where they make no difference.
+    pub(crate) zoned: Option<zones::Shares>,
     /// How long the share of an endpoint that became ready takes to rise; zero: no time.
     pub slow_start: Duration,
     /// What that counts; shared with other generations.
@@ -158,6 +162,12 @@ impl Cluster {
     pub fn named(self: &Arc<Self>, workload: &str) -> Option<Picked> {
         let member = self.members.iter().find(|m| m.endpoint.workload == workload)?;
         Some(self.take(&member.endpoint))
+    }
+
+    /// Prefers endpoints by where the caller is; `described` are those of the members.
+    pub(crate) fn prefer(&mut self, caller: &Whereabouts, described: &[outrigger_wire::Endpoint]) {
+        let zones: Vec<_> = described.iter().map(|endpoint| endpoint.zone.as_deref()).collect();
+        self.zoned = caller.shares(&self.members, &zones);
     }
 
     fn take(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Picked {

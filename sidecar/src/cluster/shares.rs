@@ -15,7 +15,7 @@ use super::balance::Tried;
 use super::{Cluster, Endpoint, Member, key};
 
 /// 2^64 divided by the golden ratio: multiples of it fall evenly into every range, however many there are.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(super) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// 2^64.
 const WHOLE: f64 = 18_446_744_073_709_551_616.0;
 

@@ -35,6 +35,7 @@ fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
             also: Default::default(),
             ready: *ready,
             weight: Described::WEIGHT,
+            zone: None,
         };
         let endpoint = Arc::new(Endpoint::new(id as u64, &config, name.clone(), &described));
         Member { endpoint, ready: *ready, weight: Described::WEIGHT }
@@ -48,6 +49,7 @@ fn policed(ready: &[bool], policy: Policy) -> Arc<Cluster> {
         balance: Balance::default(),
         hash_on: HashOn::default(),
         weighted: false,
+        zoned: None,
         slow_start: Duration::ZERO,
         state: Arc::new(State::new(&policy)),
         policy,

@@ -18,6 +18,7 @@ fn config(workload: &str) -> ProxyConfig {
     let proxy = Proxy {
         identity: SpiffeId::new("outrigger.internal", "shop", "cart").unwrap(),
         workload: workload.into(),
+        zone: None,
         mode: Mode::Permissive,
         edge: Default::default(),
         listeners: BTreeMap::new(),

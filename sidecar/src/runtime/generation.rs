@@ -9,7 +9,7 @@ use outrigger_wire::{Change, Held, Mode, Protocol, ProxyConfig, Service, Service
 use rustls::pki_types::ServerName;
 
 use super::addresses::{Addresses, At};
-use crate::cluster::{Cluster, Endpoint, Member, State};
+use crate::cluster::{Cluster, Endpoint, Member, State, Whereabouts};
 use crate::downstream::Destination;
 use crate::index::Index;
 use crate::rate::{Capacity, Rates};
@@ -32,6 +32,8 @@ pub struct Generation {
     pub capacity: Arc<Capacity>,
     /// Of the own service, for requests from outside the mesh, by edge port.
     pub edge_routes: HashMap<u16, Arc<EdgeRoutes>>,
+    /// Where this caller is; none: not known.
+    whereabouts: Option<Whereabouts>,
     addresses: Addresses,
 }
 
@@ -53,6 +55,18 @@ impl<'a> Changes<'a> {
             services: config.services.changes(&before.services),
             clusters: config.clusters.changes(&before.clusters),
         }
+    }
+
+    /// Where the caller is, or others of its service, is not as it was: so is what each endpoint with a zone gets.
+    fn add_zoned(&mut self, config: &'a ProxyConfig, before: &'a ProxyConfig) {
+        let known: BTreeSet<&str> = self.clusters.iter().map(|change| &**change.key).collect();
+        let zoned = |cluster: &outrigger_wire::Cluster| cluster.endpoints.iter().any(|e| e.zone.is_some());
+        let all = config.clusters.iter().filter(|(key, new)| !known.contains(&***key) && zoned(new));
+        let all: Vec<_> =
+            all.map(|(key, new)| Change { key, old: before.clusters.get(key), new: Some(new) }).collect();
+        self.clusters.extend(all);
+        // Versions come after the whole.
+        self.clusters.sort_by(|a, b| a.key.cmp(b.key));
     }
 }
 
@@ -102,9 +116,13 @@ impl Generation {
     ) -> Result<Self, Vec<String>> {
         let old = before.map(|before| &before.config);
         config.check_since(old).map_err(|error| vec![error.to_string()])?;
-        let changes = Changes::of(&config, old);
+        let mut changes = Changes::of(&config, old);
+        let whereabouts = Whereabouts::of(&config);
+        if let Some(before) = before.filter(|before| before.whereabouts != whereabouts) {
+            changes.add_zoned(&config, &before.config);
+        }
         let mut reasons = Vec::new();
-        let clusters = clusters(&changes, before, next_id, &mut reasons);
+        let clusters = clusters(&changes, before, (whereabouts.as_ref(), next_id), &mut reasons);
         let addresses = Addresses::of(&config, &clusters, before.map(|before| &before.addresses), &changes);
         let overlap = addresses.overlap() || before.is_some_and(|before| before.addresses.overlap());
         let routes = routes(&config, before, (!overlap).then_some(&changes), &mut reasons);
@@ -119,7 +137,7 @@ impl Generation {
             return Err(reasons);
         }
         let version = version.unwrap_or_else(|| Held::of(&config).version());
-        Ok(Self { config, version, clusters, routes, edge_routes, rates, capacity, addresses })
+        Ok(Self { config, version, clusters, routes, edge_routes, rates, capacity, whereabouts, addresses })
     }
 
     /// Where a connection that the application opened to `address` goes.
@@ -203,7 +221,7 @@ fn own_service(config: &ProxyConfig) -> String {
 fn clusters(
     changes: &Changes<'_>,
     before: Option<&Generation>,
-    next_id: &mut u64,
+    (whereabouts, next_id): (Option<&Whereabouts>, &mut u64),
     reasons: &mut Vec<String>,
 ) -> Index<Arc<str>, Arc<Cluster>> {
     let mut clusters = before.map(|before| before.clusters.clone()).unwrap_or_default();
@@ -215,7 +233,12 @@ fn clusters(
         // A version's endpoints are those of the whole: `cart.shop:8080/v2` comes after `cart.shop:8080`.
         let lender = clusters.get(whole(key)).or_else(|| clusters.get(*key)).cloned();
         match cluster_of(key, new, lender.as_ref(), next_id) {
-            Ok(cluster) => drop(clusters.insert((*key).clone(), Arc::new(cluster))),
+            Ok(mut cluster) => {
+                if let Some(caller) = whereabouts {
+                    cluster.prefer(caller, &new.endpoints);
+                }
+                clusters.insert((*key).clone(), Arc::new(cluster));
+            }
             Err(reason) => reasons.push(reason),
         }
     }
@@ -349,6 +372,7 @@ fn cluster_of(
         balance,
         hash_on,
         weighted,
+        zoned: None,
         slow_start,
         state,
     })

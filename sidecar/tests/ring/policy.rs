@@ -344,3 +344,26 @@ async fn a_call_that_was_unavailable_is_repeated_while_nothing_of_the_answer_wen
         assert_eq!(asked.load(Ordering::SeqCst), times);
     }
 }
+
+/// Requests stay in the caller's zone, and leave it when nobody there takes them.
+#[tokio::test]
+async fn requests_stay_in_the_zone_as_long_as_they_can() {
+    let (near, far) = (named("n").await, named("f").await);
+    let chain = Chain::start(&[near.address, far.address]).await;
+    let mut config = chain.caller.runtime.configured().borrow().as_ref().unwrap().config.clone();
+    config.proxy.zone = Some("a".into());
+    let cluster = config.clusters.get_mut("echo.shop:7000").unwrap();
+    for (endpoint, zone) in cluster.endpoints.iter_mut().zip(["a", "b"]) {
+        endpoint.zone = Some(zone.into());
+    }
+    chain.caller.runtime.apply(config).unwrap();
+    let mut client = chain.connect().await;
+    for _ in 0..40 {
+        assert_eq!(client.ask(GET).await.1, "n");
+    }
+    let Chain { caller: _caller, mut callees } = chain;
+    callees.remove(0).stop().await;
+    for _ in 0..40 {
+        assert_eq!(client.ask(GET).await.1, "f");
+    }
+}

@@ -278,6 +278,7 @@ fn workload(id: &str, service: &str, host: u8) -> Workload {
             ..Declared::default()
         },
         aliases: BTreeSet::new(),
+        zone: None,
         networks: [("network".to_owned(), attachment)].into(),
         exposed: BTreeSet::new(),
         published: BTreeSet::new(),

@@ -94,6 +94,7 @@ fn workload(mesh: &Mesh, (name, service, version): (&str, &str, &str)) -> Worklo
         namespace: "shop".into(),
         declared: Declared { version, ..declared },
         aliases: Default::default(),
+        zone: None,
         networks: [("front".to_owned(), attachment)].into(),
         exposed: Default::default(),
         published: Default::default(),

@@ -84,6 +84,7 @@ fn workload(
         namespace,
         declared,
         aliases: container.aliases.clone(),
+        zone: None,
         networks: container.networks.clone(),
         exposed: container.exposed.clone(),
         published: container.published.clone(),
@@ -117,6 +118,7 @@ fn replica(
         declared,
         // Nobody calls an application by the name of its holder.
         aliases: holder.aliases.iter().filter(|alias| Some(alias.as_str()) != own).cloned().collect(),
+        zone: None,
         networks: holder.networks.clone(),
         exposed: held.app.iter().flat_map(|app| &app.exposed).chain(&holder.exposed).copied().collect(),
         published: holder.published.clone(),

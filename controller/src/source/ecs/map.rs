@@ -99,6 +99,7 @@ fn workload(
         name: format!("{}-{}", declared.service, task.id.get(..ID).unwrap_or(&task.id)),
         namespace: last_part(&task.cluster).to_owned(),
         aliases: BTreeSet::new(),
+        zone: task.zone.clone(),
         networks: [(NETWORK.to_owned(), attachment)].into(),
         exposed: apps.flat_map(|container| &container.ports).copied().collect(),
         published,

@@ -1,4 +1,4 @@
-//! `balance` and `slow-start`.
+//! `balance`, `slow-start` and `zones`.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use crate::mesh::fault::Code;
 use crate::mesh::node::{Node, Value};
 use crate::mesh::reader::{Reader, nearest};
 use crate::mesh::table::{Choice, Key, Kind, Section, Text};
-use crate::mesh::text;
-use crate::policy::{Balance, HashOn};
+use crate::mesh::{text, value};
+use crate::policy::{Balance, HashOn, Zones};
 
 /// What may stand for a way of balancing.
 pub(in crate::mesh) const WORDS: &[Choice] = &[
@@ -41,6 +41,22 @@ pub(in crate::mesh) const SLOW_START: Key = Key {
             hash.",
     default: "0: at once",
     example: "30s",
+};
+
+pub(in crate::mesh) const ZONES: Key = Key {
+    name: "zones",
+    kind: Kind::Choice(&[
+        Choice {
+            word: "prefer",
+            about: "replicas in the caller's own zone first, so far that each replica of the service gets what the others \
+                    get; not where balancing is by hash",
+        },
+        Choice { word: "ignore", about: "wherever they are" },
+    ]),
+    label: None,
+    about: "Whether callers prefer replicas in their own availability zone. Zones are known on ECS alone.",
+    default: "prefer",
+    example: "ignore",
 };
 
 /// RFC 9110 section 5.6.2, token; the same for cookies (RFC 6265 section 4.1.1).
@@ -106,6 +122,10 @@ pub(super) fn read(reader: &mut Reader, node: &Node, _: &Key) -> Option<Balance>
         Value::Scalar { text, .. } => word(reader, node, text),
         Value::Null | Value::List(_) => word(reader, node, ""),
     }
+}
+
+pub(super) fn zones(reader: &mut Reader, node: &Node, key: &Key) -> Option<Zones> {
+    value::choice(reader, node, key).map(|word| if word == "ignore" { Zones::Ignore } else { Zones::Prefer })
 }
 
 fn word(reader: &mut Reader, node: &Node, text: &str) -> Option<Balance> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::check;
 use crate::mesh::duration;
-use crate::policy::{Balance, Capacity, HashOn, Policy, SuccessRate};
+use crate::policy::{Balance, Capacity, HashOn, Policy, SuccessRate, Zones};
 
 /// One line for each part that is said.
 pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &Policy) -> fmt::Result {
-    let Policy { check, outlier, retries, bounds, balance, slow_start } = policy;
+    let Policy { check, outlier, retries, bounds, balance, slow_start, zones } = policy;
     let outlier = outlier.map(|said| {
         mapping([
             ("consecutive-errors", said.consecutive_errors.map(number)),
@@ -62,6 +62,13 @@ pub(in crate::mesh) fn print(f: &mut fmt::Formatter<'_>, indent: &str, policy: &
     }
     if let Some(said) = slow_start {
         writeln!(f, "{indent}slow-start: {}", duration::print(*said))?;
+    }
+    if let Some(said) = zones {
+        let said = match said {
+            Zones::Prefer => "prefer",
+            Zones::Ignore => "ignore",
+        };
+        writeln!(f, "{indent}zones: {said}")?;
     }
     Ok(())
 }
