@@ -12,5 +12,7 @@ pub mod map;
 pub mod pace;
 pub mod queue;
 pub mod record;
+#[cfg(test)]
+mod samples;
 mod tracker;
 pub mod watch;
