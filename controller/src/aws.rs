@@ -6,8 +6,8 @@ use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, imds, profile};
-use aws_sdk_ecs::config::SharedHttpClient;
+use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, imds, profile};
+use aws_sdk_ecs::config::{Credentials, SharedHttpClient};
 use aws_smithy_http_client::{Builder, tls};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
@@ -41,17 +41,25 @@ pub async fn load(region: Option<String>) -> Result<SdkConfig, AwsError> {
         .or_else(profile::region::Builder::default().build())
         .or_else(region.map(Region::new))
         .or_else(instance(&client));
+    let config = loader(client).region(regions).load().await;
+    config.region().ok_or(AwsError::Region)?;
+    Ok(config)
+}
+
+/// One region at one address, for tests; the environment counts for nothing but what is not said here.
+pub async fn at(url: &str, region: &str) -> SdkConfig {
+    let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "example", None, None, "tests");
+    let loader = loader(client()).region(Region::new(region.to_owned())).endpoint_url(url);
+    loader.credentials_provider(credentials).load().await
+}
+
+fn loader(client: SharedHttpClient) -> ConfigLoader {
     let name = concat!("outrigger-", env!("CARGO_PKG_VERSION"));
     let limits = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .region(regions)
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(client)
         .timeout_config(limits)
         .app_name(AppName::new(name).expect("letters, digits, dots and hyphens make a name"))
-        .load()
-        .await;
-    config.region().ok_or(AwsError::Region)?;
-    Ok(config)
 }
 
 /// The region of the instance, by the same client.

@@ -1,0 +1,232 @@
+//! The controller's ECS source on the simulator: what it sees of tasks, when, and what it does when answers fail.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use outrigger_controller::aws;
+use outrigger_controller::source::ecs::calls::Calls;
+use outrigger_controller::source::ecs::client::Api;
+use outrigger_controller::source::ecs::queue::Queue;
+use outrigger_controller::source::ecs::record::{Seen, Stage, Task};
+use outrigger_controller::source::ecs::watch::watch;
+use outrigger_tests::ecs::Simulator;
+use serde_json::{Value, json};
+use tokio::runtime;
+use tokio::sync::{oneshot, watch as channel};
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// From a change in ECS to the view, by events.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// The source, watching the simulator's cluster `default`.
+struct Watching {
+    seen: channel::Receiver<Seen>,
+    calls: Calls,
+    /// It ends with the value.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Watching {
+    /// On a thread of its own: the simulator is asked with calls that block.
+    async fn start(ecs: &Simulator, with_queue: bool) -> Self {
+        let said = |key: &str| ecs.addresses()[key].as_str().expect("the first line has it").to_owned();
+        let (url, region, queue) = (ecs.url().to_owned(), said("region"), with_queue.then(|| said("queue")));
+        let (tell, seen) = channel::channel(Seen::default());
+        let (_stop, stop) = oneshot::channel();
+        let (tell_calls, calls) = oneshot::channel();
+        let watching = async move {
+            let config = aws::at(&url, &region).await;
+            let api = Api::new(&config);
+            let queue = queue.map(|url| Queue::new(&config, &url, api.calls.clone()));
+            tell_calls.send(api.calls.clone()).expect("the test waits for it");
+            tokio::select! {
+                () = watch(api, vec!["default".to_owned()], queue, tell) => {}
+                _ = stop => {}
+            }
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        thread::spawn(move || runtime.block_on(watching));
+        Self { seen, calls: calls.await.expect("it starts"), _stop }
+    }
+
+    async fn until(&mut self, limit: Duration, is: impl Fn(&Seen) -> bool) -> Seen {
+        let found =
+            timeout(limit, self.seen.wait_for(|seen| is(seen))).await.map(|found| found.map(|s| s.clone()));
+        match found {
+            Ok(found) => found.expect("the source watches on"),
+            Err(_) => panic!("not within {limit:?}: {:#?}", *self.seen.borrow()),
+        }
+    }
+
+    fn throttled(&self) -> u64 {
+        self.calls.operations().values().map(|operation| operation.throttled).sum()
+    }
+}
+
+fn definition(family: &str) -> Value {
+    json!({
+        "family": family,
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": "256",
+        "memory": "512",
+        "containerDefinitions": [
+            { "name": "app", "image": "app", "portMappings": [{ "containerPort": 8080 }] },
+            { "name": "outrigger-sidecar", "image": "sidecar", "dockerLabels": { "outrigger.managed": "sidecar" } }
+        ]
+    })
+}
+
+fn service(name: &str, count: u32) -> Value {
+    json!({
+        "serviceName": name,
+        "taskDefinition": name,
+        "desiredCount": count,
+        "launchType": "FARGATE",
+        "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-a", "subnet-b"] } }
+    })
+}
+
+/// A simulator with `cart`, whose tasks run.
+fn cart(count: u32) -> Simulator {
+    let ecs = Simulator::start();
+    ecs.post("pace", json!({ "seconds": 0.05 }));
+    ecs.post("definition", definition("cart"));
+    ecs.post("service", service("cart", count));
+    let count = usize::try_from(count).expect("a few");
+    ecs.until("task", LIMIT, |tasks| (running(tasks).len() == count).then_some(()));
+    ecs
+}
+
+/// ARNs of tasks that the simulator has running, and wants to.
+fn running(tasks: &[Value]) -> BTreeSet<String> {
+    let runs =
+        tasks.iter().filter(|task| task["lastStatus"] == "RUNNING" && task["desiredStatus"] == "RUNNING");
+    runs.filter_map(|task| task["taskArn"].as_str().map(str::to_owned)).collect()
+}
+
+fn runs(task: &Task) -> bool {
+    task.last_status == Stage::Running && !task.is_stopping()
+}
+
+/// Those that the source would send traffic to.
+fn serving(seen: &Seen) -> BTreeSet<String> {
+    seen.tasks.values().filter(|task| runs(task)).map(|task| task.arn.clone()).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs the simulator of ECS"]
+async fn a_deployment_is_followed_by_events_within_a_second() {
+    let ecs = cart(4);
+    let mut source = Watching::start(&ecs, true).await;
+    let seen = source.until(LIMIT, |seen| seen.current && serving(seen).len() == 4).await;
+    let stopped = serving(&seen).first().cloned().expect("four");
+    ecs.post("stop", json!({ "task": stopped }));
+    source.until(AT_ONCE, |seen| !serving(seen).contains(&stopped)).await;
+
+    // A new revision: its definition is asked for before a task of it is told of.
+    ecs.post("definition", definition("cart"));
+    ecs.post("update", json!({ "service": "cart", "taskDefinition": "cart" }));
+    let began = Instant::now();
+    let new = |tasks: &[Value]| {
+        let new = |task: &&Value| task["taskDefinitionArn"].as_str().is_some_and(|arn| arn.ends_with(":2"));
+        let new: Vec<Value> = tasks.iter().filter(new).cloned().collect();
+        let all = running(tasks);
+        (running(&new).len() == 4 && all.len() == 4).then_some(all)
+    };
+    let all = ecs.until("task", LIMIT, new);
+    let took = began.elapsed();
+    let seen = source.until(AT_ONCE, |seen| serving(seen) == all).await;
+    assert!(seen.tasks.values().all(|task| seen.definitions.contains_key(&task.definition)));
+    assert!(took < Duration::from_secs(50), "only events can have told of it: {took:?}");
+    assert!(source.calls.events()["taken"] > 8, "{:?}", source.calls.events());
+    ecs.assert_no_faults();
+}
+
+#[tokio::test]
+#[ignore = "needs the simulator of ECS"]
+async fn events_doubled_out_of_order_and_unreadable_end_in_the_same_view() {
+    let ecs = cart(3);
+    let mut source = Watching::start(&ecs, true).await;
+    source.until(LIMIT, |seen| seen.current && serving(seen).len() == 3).await;
+    ecs.post("events", json!({ "kind": "duplicate", "count": 20 }));
+    ecs.post("events", json!({ "kind": "reorder", "count": 6 }));
+    ecs.post("event", json!({ "detail-type": "ECS Task State Change", "detail": { "version": "?" } }));
+    ecs.post("event", json!(["no envelope"]));
+    ecs.post("update", json!({ "service": "cart", "desiredCount": 6 }));
+    let all = ecs.until("task", LIMIT, |tasks| Some(running(tasks)).filter(|all| all.len() == 6));
+    ecs.post("events", json!({ "clear": true }));
+    let seen = source.until(LIMIT, |seen| serving(seen) == all).await;
+    assert!(seen.current);
+    let events = source.calls.events();
+    assert_eq!(events["unreadable"], 2, "{events:?}");
+    ecs.assert_no_faults();
+}
+
+#[tokio::test]
+#[ignore = "needs the simulator of ECS"]
+async fn throttled_partial_and_cut_answers_lose_no_endpoint() {
+    let ecs = cart(12);
+    let mut source = Watching::start(&ecs, false).await;
+    let before = source.until(LIMIT, |seen| seen.current && serving(seen).len() == 12).await;
+    let trouble = |kind: &str, more: Value| {
+        let mut order = json!({ "kind": kind, "operation": "DescribeTasks" });
+        order.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        ecs.post("trouble", order);
+    };
+
+    trouble("throttle", json!({ "count": 2 }));
+    trouble("cut", json!({ "count": 1 }));
+    let listed = before.listed;
+    let after = source.until(LIMIT, |seen| seen.listed != listed).await;
+    assert!(after.current && source.throttled() == 2, "tried again: {:?}", source.calls.operations());
+    assert_eq!(serving(&after), serving(&before));
+
+    trouble("partial", json!({}));
+    let stale = source.until(LIMIT, |seen| !seen.current).await;
+    assert_eq!(serving(&stale), serving(&before), "the last good view stays");
+    let error = stale.error.expect("it says why");
+    assert!(error.contains("6 of 12 tasks") && error.contains("MISSING"), "{error}");
+    ecs.post("trouble", json!({ "clear": true }));
+    let again = source.until(LIMIT, |seen| seen.current).await;
+    assert_eq!((serving(&again), again.error), (serving(&before), None));
+
+    trouble("error", json!({ "code": "AccessDeniedException", "message": "not authorized", "status": 400 }));
+    let denied = source.until(LIMIT, |seen| !seen.current).await;
+    let error = denied.error.as_deref().unwrap_or_default();
+    assert!(error.contains("allow ecs:DescribeTasks to the controller's role"), "{error}");
+    assert_eq!(serving(&denied), serving(&before));
+}
+
+/// Ten reconciles of as many tasks as ECS lets one service have; how often the API is called is printed.
+#[tokio::test]
+#[ignore = "needs the simulator of ECS"]
+async fn five_thousand_tasks_are_followed_within_the_published_rates() {
+    const TASKS: u32 = 5_000;
+    let ecs = Simulator::start();
+    ecs.post("pace", json!({ "seconds": 0.0 }));
+    for n in 0..50 {
+        let name = format!("s{n}");
+        ecs.post("definition", definition(&name));
+        ecs.post("service", service(&name, TASKS / 50));
+    }
+    let all = ecs.until("task", LIMIT * 4, |tasks| Some(running(tasks)).filter(|all| all.len() == 5_000));
+    let began = Instant::now();
+    let mut source = Watching::start(&ecs, false).await;
+    let first = source.until(LIMIT, |seen| seen.current && seen.tasks.len() == 5_000).await;
+    let took = began.elapsed();
+    assert_eq!(serving(&first), all);
+    tokio::time::sleep(Duration::from_secs(60).saturating_sub(took)).await;
+    let calls = source.calls.last_minute();
+    let rates = ecs.get("rates");
+    println!(
+        "5,000 tasks: first whole view in {took:?}; {calls} calls of the API in the first minute, by polling"
+    );
+    println!("lowest level of each bucket of ECS: {}", rates["lowest"]);
+    assert_eq!(source.throttled(), 0, "{:?}", source.calls.operations());
+    let lowest = rates["lowest"]["resource read"].as_f64().expect("a level");
+    assert!(lowest >= 40.0, "others have their half of ECS's bucket: {lowest}");
+    ecs.assert_no_faults();
+}
