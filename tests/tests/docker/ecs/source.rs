@@ -199,34 +199,3 @@ async fn throttled_partial_and_cut_answers_lose_no_endpoint() {
     assert!(error.contains("allow ecs:DescribeTasks to the controller's role"), "{error}");
     assert_eq!(serving(&denied), serving(&before));
 }
-
-/// Ten reconciles of as many tasks as ECS lets one service have; how often the API is called is printed.
-#[tokio::test]
-#[ignore = "needs the simulator of ECS"]
-async fn five_thousand_tasks_are_followed_within_the_published_rates() {
-    const TASKS: u32 = 5_000;
-    let ecs = Simulator::start();
-    ecs.post("pace", json!({ "seconds": 0.0 }));
-    for n in 0..50 {
-        let name = format!("s{n}");
-        ecs.post("definition", definition(&name));
-        ecs.post("service", service(&name, TASKS / 50));
-    }
-    let all = ecs.until("task", LIMIT * 4, |tasks| Some(running(tasks)).filter(|all| all.len() == 5_000));
-    let began = Instant::now();
-    let mut source = Watching::start(&ecs, false).await;
-    let first = source.until(LIMIT, |seen| seen.current && seen.tasks.len() == 5_000).await;
-    let took = began.elapsed();
-    assert_eq!(serving(&first), all);
-    tokio::time::sleep(Duration::from_secs(60).saturating_sub(took)).await;
-    let calls = source.calls.last_minute();
-    let rates = ecs.get("rates");
-    println!(
-        "5,000 tasks: first whole view in {took:?}; {calls} calls of the API in the first minute, by polling"
-    );
-    println!("lowest level of each bucket of ECS: {}", rates["lowest"]);
-    assert_eq!(source.throttled(), 0, "{:?}", source.calls.operations());
-    let lowest = rates["lowest"]["resource read"].as_f64().expect("a level");
-    assert!(lowest >= 40.0, "others have their half of ECS's bucket: {lowest}");
-    ecs.assert_no_faults();
-}
