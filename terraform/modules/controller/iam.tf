@@ -24,6 +24,12 @@ locals {
       Resource = "*"
     },
     {
+      Sid      = "Clusters"
+      Effect   = "Allow"
+      Action   = ["ecs:DescribeClusters"]
+      Resource = local.cluster_arns
+    },
+    {
       Sid       = "Look"
       Effect    = "Allow"
       Action    = ["ecs:ListTasks", "ecs:ListServices", "ecs:DescribeTasks", "ecs:DescribeServices"]
