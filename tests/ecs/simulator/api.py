@@ -94,7 +94,8 @@ class Api:
         }
         with self.world.lock:
             found = self.world.find("cluster", arn) or self.world.put("cluster", arn, record)
-            self.world.tags.setdefault(arn, {}).update({tag["key"]: tag.get("value", "") for tag in asked.get("tags", [])})
+            tags = {tag["key"]: tag.get("value", "") for tag in asked.get("tags", [])}
+            self.world.tags.setdefault(arn, {}).update(tags)
         return {"cluster": {**found, "tags": self.labels(arn)}}
 
     def ListClusters(self, asked):
@@ -238,7 +239,8 @@ class Api:
         arn = self.task_arn(cluster, asked["task"])
         if self.world.find("task", arn) is None:
             raise parameter("The referenced task was not found.")
-        return {"task": tasks.stop(self.world, arn, asked.get("reason", "Task stopped by user"))}
+        task = tasks.stop(self.world, arn, asked.get("reason", "Task stopped by user"))
+        return {"task": {**task, "tags": self.labels(arn)}}
 
     def ListTasks(self, asked):
         records = self.world.view()

@@ -23,11 +23,12 @@ class Issuer:
             if role is None:
                 raise ValueError(f"{definition['taskDefinitionArn']} has no task role")
             ends = self.world.clock.now() + lifetime
+            expires = datetime.datetime.fromtimestamp(ends, datetime.timezone.utc)
             given = {
                 "AccessKeyId": "ASIA" + secrets.token_hex(8).upper(),
                 "SecretAccessKey": secrets.token_urlsafe(30),
                 "Token": secrets.token_urlsafe(120),
-                "Expiration": datetime.datetime.fromtimestamp(ends, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "RoleArn": role,
             }
             self.issued[given["AccessKeyId"]] = {

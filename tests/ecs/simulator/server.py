@@ -106,6 +106,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except Refused as refused:
             self.note(simulator, served, operation, refused.code, started, clock, 0)
             return self.refuse(refused)
+        except ConnectionError:
+            # The caller went away in the middle.
+            self.close_connection = True
+            return None
         except Exception as error:
             traceback.print_exc()
             simulator.calls.fault(operation, "answer", f"{type(error).__name__}: {error}")
@@ -125,7 +129,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return asked
 
     def note(self, simulator, served, operation, outcome, started, clock, items):
-        simulator.calls.note(time=started, service=served.shapes.model.service_name, operation=operation, outcome=outcome,
+        service = served.shapes.model.service_name
+        simulator.calls.note(time=started, service=service, operation=operation, outcome=outcome,
                              seconds=round(time.monotonic() - clock, 4), items=items)
 
     def refuse(self, refused):

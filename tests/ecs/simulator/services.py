@@ -194,7 +194,8 @@ def start(world, service, one):
         if launch is None:
             capacity = one["capacityProviderStrategy"][0]["capacityProvider"]
             launch = "FARGATE" if capacity.startswith("FARGATE") else "EC2"
-        number = world.private[service["serviceArn"]]["placed"] = world.private[service["serviceArn"]].get("placed", -1) + 1
+        held = world.private[service["serviceArn"]]
+        number = held["placed"] = held.get("placed", -1) + 1
         placed = place(world, service["clusterArn"], one, number, launch)
         if placed is None:
             return False

@@ -26,7 +26,7 @@ class Shapes:
         return self._faults(asked, self.model.operation_model(operation).input_shape)
 
     def answer(self, operation, answer):
-        """An answer as JSON, and what is wrong with it (or None): its fields, or that it does not read back the same."""
+        """An answer as JSON, and what is wrong with it or None: its fields, or that it reads back as another."""
         shape = self.model.operation_model(operation).output_shape
         body = json.dumps(answer, default=seconds).encode()
         if shape is None:

@@ -97,11 +97,12 @@ class Sts:
         if issued["ends"] <= self.world.clock.now():
             raise Refused("ExpiredToken", "The security token included in the request is expired")
         self.dated(date, scope)
-        unsigned = [name.lower() for name in headers if name.lower().startswith("x-amz-") and name.lower() not in signed]
+        unsigned = {name.lower() for name in headers if name.lower().startswith("x-amz-")} - set(signed)
         if "host" not in signed or unsigned:
             raise Refused("SignatureDoesNotMatch", f"'Host' and every 'X-Amz-…' must be signed; not: {unsigned}")
         credentials = botocore.credentials.Credentials(scope[0], issued["SecretAccessKey"], issued["Token"])
-        request = botocore.awsrequest.AWSRequest(method="POST", url=f"http://{headers['Host']}{handler.path}", data=body)
+        url = f"http://{headers['Host']}{handler.path}"
+        request = botocore.awsrequest.AWSRequest(method="POST", url=url, data=body)
         for name, value in headers.items():
             request.headers[name] = value
         request.context["timestamp"] = date

@@ -1,5 +1,7 @@
 //! The mesh on ECS, on the simulator of `tests/ecs`.
 
+mod controller;
+mod scale;
 mod services;
 mod source;
 mod terraform;

@@ -86,3 +86,17 @@ fn a_deployment_replaces_every_task_and_a_bad_one_rolls_back() {
     }
     ecs.assert_no_faults();
 }
+
+#[test]
+#[ignore = "needs the simulator of ECS"]
+fn moto_finds_the_same_fields_of_the_same_types() {
+    let ecs = Simulator::start();
+    ecs.post("pace", json!({ "hold": "PENDING" }));
+    let python = std::env::var(outrigger_tests::ecs::PYTHON).unwrap();
+    let judge = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ecs/judge.py");
+    let out = std::process::Command::new(python).arg(judge).arg(ecs.url()).output().unwrap();
+    let (said, erred) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{said}{erred}");
+    println!("{said}");
+    ecs.assert_no_faults();
+}
