@@ -9,6 +9,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, imds, profile};
 use aws_sdk_ecs::config::{Credentials, SharedHttpClient};
 use aws_smithy_http_client::{Builder, tls};
+use rustls::RootCertStore;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 /// To connect, TLS included.
@@ -66,6 +67,13 @@ fn loader(client: SharedHttpClient) -> ConfigLoader {
 fn instance(client: &SharedHttpClient) -> impl ProvideRegion + use<> {
     let config = ProviderConfig::without_region().with_http_client(client.clone());
     imds::region::Builder::default().configure(&config).build()
+}
+
+/// The compiled-in roots, for what is asked without the SDK.
+pub fn roots() -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    let (_added, _ignored) = store.add_parsable_certificates(TLS_SERVER_ROOT_CERTS.iter().cloned());
+    store
 }
 
 /// HTTPS with the compiled-in roots, since images have no CA bundle, and plain HTTP where an endpoint says so.

@@ -1,10 +1,11 @@
 //! All that the controller knows, in one place for the eyes of people: `status` is assembled from it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use outrigger_lifecycle::Readiness;
 use outrigger_model::Snapshot;
+use outrigger_wire::control::pin::Pin;
 use tokio::sync::watch;
 
 use crate::inject::gaps::Gaps;
@@ -38,6 +39,8 @@ pub struct Board {
     pub gaps: Gaps,
     /// How services stand that ask for injection.
     pub moves: Moves,
+    /// Names the root to sidecars on other hosts; empty while it cannot be used.
+    pub pin: Arc<OnceLock<Pin>>,
     /// What must still happen.
     pub readiness: Readiness,
 }
@@ -61,6 +64,7 @@ impl Board {
             problems: Problems::default(),
             gaps: Gaps::default(),
             moves: Moves::default(),
+            pin: Arc::default(),
             readiness: Readiness::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! What the control socket knows of each sidecar. Written there; read by the mesh, by injection and by status.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use outrigger_model::{Checked, Observed, WorkloadId};
@@ -15,6 +16,8 @@ pub struct Proxy {
     pub sidecar: String,
     /// Its stream is open.
     pub connected: bool,
+    /// Where its stream came from; none over the socket of the host.
+    pub address: Option<IpAddr>,
     /// Version of its binary, from its hello.
     pub version: String,
     /// Version of the configuration sent last.

@@ -17,6 +17,9 @@ pub struct Status {
     pub scope: String,
     /// Trust domain of every identity.
     pub trust_domain: String,
+    /// Names the root to sidecars on other hosts (`OUTRIGGER_CONTROL_PIN`, `outrigger inject ecs --pin`): `sha256:` and 64
+    /// hex digits; none while there is no usable root.
+    pub control_pin: Option<String>,
     /// Unix seconds at which the controller started.
     pub started: u64,
     /// Every source has given a whole view and the control socket listens.

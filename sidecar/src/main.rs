@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use outrigger_lifecycle::{Ended, Tasks, shutdown_signal};
 use outrigger_settings::Refused;
-use outrigger_sidecar::control::{self, Control, Parts};
+use outrigger_sidecar::control::{self, Control, Parts, Remote, Road};
 use outrigger_sidecar::file::{FileError, Files};
 use outrigger_sidecar::handover::{HandOver, Place};
 use outrigger_sidecar::hosts::{Hosts, HostsError};
@@ -18,6 +18,7 @@ use outrigger_sidecar::privilege::{self, PrivilegeError};
 use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
 use outrigger_sidecar::stopping::{self, Task};
+use outrigger_sidecar::task::Agent;
 use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, hold, limits, netns, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -64,8 +65,10 @@ enum Failure {
     Privilege(#[from] PrivilegeError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    #[error("a controller on another host cannot be reached yet: set OUTRIGGER_CONTROL to its socket")]
-    Remote,
+    #[error("a controller on another host is not believed without OUTRIGGER_CONTROL_PIN")]
+    Pin,
+    #[error("TLS to the controller: {0}")]
+    Tls(#[from] rustls::Error),
     #[error("the task `{0}` ended, and a sidecar without it is none")]
     Task(String),
 }
@@ -118,10 +121,13 @@ fn main() -> ExitCode {
 fn failed(failure: &Failure) -> ExitCode {
     eprintln!("outrigger-sidecar: {failure}");
     match failure {
-        Failure::Setting(_) | Failure::File(_) | Failure::Remote => ExitCode::from(USAGE),
-        Failure::Start(_) | Failure::Hosts(_) | Failure::Privilege(_) | Failure::Io(_) | Failure::Task(_) => {
-            ExitCode::FAILURE
-        }
+        Failure::Setting(_) | Failure::File(_) | Failure::Pin => ExitCode::from(USAGE),
+        Failure::Tls(_)
+        | Failure::Start(_)
+        | Failure::Hosts(_)
+        | Failure::Privilege(_)
+        | Failure::Io(_)
+        | Failure::Task(_) => ExitCode::FAILURE,
     }
 }
 
@@ -218,8 +224,12 @@ fn follow(
         reporter: sidecar.reporter(),
         drain,
     };
-    let control::Place::Socket(socket) = settings.control else { return Err(Failure::Remote) };
-    tasks.spawn("control", Control::open(socket, State::new(settings.state), parts).run());
+    let road = match (settings.control, settings.control_pin) {
+        (control::Place::Socket(path), _) => Road::Socket(path),
+        (remote, Some(pins)) => Road::Remote(Box::new(Remote::new(remote, pins, Agent::of_environment())?)),
+        (_, None) => return Err(Failure::Pin),
+    };
+    tasks.spawn("control", Control::open(road, State::new(settings.state), parts).run());
     tasks.spawn("namespace", async {
         if let Err(error) = netns::dead().await {
             tracing::error!(%error, "cannot see whether the network namespace is dead");

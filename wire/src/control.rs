@@ -327,6 +327,9 @@ pub const SERVICE: &str = "outrigger.control.v1.Control";
 pub const STREAM_PATH: &str = "/outrigger.control.v1.Control/Stream";
 /// Default place of the control socket, in sidecar and controller alike.
 pub const SOCKET: &str = "/run/outrigger/control.sock";
+/// The controller's own name in its trust domain, `spiffe://<trust-domain>/controller`: one segment, where those of
+/// workloads have two.
+pub const CONTROLLER: &str = "controller";
 /// Default port of the controller for sidecars on other hosts: TLS.
 pub const PORT: u16 = 15010;
 

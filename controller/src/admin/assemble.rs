@@ -22,6 +22,7 @@ pub fn status(board: &Board) -> Status {
         version: env!("CARGO_PKG_VERSION").into(),
         scope: board.source.scope(),
         trust_domain: board.trust_domain.clone(),
+        control_pin: board.pin.get().map(ToString::to_string),
         started: board.started,
         ready: board.readiness.is_ready(),
         sources: vec![board.source.state(), mesh_file(&board.file.borrow())],

@@ -1,9 +1,15 @@
-//! The control socket: who calls is asked of the kernel and of the engine, then each sidecar has one stream.
+//! The control stream: who calls is attested at the door, then each sidecar has one stream, whichever door it came by.
+//! There are two: a Unix socket for sidecars of this host, and TLS for tasks of ECS.
 
+mod guest;
 mod peer;
+#[cfg(feature = "ecs")]
+mod refusals;
 mod seats;
 mod session;
 mod socket;
+#[cfg(feature = "ecs")]
+pub mod tls;
 mod worlds;
 
 use std::collections::BTreeSet;
@@ -11,24 +17,28 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use outrigger_lifecycle::Tasks;
 use outrigger_model::Snapshot;
 use outrigger_wire::control::rpc;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::attest::{Attestor, Caller};
+use crate::attest::Attestor;
 use crate::identity::Authority;
 use crate::problems::Problems;
 use crate::proxies::Proxies;
-use crate::status::Problem;
 
-use peer::{Peer, PeerError};
+use guest::{Guest, Refusal};
+use peer::Peer;
 use seats::Seats;
 use session::Session;
 use worlds::Worlds;
@@ -39,8 +49,8 @@ pub use socket::{EVERYBODY, OWNER, SocketError, listen};
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// How long a ping may stay unanswered: a busy machine is not a dead one.
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// Streams on one connection: one is used, another may follow before the first has ended.
-const STREAMS: u32 = 4;
+/// For a guest that has had its stream to read the end of it.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Messages on their way to one sidecar; one that lets more pile up does not read.
 const QUEUE: usize = 16;
 /// Pause when a connection cannot be accepted (no descriptor is free).
@@ -55,8 +65,6 @@ pub struct Control(UnixListener);
 pub struct Desk {
     /// What is published.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// Knows who calls.
-    pub attestor: Attestor,
     /// Signs; or why nothing is signed.
     pub authority: Result<Authority, String>,
     /// Where what sidecars say is written.
@@ -66,24 +74,30 @@ pub struct Desk {
 }
 
 /// The desk and who sits at it.
-struct Hall {
+pub struct Hall {
     desk: Desk,
     seats: Seats,
     worlds: Worlds,
     refused: Mutex<BTreeSet<u32>>,
 }
 
-/// Why a caller is turned away.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error(transparent)]
-    Peer(#[from] Arc<PeerError>),
-    #[error(
-        "process {0} is not a sidecar of this mesh: only the sidecars that this controller made are served"
-    )]
-    Stranger(u32),
-    #[error("process {0} has ended since it connected")]
-    Ended(u32),
+impl Hall {
+    /// Opens it; doors lead into it.
+    pub fn open(desk: Desk) -> Arc<Self> {
+        let (seats, worlds, refused) = Default::default();
+        Arc::new(Self { desk, seats, worlds, refused })
+    }
+
+    /// Logs each process once: it will try again.
+    fn log(&self, pid: u32, refusal: &Refusal) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= LOGGED {
+            refused.clear();
+        }
+        if refused.insert(pid) {
+            tracing::warn!(%refusal, "refused on the control socket");
+        }
+    }
 }
 
 impl Control {
@@ -96,18 +110,16 @@ impl Control {
     }
 
     /// Serves until it is dropped.
-    pub async fn run(self, desk: Desk) {
-        let hall = Arc::new(Hall {
-            desk,
-            seats: Seats::default(),
-            worlds: Worlds::default(),
-            refused: Mutex::default(),
-        });
+    pub async fn run(self, hall: Arc<Hall>, attestor: Attestor) {
         let mut connections = Tasks::new();
         loop {
             tokio::select! {
                 accepted = self.0.accept() => match accepted {
-                    Ok((stream, _)) => connections.spawn("connection", serve(stream, hall.clone())),
+                    Ok((stream, _)) => {
+                        let peer = Peer::of(&stream).map_err(Arc::new);
+                        let guest = Guest::Process { peer, attestor: attestor.clone() };
+                        connections.spawn("connection", serve(stream, guest, hall.clone()));
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the control socket cannot accept");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -120,18 +132,19 @@ impl Control {
 }
 
 /// One connection. Its sessions end with it.
-async fn serve(stream: UnixStream, hall: Arc<Hall>) {
-    let peer = Arc::new(Peer::of(&stream).map_err(Arc::new));
+async fn serve<S>(stream: S, guest: Guest, hall: Arc<Hall>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = guest.limits();
+    let guest = Arc::new(guest);
     let (start, mut started) = mpsc::channel(1);
-    let service = service_fn(|request| {
-        let (hall, peer, start) = (hall.clone(), peer.clone(), start.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        let (hall, guest, start) = (hall.clone(), guest.clone(), start.clone());
         async move {
-            let caller = match hall.attest(&peer).await {
+            let caller = match guest.caller(&hall, request.headers()).await {
                 Ok(caller) => caller,
-                Err(refusal) => {
-                    hall.log(&peer, &refusal);
-                    return Ok(Status::permission_denied(refusal.to_string()).into_http());
-                }
+                Err(refused) => return Ok(refused.into_http()),
             };
             let answer = rpc::answer(request, |up| {
                 let (down, messages) = mpsc::channel(QUEUE);
@@ -143,44 +156,28 @@ async fn serve(stream: UnixStream, hall: Arc<Hall>) {
         }
     });
     let mut server = http2::Builder::new(TokioExecutor::new());
-    server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    server.timer(TokioTimer::new()).max_concurrent_streams(limits.streams);
+    server.initial_stream_window_size(limits.window).initial_connection_window_size(limits.window);
     server.keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_ANSWER);
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
     let mut sessions = Tasks::new();
+    let mut end = limits.idle.map(|idle| Instant::now() + idle);
     loop {
         tokio::select! {
             ended = &mut connection => {
                 tracing::debug!(?ended, "control connection");
                 return;
             }
-            Some(session) = started.recv() => sessions.spawn("session", session.run()),
-            Some(_ended) = sessions.next_ended() => {}
-        }
-    }
-}
-
-impl Hall {
-    /// Who calls, proved: the pid must be that of a sidecar of ours, and still be the same process's afterwards.
-    async fn attest(&self, peer: &Result<Peer, Arc<PeerError>>) -> Result<Caller, Refusal> {
-        let peer = peer.as_ref().map_err(Arc::clone)?;
-        let caller = self.desk.attestor.caller(peer.pid()).await.ok_or(Refusal::Stranger(peer.pid()))?;
-        if peer.is_same() { Ok(caller) } else { Err(Refusal::Ended(peer.pid())) }
-    }
-
-    /// Each process once: it will try again.
-    fn log(&self, peer: &Result<Peer, Arc<PeerError>>, refusal: &Refusal) {
-        let Ok(peer) = peer else {
-            // Not one caller's fault: nobody can be served.
-            let problem =
-                Problem { kind: "refused", subject: "control socket".into(), what: refusal.to_string() };
-            return self.desk.problems.set("control socket", [problem].into());
-        };
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.len() >= LOGGED {
-            refused.clear();
-        }
-        if refused.insert(peer.pid()) {
-            tracing::warn!(%refusal, "refused on the control socket");
+            Some(session) = started.recv() => {
+                sessions.spawn("session", session.run());
+                end = None;
+            }
+            Some(_ended) = sessions.next_ended() => if limits.idle.is_some() {
+                // A proof is good for one stream.
+                connection.as_mut().graceful_shutdown();
+                end = Some(Instant::now() + FAREWELL);
+            },
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return,
         }
     }
 }

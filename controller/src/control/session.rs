@@ -105,7 +105,7 @@ impl Session {
     }
 
     fn greet(&mut self, hello: Hello) -> Result<(), Status> {
-        let Caller { workload, sidecar, next } = &self.caller;
+        let Caller { workload, sidecar, next, address } = &self.caller;
         tracing::info!(workload = %workload.0, version = hello.sidecar_version, held = hello.held.len(), "hello");
         let proxies = &self.hall.desk.proxies;
         if *next {
@@ -113,6 +113,7 @@ impl Session {
         } else {
             proxies.hello(workload, sidecar, &hello.sidecar_version);
         }
+        self.note(|proxy| proxy.address = *address);
         self.outbox = Outbox::new(hello.held);
         match &self.hall.desk.authority {
             Ok(authority) if !hello.roots.is_empty() && hello.roots != authority.roots_hash() => {

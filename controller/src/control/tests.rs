@@ -40,13 +40,13 @@ async fn world(pid: u32, joined: &str, now: &str) -> World {
     let proxies = Proxies::default();
     let desk = Desk {
         snapshot: snapshot.subscribe(),
-        attestor: Attestor::new(seen.subscribe(), Scope { mesh: "m".into(), ..Scope::default() }),
         authority: Err("there is no root".into()),
         proxies: proxies.clone(),
         problems: Problems::default(),
     };
     let mut tasks = Tasks::new();
-    tasks.spawn("control", Control::bind(&socket).await.unwrap().run(desk));
+    let attestor = Attestor::new(seen.subscribe(), Scope { mesh: "m".into(), ..Scope::default() });
+    tasks.spawn("control", Control::bind(&socket).await.unwrap().run(Hall::open(desk), attestor));
     World { socket, proxies, _kept: (tasks, seen, snapshot) }
 }
 
@@ -80,7 +80,7 @@ impl World {
         let (up, messages) = mpsc::unbounded_channel();
         up.send(Up { kind: Some(first) }).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        Ok((up, rpc::open(channel, UnboundedReceiverStream::new(messages)).await?))
+        Ok((up, rpc::open(channel, UnboundedReceiverStream::new(messages), None).await?))
     }
 
     async fn hello(&self) -> (UnboundedSender<Up>, Streaming<Down>) {

@@ -6,7 +6,8 @@ mod store;
 use std::time::{Duration, SystemTime};
 
 use outrigger_wire::SpiffeId;
-use outrigger_wire::control::{Certificate, roots_hash};
+use outrigger_wire::control::pin::Pin;
+use outrigger_wire::control::{CONTROLLER, Certificate, roots_hash};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CidrSubnet, DistinguishedName,
@@ -14,6 +15,7 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use store::{AuthorityError, FILE};
 
@@ -29,6 +31,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: Vec<u8>,
     lifetime: Duration,
+    trust_domain: String,
 }
 
 /// Why a request was not signed.
@@ -49,6 +52,9 @@ pub enum SignError {
     /// Signing itself failed.
     #[error("signing failed: {0}")]
     Signing(rcgen::Error),
+    /// The controller's own certificate cannot be used.
+    #[error("the controller's own certificate: {0}")]
+    Own(String),
     /// The kernel gave no random numbers.
     #[error("no random numbers")]
     Random,
@@ -96,21 +102,59 @@ impl Authority {
         }
         let name =
             Ia5String::try_from(identity.as_str()).map_err(|_| SignError::Identity(identity.clone()))?;
+        let uses = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        asked.params = self.leaf(name, uses, now)?;
+        let leaf = asked.signed_by(&self.issuer).map_err(SignError::Signing)?;
+        let (chain, roots) = (vec![leaf.der().to_vec()], vec![self.root.clone()]);
+        Ok(Certificate { chain, roots, refused: String::new() })
+    }
+
+    /// A key and a certificate for the controller itself, `spiffe://<trust-domain>/controller`: a name that no workload can
+    /// have. The root goes along, last. It is for a server alone: with no sidecar it counts as a caller.
+    ///
+    /// # Errors
+    /// See [`SignError`].
+    pub fn controller(
+        &self,
+        now: SystemTime,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), SignError> {
+        let own = |error: &dyn std::fmt::Display| SignError::Own(error.to_string());
+        let name = format!("spiffe://{}/{CONTROLLER}", self.trust_domain);
+        let name = Ia5String::try_from(name).map_err(|error| own(&error))?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| own(&error))?;
+        let leaf = self.leaf(name, vec![ExtendedKeyUsagePurpose::ServerAuth], now)?;
+        let leaf = leaf.signed_by(&key, &self.issuer).map_err(SignError::Signing)?;
+        let chain = vec![leaf.der().clone(), self.root.clone().into()];
+        Ok((chain, key.into()))
+    }
+
+    fn leaf(
+        &self,
+        name: Ia5String,
+        uses: Vec<ExtendedKeyUsagePurpose>,
+        now: SystemTime,
+    ) -> Result<CertificateParams, SignError> {
         let mut leaf = CertificateParams::default();
         leaf.distinguished_name = DistinguishedName::new();
         leaf.subject_alt_names = vec![SanType::URI(name)];
         leaf.is_ca = IsCa::ExplicitNoCa;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        leaf.extended_key_usages = uses;
         leaf.use_authority_key_identifier_extension = true;
         leaf.serial_number = Some(serial()?);
         leaf.not_before = (now - BACKDATE.min(self.lifetime / 10)).into();
         leaf.not_after = (now + self.lifetime).into();
-        asked.params = leaf;
-        let leaf = asked.signed_by(&self.issuer).map_err(SignError::Signing)?;
-        let (chain, roots) = (vec![leaf.der().to_vec()], vec![self.root.clone()]);
-        Ok(Certificate { chain, roots, refused: String::new() })
+        Ok(leaf)
+    }
+
+    /// For how long what it signs is good.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Names the root to sidecars on other hosts.
+    pub fn pin(&self) -> Pin {
+        Pin::of(&self.root)
     }
 
     /// Names the root in hellos.

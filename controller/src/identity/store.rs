@@ -120,7 +120,7 @@ impl Authority {
             _ => {}
         }
         let issuer = Issuer::from_ca_cert_der(&root, key).map_err(|error| corrupt(error.to_string()))?;
-        Ok(Self { issuer, root: root.to_vec(), lifetime })
+        Ok(Self { issuer, root: root.to_vec(), lifetime, trust_domain: trust_domain.to_owned() })
     }
 }
 

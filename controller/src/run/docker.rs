@@ -50,8 +50,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let names =
         neighbours::follow(settings.docker_host.clone(), board.proxies.clone(), board.neighbours.clone());
     common.parts.spawn("neighbours", names);
-    let desk = common.desk(Attestor::new(seen.clone(), scope.clone()));
-    common.parts.spawn("control", control.run(desk));
+    let attestor = Attestor::new(seen.clone(), scope.clone());
+    common.parts.spawn("control", control.run(common.hall(), attestor));
     let injector = injector(&settings, &board, found, templates);
     let launches = injector.launches.clone();
     let (upgrades, orders) = upgrades();

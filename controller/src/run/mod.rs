@@ -15,9 +15,8 @@ use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::admin::socket::{self, AdminSocket};
-use crate::attest::Attestor;
 use crate::board::Board;
-use crate::control::{Desk, SocketError};
+use crate::control::{Desk, Hall, SocketError};
 use crate::identity::{self, Authority};
 use crate::indices::Indices;
 use crate::inject::template::TemplateError;
@@ -136,20 +135,23 @@ impl Common {
         self.parts.spawn("mesh", mesh.run(board.source.clone(), self.file.clone(), publish));
     }
 
-    /// What control streams are served from. A root that cannot be used stops signing and nothing else.
-    fn desk(&self, attestor: Attestor) -> Desk {
+    /// What control streams are served from. A root that cannot be used stops signing, and proving the controller to other
+    /// hosts, and nothing else.
+    fn hall(&self) -> Arc<Hall> {
         let Settings { state, trust_domain, certificate_lifetime, .. } = &self.settings;
         let lifetime = Duration::from_secs(*certificate_lifetime);
         let authority = Authority::open(state, trust_domain, lifetime).map_err(|error| {
             self.problem("authority", "state", state.join(identity::FILE).display().to_string(), &error)
         });
-        Desk {
+        if let Ok(authority) = &authority {
+            let _once = self.board.pin.set(authority.pin());
+        }
+        Hall::open(Desk {
             snapshot: self.board.snapshot.clone(),
-            attestor,
             authority,
             proxies: self.board.proxies.clone(),
             problems: self.board.problems.clone(),
-        }
+        })
     }
 
     /// Takes orders on the socket of the state directory.

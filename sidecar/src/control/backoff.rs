@@ -4,7 +4,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The longest while nobody listens on the socket: asking costs one system call, and a controller that comes back
+/// The longest while nobody listens: asking costs one system call or one packet, and a controller that comes back
 /// should find its sidecars within a second.
 const LONGEST_ABSENT: Duration = Duration::from_secs(1);
 

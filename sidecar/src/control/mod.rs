@@ -6,9 +6,9 @@ mod complaint;
 mod dial;
 mod keep;
 mod place;
+mod remote;
 mod session;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,9 @@ use backoff::Backoff;
 use complaint::Complaint;
 use dial::DialError;
 
+pub use dial::Road;
 pub use place::{InvalidPlace, Place};
+pub use remote::{Remote, Unproved};
 
 /// A stream that lived this long was a success: the next attempt follows at once.
 const SUCCESS: Duration = Duration::from_secs(5);
@@ -48,7 +50,7 @@ pub struct Parts {
 
 /// The link to the controller.
 pub struct Control {
-    socket: PathBuf,
+    road: Road,
     state: State,
     parts: Parts,
     held: Held,
@@ -61,7 +63,7 @@ pub struct Control {
 impl Control {
     /// Takes up what an earlier run left in `state`: a certificate that is still good, and the last good configuration,
     /// which runs from here on, with or without a controller.
-    pub fn open(socket: impl Into<PathBuf>, state: State, mut parts: Parts) -> Self {
+    pub fn open(road: impl Into<Road>, state: State, mut parts: Parts) -> Self {
         let identity = match Identity::load(&state, SystemTime::now()) {
             Ok(identity) => identity.map(Arc::new),
             Err(error @ IdentityError::Unusable(_)) => {
@@ -78,8 +80,8 @@ impl Control {
             parts.identity.send_replace(identity);
         }
         let held = keep::load(&state, &mut parts.apply);
-        let (socket, complaint) = (socket.into(), Complaint::default());
-        Self { socket, state, parts, held, good: watch::Sender::new(None), renewal, complaint }
+        let (road, complaint) = (road.into(), Complaint::default());
+        Self { road, state, parts, held, good: watch::Sender::new(None), renewal, complaint }
     }
 
     /// Stays connected as well as it can; never ends.
@@ -97,8 +99,8 @@ impl Control {
         let mut backoff = Backoff::default();
         loop {
             let begun = Instant::now();
-            let error = match dial::dial(&self.socket).await {
-                Ok(channel) => self.session(channel).await,
+            let error = match dial::dial(&mut self.road).await {
+                Ok((channel, proof)) => self.session(channel, proof.as_ref()).await,
                 Err(error) => error,
             };
             if begun.elapsed() >= SUCCESS {
@@ -106,8 +108,7 @@ impl Control {
                 self.complaint.clear();
             }
             self.complain(&error);
-            let absent = matches!(error, DialError::Absent { .. });
-            sleep(backoff.pause(absent, fastrand::f64())).await;
+            sleep(backoff.pause(error.is_absence(), fastrand::f64())).await;
         }
     }
 

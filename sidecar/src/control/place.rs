@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 use outrigger_wire::control::PORT;
+use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 
 /// Where the controller is.
@@ -43,7 +44,7 @@ impl TryFrom<String> for Place {
             port == Some("") || found.port_u16().is_some_and(|port| port != 0)
         });
         match authority {
-            Some(found) if !found.host().is_empty() => {
+            Some(found) if ServerName::try_from(found.host().trim_matches(['[', ']'])).is_ok() => {
                 let host = found.host().trim_matches(['[', ']']).to_owned();
                 Ok(Self::Remote { host, port: found.port_u16().unwrap_or(PORT) })
             }

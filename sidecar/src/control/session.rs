@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use outrigger_wire::control::proof::Proof;
 use outrigger_wire::control::{
     Ack, Certificate, Delta, Hello, Nack, SigningRequest, Up, down, roots_hash, rpc, up,
 };
@@ -69,14 +70,14 @@ impl Line {
 
 impl Control {
     /// One stream, until it ends.
-    pub(super) async fn session(&mut self, channel: Channel) -> DialError {
-        match self.converse(channel).await {
+    pub(super) async fn session(&mut self, channel: Channel, proof: Option<&Proof>) -> DialError {
+        match self.converse(channel, proof).await {
             Ok(()) => DialError::Ended("the controller closed it".into()),
             Err(error) => error,
         }
     }
 
-    async fn converse(&mut self, channel: Channel) -> Result<(), DialError> {
+    async fn converse(&mut self, channel: Channel, proof: Option<&Proof>) -> Result<(), DialError> {
         let (line, messages) = mpsc::channel(QUEUE);
         let line = Line(line);
         line.send(up::Kind::Hello(self.hello()))?;
@@ -85,7 +86,7 @@ impl Control {
             self.renewal.hurry(SystemTime::now());
         }
         self.renew(&line)?;
-        let mut down = rpc::open(channel, ReceiverStream::new(messages)).await?;
+        let mut down = rpc::open(channel, ReceiverStream::new(messages), proof).await?;
         tracing::info!("connected to the controller");
         let mut reports = Reports::now();
         loop {

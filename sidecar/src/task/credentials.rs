@@ -71,20 +71,14 @@ pub enum CredentialsError {
 }
 
 impl CredentialsPlace {
-    /// What the environment names.
+    /// A path at the agent, or else a whole URL, as with every SDK; and what to send along.
     ///
     /// # Errors
-    /// Nothing, or a URL where none may be asked.
-    pub fn of_environment() -> Result<Self, CredentialsError> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self::of(variable(RELATIVE), variable(FULL), variable(AUTHORIZATION))
-    }
-
-    /// The path counts before the URL, as with every SDK.
-    fn of(
-        relative: Option<String>,
-        full: Option<String>,
-        authorization: Option<String>,
+    /// Neither, or a URL where none may be asked.
+    pub fn new(
+        relative: Option<&str>,
+        full: Option<&str>,
+        authorization: Option<&str>,
     ) -> Result<Self, CredentialsError> {
         let authorization = authorization.map(|value| {
             let mut value = HeaderValue::try_from(value).map_err(|_| CredentialsError::Authorization)?;
@@ -98,7 +92,7 @@ impl CredentialsPlace {
                 url.parse().map_err(|_| AskError::Url(url))?
             }
             (None, Some(full)) => {
-                full.parse().ok().filter(may_be_asked).ok_or(CredentialsError::Host(full))?
+                full.parse().ok().filter(may_be_asked).ok_or(CredentialsError::Host(full.to_owned()))?
             }
             (None, None) => return Err(CredentialsError::NoRole),
         };
@@ -153,8 +147,7 @@ mod tests {
     use super::*;
 
     fn url(relative: Option<&str>, full: Option<&str>) -> Result<String, CredentialsError> {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        CredentialsPlace::of(owned(relative), owned(full), None).map(|place| place.url.to_string())
+        CredentialsPlace::new(relative, full, None).map(|place| place.url.to_string())
     }
 
     #[test]

@@ -95,15 +95,6 @@ pub struct Container {
 }
 
 impl Endpoint {
-    /// What the environment names.
-    ///
-    /// # Errors
-    /// Nothing, or no URL.
-    pub fn of_environment() -> Result<Self, MetadataError> {
-        let found = std::env::var(VARIABLE).ok().filter(|found| !found.is_empty());
-        Self::new(&found.ok_or(MetadataError::NotEcs)?)
-    }
-
     /// At this URL (`http://169.254.170.2/v4/…`).
     ///
     /// # Errors

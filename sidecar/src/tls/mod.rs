@@ -3,6 +3,7 @@
 //! Takes an [`Identity`], gives configurations for calling and for being called. A new identity makes new
 //! [`Contexts`]; connections that run keep the old ones.
 
+pub mod controller;
 mod verify;
 
 use std::collections::HashMap;

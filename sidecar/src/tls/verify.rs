@@ -59,19 +59,20 @@ impl fmt::Debug for WrongIdentity {
 /// # Errors
 /// See [`WrongIdentity`].
 pub fn spiffe_id(certificate: &CertificateDer<'_>) -> Result<SpiffeId, WrongIdentity> {
-    let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| WrongIdentity::Unreadable)?;
-    let names = parsed.subject_alternative_name().map_err(|_| WrongIdentity::Unreadable)?;
-    let uris: Vec<&str> = names
-        .iter()
-        .flat_map(|extension| &extension.value.general_names)
-        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
-        .collect();
-    match uris.as_slice() {
-        [uri] => {
-            SpiffeId::try_from((*uri).to_owned()).map_err(|_| WrongIdentity::NotSpiffe((*uri).to_owned()))
-        }
+    match uris(certificate)?.as_slice() {
+        [uri] => SpiffeId::try_from(uri.clone()).map_err(|_| WrongIdentity::NotSpiffe(uri.clone())),
         several => Err(WrongIdentity::Uris(several.len())),
     }
+}
+
+/// The URIs among the names of a certificate.
+pub(super) fn uris(certificate: &CertificateDer<'_>) -> Result<Vec<String>, WrongIdentity> {
+    let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| WrongIdentity::Unreadable)?;
+    let names = parsed.subject_alternative_name().map_err(|_| WrongIdentity::Unreadable)?;
+    let names = names.iter().flat_map(|extension| &extension.value.general_names);
+    Ok(names
+        .filter_map(|name| if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None })
+        .collect())
 }
 
 fn refuse(reason: WrongIdentity) -> Error {

@@ -9,25 +9,31 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use super::proof::Proof;
 use super::{Down, STREAM_PATH, Up};
 
 /// Largest message in either direction, bytes.
 pub const MAX_MESSAGE: usize = 16 << 20;
 
 /// Opens the stream of a sidecar: `up` is sent, what comes back is returned once the controller has
-/// answered with headers.
+/// answered with headers. `proof` is for a controller on another host.
 ///
 /// # Errors
 /// The controller cannot be reached, or it refuses (`PERMISSION_DENIED` says why in its message).
 pub async fn open(
     channel: Channel,
     up: impl Stream<Item = Up> + Send + 'static,
+    proof: Option<&Proof>,
 ) -> Result<Streaming<Down>, Status> {
     let mut grpc =
         Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let codec = ProstCodec::<Up, Down>::default();
-    let response = grpc.streaming(Request::new(up), PathAndQuery::from_static(STREAM_PATH), codec).await?;
+    let mut request = Request::new(up);
+    if let Some(proof) = proof {
+        proof.write(request.metadata_mut().as_mut());
+    }
+    let response = grpc.streaming(request, PathAndQuery::from_static(STREAM_PATH), codec).await?;
     Ok(response.into_inner())
 }
 

@@ -1,29 +1,14 @@
 //! Which workload a process on the other end of the control socket stands for: it must be the first process of a
 //! sidecar container of this mesh. No secret is handed out and nothing the caller says is believed.
 
-use std::time::Duration;
-
 use outrigger_model::WorkloadId;
 use tokio::sync::watch;
 
+use super::{AHEAD, Caller};
 use crate::scope::Scope;
 use crate::source::docker::record::Container;
 use crate::source::docker::sidecars::{is_next, standing};
 use crate::source::docker::watch::Seen;
-
-/// How long a sidecar may be ahead of the engine's event that tells of it.
-const AHEAD: Duration = Duration::from_secs(5);
-
-/// Who is at the other end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The workload it stands for.
-    pub workload: WorkloadId,
-    /// The sidecar's own container id.
-    pub sidecar: String,
-    /// It is to take the place of a sidecar that still runs.
-    pub next: bool,
-}
 
 /// Knows the sidecars of one mesh by their process.
 #[derive(Clone)]
@@ -55,7 +40,8 @@ fn sidecar_of(seen: &Seen, scope: &Scope, pid: u32) -> Option<Caller> {
     let has_pid = |sidecar: &&&Container| sidecar.instance().is_some_and(|instance| instance.pid == pid);
     let caller = |(workload, standing): (WorkloadId, Vec<&Container>)| {
         let sidecar = standing.iter().find(has_pid)?;
-        Some(Caller { workload, sidecar: sidecar.id.clone(), next: is_next(sidecar, &standing) })
+        let (id, next) = (sidecar.id.clone(), is_next(sidecar, &standing));
+        Some(Caller { workload, sidecar: id, next, address: None })
     };
     standing(&seen.containers, scope).into_iter().find_map(caller)
 }

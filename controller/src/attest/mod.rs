@@ -1,0 +1,33 @@
+//! Who is at the other end of a control stream. Two ways to know: the kernel and the engine tell of a process on this
+//! host; AWS tells of a task that proves its role. Nothing that a caller says of itself is believed.
+
+#[cfg(feature = "ecs")]
+mod pace;
+mod process;
+#[cfg(feature = "ecs")]
+pub mod sts;
+#[cfg(feature = "ecs")]
+pub mod task;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use outrigger_model::WorkloadId;
+
+pub use process::Attestor;
+
+/// How long a sidecar may be ahead of the event that tells of it.
+const AHEAD: Duration = Duration::from_secs(5);
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The workload it stands for.
+    pub workload: WorkloadId,
+    /// The sidecar's own id: its container's, or its task's.
+    pub sidecar: String,
+    /// It is to take the place of a sidecar that still runs.
+    pub next: bool,
+    /// Where it called from; none over a socket of this host.
+    pub address: Option<IpAddr>,
+}

@@ -1,0 +1,86 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use tonic::Status;
+
+use super::Hall;
+use super::peer::{Peer, PeerError};
+use crate::attest::{Attestor, Caller};
+use crate::status::Problem;
+
+/// Who came in by one of the doors, and how it is found out who that is.
+pub(super) enum Guest {
+    /// A process of this host.
+    Process {
+        /// What the kernel says.
+        peer: Result<Peer, Arc<PeerError>>,
+        /// Knows whose it is.
+        attestor: Attestor,
+    },
+    /// Somebody over TLS, who is to prove a task's role.
+    #[cfg(feature = "ecs")]
+    Task(super::tls::Guest),
+}
+
+/// What a connection may take.
+pub(super) struct Limits {
+    /// Streams at a time.
+    pub streams: u32,
+    /// Bytes that may be under way, and are kept for who does not read them.
+    pub window: u32,
+    /// Without a stream it ends after this.
+    pub idle: Option<Duration>,
+}
+
+/// Why a process is turned away.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Peer(#[from] Arc<PeerError>),
+    #[error(
+        "process {0} is not a sidecar of this mesh: only the sidecars that this controller made are served"
+    )]
+    Stranger(u32),
+    #[error("process {0} has ended since it connected")]
+    Ended(u32),
+}
+
+impl Guest {
+    pub(super) fn limits(&self) -> Limits {
+        match self {
+            // One is used, another may follow before the first has ended. The window is hyper's own.
+            Self::Process { .. } => Limits { streams: 4, window: 1 << 20, idle: None },
+            #[cfg(feature = "ecs")]
+            Self::Task(_) => Limits { streams: 1, window: 1 << 16, idle: Some(super::tls::PROOF) },
+        }
+    }
+
+    /// Who it is, proved; or what to tell it.
+    pub(super) async fn caller(&self, hall: &Hall, headers: &HeaderMap) -> Result<Caller, Status> {
+        match self {
+            Self::Process { peer, attestor } => process(peer, attestor).await.map_err(|refusal| {
+                match peer {
+                    Ok(peer) => hall.log(peer.pid(), &refusal),
+                    Err(_) => nobody(hall, &refusal),
+                }
+                Status::permission_denied(refusal.to_string())
+            }),
+            #[cfg(feature = "ecs")]
+            Self::Task(guest) => guest.caller(headers).await,
+        }
+    }
+}
+
+/// The pid must be that of a sidecar of ours, and still be the same process's afterwards.
+async fn process(peer: &Result<Peer, Arc<PeerError>>, attestor: &Attestor) -> Result<Caller, Refusal> {
+    let peer = peer.as_ref().map_err(Arc::clone)?;
+    let caller = attestor.caller(peer.pid()).await.ok_or(Refusal::Stranger(peer.pid()))?;
+    if peer.is_same() { Ok(caller) } else { Err(Refusal::Ended(peer.pid())) }
+}
+
+/// Not one caller's fault: nobody can be served.
+fn nobody(hall: &Hall, refusal: &Refusal) {
+    let problem = Problem { kind: "refused", subject: "control socket".into(), what: refusal.to_string() };
+    hall.desk.problems.set("control socket", [problem].into());
+}
