@@ -95,7 +95,13 @@ impl Mesh {
         for (id, workload) in &mut workloads {
             // A report speaks for one sidecar container, never for the one that replaced it.
             let current = |proxy: &&Proxy| sidecars.get(id) == Some(&proxy.sidecar);
-            workload.observed = reports.get(id).filter(current).and_then(Proxy::observed);
+            let proxy = reports.get(id).filter(current);
+            workload.observed = proxy.and_then(Proxy::observed);
+            // In ECS bridge and host mode the platform does not say where a task is: its sidecar called from there.
+            if let Some(address) = proxy.and_then(|proxy| proxy.address) {
+                let unknown = workload.networks.values_mut().filter(|network| network.addresses.is_empty());
+                unknown.for_each(|network| network.addresses = vec![address]);
+            }
         }
         let services: BTreeSet<_> = workloads.values().map(outrigger_compile::service_key).collect();
         self.indices.assign(&services);

@@ -1,11 +1,16 @@
 //! A controller of ECS clusters.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 
+use outrigger_wire::control::PORT;
 use tokio::sync::watch;
 
 use super::{Common, RunError, first_view};
+use crate::attest::sts::Sts;
+use crate::attest::task::TaskAttestor;
 use crate::aws;
+use crate::control::tls::TlsControl;
 use crate::indices::Indices;
 use crate::settings::Settings;
 use crate::source::Source;
@@ -13,6 +18,9 @@ use crate::source::ecs::client::Api;
 use crate::source::ecs::queue::Queue;
 use crate::source::ecs::record::{Seen, last_part};
 use crate::source::ecs::watch::watch;
+
+/// Every address: who calls must prove a task's role.
+const CONTROL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT);
 
 /// Runs until `shutdown` resolves.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
@@ -25,14 +33,19 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let api = Api::new(&config);
     let queue = settings.queue.as_ref().map(|url| Queue::new(&config, url, api.calls.clone()));
     let (tell_seen, seen) = watch::channel(Seen::default());
-    let source = Source::Ecs { seen, calls: api.calls.clone(), mesh: mesh_name(&settings, &clusters) };
+    let source =
+        Source::Ecs { seen: seen.clone(), calls: api.calls.clone(), mesh: mesh_name(&settings, &clusters) };
     let mut common = Common::begin(settings.clone(), source).await?;
     let board = common.board.clone();
+    // Sidecars that wait for a controller may dial from here on; they are let in once their tasks are seen.
+    let control = TlsControl::bind(settings.control_listen.unwrap_or(CONTROL)).await?;
+    let tasks = TaskAttestor::new(seen, Sts::new(settings.sts_endpoint.clone()));
     tracing::info!(mesh = board.source.mesh(), clusters = clusters.join(","), "watches ECS");
 
     let whole = board.readiness.pending("a whole view of ECS");
     common.parts.spawn("ecs", watch(api, clusters, queue, tell_seen));
     common.parts.spawn("first view", first_view(board.source.clone(), whole));
+    common.parts.spawn("control", control.run(common.hall(), tasks));
     common.merge(Indices::load(&settings.state));
     common.until(shutdown).await
 }

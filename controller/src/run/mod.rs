@@ -54,6 +54,15 @@ pub enum RunError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] SocketError),
+    /// The address for sidecars of other hosts.
+    #[cfg(feature = "ecs")]
+    #[error(transparent)]
+    ControlListen(#[from] crate::control::tls::TlsError),
+    /// Sidecars of other hosts prove ECS tasks, and there are none here.
+    #[error(
+        "OUTRIGGER_CONTROL_LISTEN is for sidecars that prove their ECS task: set OUTRIGGER_PLATFORM=ecs, or leave it out"
+    )]
+    NoTasks,
     /// The state directory.
     #[error(
         "the state directory {path} cannot be made ({source}): mount a volume there, or set OUTRIGGER_STATE"
@@ -76,6 +85,9 @@ impl RunError {
             Self::Surroundings(_) | Self::Template(_) => 64,
             #[cfg(feature = "ecs")]
             Self::Aws(_) => 64,
+            Self::NoTasks => 64,
+            #[cfg(feature = "ecs")]
+            Self::ControlListen(_) => 1,
             Self::Admin { .. } | Self::Control(_) | Self::State { .. } | Self::Part(_) => 1,
         }
     }
@@ -87,6 +99,7 @@ impl RunError {
 /// It cannot start, or a part of it fails.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     match settings.platform {
+        Platform::Docker if settings.control_listen.is_some() => Err(RunError::NoTasks),
         Platform::Docker => docker::run(settings, shutdown).await,
         #[cfg(feature = "ecs")]
         Platform::Ecs => ecs::run(settings, shutdown).await,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use outrigger_compile::compile;
 use outrigger_controller::attest::Attestor;
-use outrigger_controller::control::{Control, Desk, SocketError};
+use outrigger_controller::control::{Control, Desk, Hall, SocketError};
 use outrigger_controller::identity::Authority;
 use outrigger_controller::problems::Problems;
 use outrigger_controller::proxies::{Proxies, Proxy};
@@ -112,10 +112,6 @@ impl World {
         let proxies = Proxies::default();
         let desk = Desk {
             snapshot: self.snapshot.subscribe(),
-            attestor: Attestor::new(
-                self.seen.subscribe(),
-                Scope { mesh: MESH_NAME.into(), ..Scope::default() },
-            ),
             authority: authority.map_err(|error| error.to_string()),
             proxies: proxies.clone(),
             problems: Problems::default(),
@@ -131,7 +127,9 @@ impl World {
         })
         .await;
         let mut tasks = Tasks::new();
-        tasks.spawn("control", control.run(desk));
+        let scope = Scope { mesh: MESH_NAME.into(), ..Scope::default() };
+        let attestor = Attestor::new(self.seen.subscribe(), scope);
+        tasks.spawn("control", control.run(Hall::open(desk), attestor));
         Controller { proxies, _tasks: tasks }
     }
 
