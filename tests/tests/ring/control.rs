@@ -23,7 +23,7 @@ use outrigger_model::{
     Attachment, Declared, Health, Lifecycle, Protocol, ServiceKey, Snapshot, VirtualIndex, Workload,
     WorkloadId,
 };
-use outrigger_sidecar::control::{Control as Link, Parts};
+use outrigger_sidecar::control::{Control as Link, Parts, Road};
 use outrigger_sidecar::identity::Identity;
 use outrigger_sidecar::netns::Listening;
 use outrigger_sidecar::settings::AccessLog;
@@ -140,6 +140,11 @@ impl World {
 
     /// The same with another state directory.
     pub fn sidecar_in(&self, state: State) -> Linked {
+        self.sidecar_by(self.socket(), state)
+    }
+
+    /// Starts the link of the sidecar, which finds its controller there.
+    pub fn sidecar_by(&self, road: impl Into<Road>, state: State) -> Linked {
         let (identities, identity) = watch::channel(None);
         let (_, listening) = watch::channel(Listening::default());
         let sidecar = Sidecar::bind(Options {
@@ -171,7 +176,7 @@ impl World {
             drain: mpsc::channel(1).0,
         };
         let mut tasks = Tasks::new();
-        tasks.spawn("control", Link::open(self.socket(), state, parts).run());
+        tasks.spawn("control", Link::open(road, state, parts).run());
         Linked { identity, applied, refuse, _tasks: tasks, _sidecar: sidecar }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use outrigger_compile::{compile, readiness};
 use outrigger_controller::attest::Attestor;
-use outrigger_controller::control::{Control, Desk};
+use outrigger_controller::control::{Control, Desk, Hall};
 use outrigger_controller::identity::Authority;
 use outrigger_controller::indices::Indices;
 use outrigger_controller::mesh::Mesh;
@@ -211,13 +211,13 @@ async fn callers_avoid_a_replica_that_says_it_cannot_serve_until_it_says_it_can(
     let authority = Authority::open(&directory.join("controller"), DOMAIN, Duration::from_secs(3600));
     let desk = Desk {
         snapshot: snapshot.clone(),
-        attestor: Attestor::new(seen.subscribe(), scope),
         authority: authority.map_err(|error| error.to_string()),
         proxies,
         problems: Problems::default(),
     };
     let socket = directory.join("run/control.sock");
-    tasks.spawn("control", Control::bind(&socket).await.unwrap().run(desk));
+    let attestor = Attestor::new(seen.subscribe(), scope);
+    tasks.spawn("control", Control::bind(&socket).await.unwrap().run(Hall::open(desk), attestor));
 
     // The sidecar of the first replica. What it would bind has fixed ports, and is not needed here.
     let (identities, identity) = watch::channel(None);

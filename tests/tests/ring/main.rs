@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
 mod control;
+mod control_ecs;
 mod control_identity;
 mod control_push;
 mod control_state;
