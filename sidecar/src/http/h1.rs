@@ -14,6 +14,7 @@ use super::chunked::{self, Chunks, Step};
 use super::error::{BadMessage, Broken};
 use super::framing::Length;
 use super::head::{self, Request, Response, Wire};
+use super::hop::Caller;
 use super::outbox::Outbox;
 use super::spare;
 use crate::stream::Stream;
@@ -210,14 +211,14 @@ impl Conn {
         pending && self.inbox.is_empty()
     }
 
-    /// Queues a request head.
-    pub fn start_request(&mut self, request: &Request) {
+    /// Queues a request head; `caller` is what it is to tell of who calls.
+    pub fn start_request(&mut self, request: &Request, caller: Option<&Caller>) {
         self.writing = match request.length {
             Length::Empty => Writing::Nothing,
             Length::Known(length) => Writing::Length(length),
             Length::Unknown | Length::UntilClose => Writing::Chunks,
         };
-        head::put_request(self.outbox.tail(), request, self.writing == Writing::Chunks);
+        head::put_request(self.outbox.tail(), request, self.writing == Writing::Chunks, caller);
     }
 
     /// Queues the head of a final response to a client that spoke as `wire` says; returns false if the connection

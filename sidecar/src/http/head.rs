@@ -9,7 +9,7 @@ use http::{Method, StatusCode, Version};
 
 use super::error::BadMessage;
 use super::framing::{self, Length};
-use super::hop::{self, Hop};
+use super::hop::{self, Caller, Hop};
 
 /// Largest head, bytes: request or status line, fields and the empty line.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -157,8 +157,8 @@ pub fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, BadMess
     Ok(Some(trailers))
 }
 
-/// Writes a request head; `chunked` adds the transfer coding.
-pub fn put_request(out: &mut BytesMut, request: &Request, chunked: bool) {
+/// Writes a request head; `chunked` adds the transfer coding, `caller` what the application is told of who calls.
+pub fn put_request(out: &mut BytesMut, request: &Request, chunked: bool, caller: Option<&Caller>) {
     out.reserve(256);
     out.put_slice(request.method.as_str().as_bytes());
     out.put_u8(b' ');
@@ -167,7 +167,13 @@ pub fn put_request(out: &mut BytesMut, request: &Request, chunked: bool) {
     if let Some(authority) = request.uri.authority().filter(|_| !request.headers.contains_key(header::HOST)) {
         put_field(out, b"host", authority.as_str().as_bytes());
     }
-    put_fields(out, &request.headers);
+    match caller {
+        Some(caller) => {
+            let authority = request.uri.authority().map(Authority::as_str);
+            caller.put_fields(out, &request.headers, authority);
+        }
+        None => put_fields(out, &request.headers),
+    }
     let empty = request.length == Length::Empty && !request.headers.contains_key(header::CONTENT_LENGTH);
     if empty && [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
         put_field(out, b"content-length", b"0");
@@ -211,7 +217,7 @@ pub fn put_fields(out: &mut BytesMut, headers: &HeaderMap) {
     }
 }
 
-fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+pub(super) fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.put_slice(name);
     out.put_slice(b": ");

@@ -236,7 +236,7 @@ async fn to_endpoint(
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
                 .await
                 .map_err(refused)?;
-            return Ok(new(io, request, None));
+            return Ok(new(origin, io, request, None));
         }
         (Transport::Plaintext, _) => {
             let park = Park::Address(endpoint.address);
@@ -246,7 +246,7 @@ async fn to_endpoint(
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
                 .await
                 .map_err(refused)?;
-            return Ok(new(io, request, Some(park)));
+            return Ok(new(origin, io, request, Some(park)));
         }
     };
     over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, ended).await
@@ -273,7 +273,7 @@ async fn to_application(
     }
     let header = announced.map(|announced| &**announced.header());
     let io = Box::pin(upstream::application(address, CONNECT, header)).await.map_err(refused)?;
-    Ok(new(io, request, Some(park)))
+    Ok(new(origin, io, request, Some(park)))
 }
 
 fn idle(origin: &Origin, request: &Request, park: Park, fresh: bool) -> Option<Up> {
@@ -284,11 +284,11 @@ fn idle(origin: &Origin, request: &Request, park: Park, fresh: bool) -> Option<U
         Park::Address(address) => origin.worker.pools().idle.take(address)?,
         Park::Announced => origin.announced.as_ref()?.take()?,
     };
-    Some(Up::start(conn, request, Some(park), true))
+    Some(Up::start(origin, conn, request, Some(park), true))
 }
 
-fn new(io: Stream, request: &Request, park: Option<Park>) -> Up {
-    Up::start(Box::new(Conn::new(io, BytesMut::new())), request, park, false)
+fn new(origin: &Origin, io: Stream, request: &Request, park: Option<Park>) -> Up {
+    Up::start(origin, Box::new(Conn::new(io, BytesMut::new())), request, park, false)
 }
 
 async fn over_link(

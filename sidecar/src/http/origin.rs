@@ -9,7 +9,7 @@ use outrigger_wire::Timeouts;
 
 use super::error::BadMessage;
 use super::head::Request;
-use super::hop::Caller;
+use super::hop::{CLIENT_CERT, Caller};
 use super::limits::Client;
 use super::open::Attempts;
 use super::pool::Announced;
@@ -79,6 +79,12 @@ impl Origin {
     pub fn is_ending(&self) -> bool {
         let moves = !self.is_mesh() && self.worker.succession().has_begun();
         self.ending.is_forbidden() || (self.ending.has_begun() && !moves)
+    }
+
+    /// Who calls, where no route reads or changes what the application is told of it, and it is told in HTTP/1.
+    pub fn told_in_text(&self) -> Option<&Caller> {
+        let own = matches!(self.downstream.destination, Destination::Application(_));
+        (own && self.is_mesh() && self.kind != HttpKind::Http2).then_some(&self.caller)
     }
 
     /// Counters of the traffic it belongs to.
@@ -202,8 +208,13 @@ impl Origin {
             _ => {}
         }
         if self.downstream.direction == Direction::Inbound {
-            let authority = request.uri.authority().map(http::uri::Authority::as_str);
-            self.caller.tell(&mut request.headers, authority);
+            if self.told_in_text().is_some() {
+                // Only ours may be believed, here as there.
+                request.headers.remove(CLIENT_CERT);
+            } else {
+                let authority = request.uri.authority().map(http::uri::Authority::as_str);
+                self.caller.tell(&mut request.headers, authority);
+            }
         }
         trace::begin(&mut request.headers, || self.worker.draw(|rng| (rng.u128(..), rng.u64(..))));
         Ok(())

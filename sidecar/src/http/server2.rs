@@ -61,7 +61,8 @@ async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, ori
         let ended = loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    let task = stream(origin.clone(), request, respond);
+                    // Boxed: a task is copied three times on its way to its place, and the place of a large one is slow to find.
+                    let task = Box::pin(stream(origin.clone(), request, respond));
                     origin.worker.spawn(task);
                 }
                 Poll::Ready(Some(Err(error))) => {

@@ -165,9 +165,15 @@ pub(super) enum Up {
 
 impl Up {
     /// Starts a request on an HTTP/1 connection.
-    pub fn start(mut conn: Box<Conn>, request: &Request, park: Option<Park>, reused: bool) -> Self {
+    pub fn start(
+        origin: &Origin,
+        mut conn: Box<Conn>,
+        request: &Request,
+        park: Option<Park>,
+        reused: bool,
+    ) -> Self {
         let start = conn.written();
-        conn.start_request(request);
+        conn.start_request(request, origin.told_in_text());
         Self::H1 { conn, park, reused, start, wire: None }
     }
 
