@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::bench;
 use crate::engine::Engine;
 use crate::run::{Fault, Run, built, folder, root, unwritable, which};
 use crate::say;
@@ -29,12 +30,20 @@ pub fn ensure(engine: &Engine, release: bool) -> Result<(), Fault> {
 pub fn tagged(engine: &Engine, release: bool, tag: &str) -> Result<(), Fault> {
     let profile = if release { "release" } else { "dev" };
     let step = say::step("binaries", "cargo build");
-    let packages = ["-p", "outrigger-sidecar", "-p", "outrigger-controller", "-p", "outrigger-cli"];
-    let words = ["build", "--profile", profile].into_iter().chain(packages);
+    // A released sidecar is built by itself.
+    let sidecar: &[&str] = if release { &[] } else { &["-p", "outrigger-sidecar"] };
+    let packages = ["-p", "outrigger-controller", "-p", "outrigger-cli"].iter().chain(sidecar);
+    let words = ["build", "--profile", profile].into_iter().chain(packages.copied());
     let advice = "mend what cargo says; a C compiler is needed too (apt-get install gcc libc6-dev)";
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let step = Run::new(cargo, words).advise(advice).within(BUILD).under(step)?.0;
     step.done(format!("sidecar, controller, outrigger ({profile}, static)"));
+    let sidecar = if release {
+        let advice = "mend what cargo says";
+        Some(bench::release::sidecar(false).map_err(|why| Fault::new(why, advice))?)
+    } else {
+        None
+    };
 
     let step = say::step("images", "staging");
     let from = if release { built().with_file_name("release") } else { built().with_file_name("debug") };
@@ -42,7 +51,8 @@ pub fn tagged(engine: &Engine, release: bool, tag: &str) -> Result<(), Fault> {
     let mut step = step;
     for (image, binaries) in BINARIES {
         let stage = folder("images")?.join(image);
-        let bytes = prepare(&stage, &from, binaries)?;
+        let own = sidecar.as_deref().and_then(Path::parent).filter(|_| image == "sidecar");
+        let bytes = prepare(&stage, own.unwrap_or(&from), binaries)?;
         let tag = format!("outrigger-{image}:{tag}");
         let dockerfile = root().join("images").join(image).join("Dockerfile");
         let words = [Path::new("build"), Path::new("-q"), Path::new("-t"), Path::new(&tag), Path::new("-f")];

@@ -47,11 +47,19 @@ pub fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
 
 fn bulk(bench: &Bench, pair: &Pair, seconds: u64) -> Outcome<Done> {
     let mib = seconds * PER_SECOND;
-    let mut command = role("bytes-load")?;
-    command.arg(pair.entry.to_string()).arg(mib.to_string());
     let begun = Instant::now();
-    application::output(bench, &command)?;
+    carry(bench, pair.entry, mib)?;
     Ok(Done { pieces: mib as f64 / 1024.0, seconds: begun.elapsed().as_secs_f64() })
+}
+
+/// So many MiB, from a process of its own.
+///
+/// # Errors
+/// A stream broke.
+pub fn carry(bench: &Bench, entry: SocketAddr, mib: u64) -> Outcome<()> {
+    let mut command = role("bytes-load")?;
+    command.arg(entry.to_string()).arg(mib.to_string());
+    application::output(bench, &command).map(drop)
 }
 
 /// Starts the application.

@@ -2,6 +2,7 @@
 //! counted by callgrind. Load, batching and neighbours move microseconds by a tenth; these counts move by a
 //! hundredth, so that a change of the code shows. The kernel's share is not in them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,16 +26,19 @@ const WARM: u32 = 100;
 const COUNTED: u32 = 800;
 
 /// What is done.
-struct Case {
-    name: &'static str,
-    shape: Shape,
-    outside: Http,
-    body: Body,
-    connections: u32,
-    streams: u32,
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub outside: Http,
+    pub body: Body,
+    pub connections: u32,
+    /// Of each connection.
+    pub streams: u32,
 }
 
-const CASES: [Case; 4] = [
+/// What a sidecar mostly does.
+pub const CASES: [Case; 4] = [
     Case::http1("one-hop", Shape::OneHop, Body::Small),
     Case::http1("two-hops", Shape::TwoHops, Body::Small),
     Case::http1("two-hops-64k", Shape::TwoHops, Body::Large),
@@ -49,6 +53,45 @@ const CASES: [Case; 4] = [
 impl Case {
     const fn http1(name: &'static str, shape: Shape, body: Body) -> Self {
         Self { name, shape, outside: Http::One, body, connections: 8, streams: 1 }
+    }
+
+    /// Starts the sidecars that do it.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub fn start(&self, bench: &Bench, application: &Application) -> Outcome<Pair> {
+        let http2 = self.outside.is_http2();
+        self.start_before(bench, if http2 { application.http2 } else { application.http1 })
+    }
+
+    /// The same with another application.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub fn start_before(&self, bench: &Bench, application: SocketAddr) -> Outcome<Pair> {
+        let (shape, outside, cpus) = (self.shape, self.outside, bench.cpus.proxies.clone());
+        let job = Job { shape, between: Http::Two, outside, application, workers: 1, cpus };
+        Peer { program: Program::Outrigger, between: None }.start(bench, job)
+    }
+
+    /// So many requests, each with this file of the scratch folder as its body.
+    ///
+    /// # Errors
+    /// One of them failed.
+    pub fn load(&self, bench: &Bench, pair: &Pair, requests: u32, body: Option<&str>) -> Outcome<()> {
+        let mut h2load = tools::command("h2load");
+        h2load.args(["-t", "1", "-n", &requests.to_string()]);
+        h2load.args(["-c", &self.connections.to_string(), "-m", &self.streams.to_string()]);
+        if !self.outside.is_http2() {
+            h2load.arg("--h1");
+        }
+        if let Some(body) = body {
+            h2load.arg("-d").arg(bench.scratch.path(body));
+        }
+        h2load.arg(format!("http://{}{}", pair.entry, self.body.path()));
+        let said = output(bench, &h2load)?;
+        let all = answered(&said).is_some_and(|answered| answered == f64::from(requests));
+        if all { Ok(()) } else { Err(format!("requests failed under load:\n{said}")) }
     }
 }
 
@@ -123,22 +166,12 @@ fn counting(valgrind: &Path, sidecar: &Path, scratch: &Scratch) -> Outcome<PathB
 /// What each process of a case needed, the caller's first.
 fn count(bench: &Bench, case: &Case, keep: Option<&Path>) -> Outcome<Vec<Cost>> {
     let application = Application::start(bench)?;
-    let ours = Peer { program: Program::Outrigger, between: None };
-    let address = if case.outside.is_http2() { application.http2 } else { application.http1 };
-    let job = Job {
-        shape: case.shape,
-        between: Http::Two,
-        outside: case.outside,
-        application: address,
-        workers: 1,
-        cpus: bench.cpus.proxies.clone(),
-    };
-    let pair = ours.start(bench, job)?;
+    let pair = case.start(bench, &application)?;
     // The first handshake under valgrind may take longer than a sidecar waits for one.
-    let warm = || load(bench, &pair, case, WARM);
+    let warm = || case.load(bench, &pair, WARM, None);
     warm().or_else(|_| warm()).or_else(|_| warm())?;
     control(&pair, "--zero")?;
-    load(bench, &pair, case, COUNTED)?;
+    case.load(bench, &pair, COUNTED, None)?;
     control(&pair, "--dump")?;
     let sides = pair.processes.iter().enumerate();
     sides
@@ -162,19 +195,6 @@ fn worker(scratch: &Scratch, pid: u32, keep: Option<&Path>) -> Outcome<Cost> {
         std::fs::write(keep, text).map_err(|error| format!("{}: {error}", keep.display()))?;
     }
     Ok(cost)
-}
-
-fn load(bench: &Bench, pair: &Pair, case: &Case, requests: u32) -> Outcome<()> {
-    let mut h2load = tools::command("h2load");
-    h2load.args(["-t", "1", "-n", &requests.to_string()]);
-    h2load.args(["-c", &case.connections.to_string(), "-m", &case.streams.to_string()]);
-    if !case.outside.is_http2() {
-        h2load.arg("--h1");
-    }
-    h2load.arg(format!("http://{}{}", pair.entry, case.body.path()));
-    let said = output(bench, &h2load)?;
-    let all = answered(&said).is_some_and(|answered| answered == f64::from(requests));
-    if all { Ok(()) } else { Err(format!("requests failed under load:\n{said}")) }
 }
 
 fn control(pair: &Pair, what: &str) -> Outcome<()> {

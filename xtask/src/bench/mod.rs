@@ -22,6 +22,7 @@ mod outrigger;
 mod peer;
 mod process;
 mod program;
+pub mod release;
 mod report;
 mod saves;
 mod scale;

@@ -117,6 +117,23 @@ impl Process {
         Ok(())
     }
 
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// It does not within 30 s.
+    pub fn end(mut self) -> Outcome<()> {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        asked.map_err(|error| format!("kill: {error}"))?;
+        let begun = Instant::now();
+        while self.child.try_wait().map_err(|error| error.to_string())?.is_none() {
+            if begun.elapsed() > START {
+                return Err(format!("{} does not end", self.name));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// Its pid.
     pub fn id(&self) -> u32 {
         self.child.id()

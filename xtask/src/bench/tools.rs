@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Outcome;
+use super::{Outcome, release};
 
 /// (program, Debian package).
 const PROGRAMS: [(&str, &str); 6] = [
@@ -23,8 +23,7 @@ const STREAM: (&str, &str) = ("ngx_stream_module.so", "libnginx-mod-stream");
 /// # Errors
 /// Something is missing and cannot be installed; the text says which packages.
 pub fn install() -> Outcome<()> {
-    let mut missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+    let mut missing = missing();
     if !Path::new(MODULES).join(STREAM.0).is_file() {
         missing.push(STREAM.1);
     }
@@ -45,6 +44,19 @@ pub fn install() -> Outcome<()> {
         )),
         Err(_) => Err(format!("missing: {}; install these packages and run again", missing.join(" "))),
     }
+}
+
+fn missing() -> Vec<&'static str> {
+    PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect()
+}
+
+/// All is there that puts load on our own sidecars.
+///
+/// # Errors
+/// Something is not; the text says which packages.
+pub fn present() -> Outcome<()> {
+    let missing: Vec<_> = missing().into_iter().filter(|package| *package != "haproxy").collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("packages are missing: {}", missing.join(" "))) }
 }
 
 /// Raises the limit on open descriptors to what is allowed, for this process and all that it starts: thousands of
@@ -88,27 +100,7 @@ pub fn build(sidecar: Option<PathBuf>, symbols: bool) -> Outcome<Binaries> {
             Err(format!("{}: no such file", sidecar.display()))
         };
     }
-    eprintln!("building the sidecar for release");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = ["rustc", "--release", "--locked", "--package", "outrigger-sidecar"];
-    let binary = ["--bin", "outrigger-sidecar", "--message-format", "json", "--"];
-    let named: &[&str] = if symbols { &["-C", "strip=none"] } else { &[] };
-    let output = Command::new(cargo)
-        .args(build)
-        .args(binary)
-        .args(named)
-        .current_dir(workspace())
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if !output.status.success() {
-        return Err("the release build failed".into());
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let mut executables = built.filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from));
-    let sidecar = executables.find(|file| file.ends_with("outrigger-sidecar"));
-    Ok(Binaries { sidecar: sidecar.ok_or("cargo built no outrigger-sidecar")? })
+    Ok(Binaries { sidecar: release::sidecar(symbols)? })
 }
 
 /// Where the workspace is.
