@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::compile::CompileArguments;
 use crate::init::InitArguments;
 use crate::inject::{ComposeArguments, EcsArguments};
+use crate::policy::PolicyArguments;
 
 /// Exit codes, as every page of the manual ends with them.
 const EXIT: &str = "Exit codes: 0 good; 1 something is wrong, or failed; 64 bad usage or bad configuration.";
@@ -55,6 +56,12 @@ const INJECT_ECS_EXAMPLES: &str = "Examples:
   outrigger inject ecs cart.json --control /run/outrigger           # EC2, with a controller on each instance
   outrigger inject ecs cart.meshed.json --pin $PIN --check          # for CI: is it meshed as this version would?
   outrigger inject ecs cart.meshed.json --remove > cart.json        # and back";
+const POLICY_EXAMPLES: &str = "Examples:
+  outrigger iam-policy --cluster shop --account 111122223333 --region eu-west-1 --queue outrigger > policy.json
+  aws iam put-role-policy --role-name outrigger --policy-name outrigger --policy-document file://policy.json
+
+  outrigger iam-policy --cluster arn:aws:ecs:eu-west-1:111122223333:cluster/shop --inject \\
+    --pass-role arn:aws:iam::111122223333:role/cart,arn:aws:iam::111122223333:role/execution";
 const UPGRADE_EXAMPLES: &str = "Examples:
   docker compose exec outrigger /outrigger upgrade
   outrigger upgrade --dry-run
@@ -97,6 +104,11 @@ pub enum Command {
         #[command(subcommand)]
         what: Inject,
     },
+    /// Print the least IAM policy that the controller of ECS clusters needs
+    ///
+    /// Each statement is explained in docs/ecs-injection.md. No call is made to AWS. Exits with 0, or 64 for bad usage.
+    #[command(after_long_help = POLICY_EXAMPLES)]
+    IamPolicy(PolicyArguments),
     /// Write a first mesh file for a compose project, with every setting explained
     #[command(after_long_help = INIT_EXAMPLES)]
     Init(InitArguments),

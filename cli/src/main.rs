@@ -7,6 +7,7 @@ mod fetch;
 mod init;
 mod inject;
 mod man;
+mod policy;
 mod project;
 mod settings;
 mod status;
@@ -58,6 +59,7 @@ fn run(arguments: Arguments, layered: &Layered<Settings>) -> io::Result<ExitCode
         Command::Status(status) => status::run(&status, &layered.settings),
         Command::Inject { what: Inject::Compose(arguments) } => inject::run(&arguments, &layered.settings),
         Command::Inject { what: Inject::Ecs(arguments) } => inject::ecs::run(&arguments, &layered.settings),
+        Command::IamPolicy(policy) => policy::run(&policy),
         Command::Init(init) => init::run(&init),
         Command::Compile(compile) => compile::run(&compile),
         Command::Check(check) => check::run(&check, &layered.settings),

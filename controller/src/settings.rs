@@ -63,6 +63,9 @@ pub struct Settings {
     pub inject_resources: ResourcesSetting,
     /// Who tells applications of injected tasks the names of services; default `hosts`.
     pub inject_names: NamesSetting,
+    /// Seconds without a further healthy task after which a service goes back to its earlier revision; 30 to 86,400,
+    /// default 1,200: the sidecar's own health has a grace of 5 minutes, and the circuit breaker wants three tasks to fail.
+    pub inject_patience: u64,
 }
 
 /// What is done about tagged ECS services.
@@ -228,6 +231,7 @@ impl Default for Settings {
             control_url: "https://outrigger.internal:15010".into(),
             inject_resources: ResourcesSetting::Share,
             inject_names: NamesSetting::Hosts,
+            inject_patience: 1_200,
         }
     }
 }
@@ -276,6 +280,7 @@ impl Settings {
             ("docker-host", socket_path(&self.docker_host).is_ok()),
             ("clusters", !self.clusters().is_empty() && self.clusters().iter().all(|name| is_cluster(name))),
             ("queue", self.queue.as_ref().is_none_or(|queue| is_url(queue))),
+            ("inject-patience", (30..=86_400).contains(&self.inject_patience)),
             ("control-url", outrigger_inject::ecs::is_control(&self.control_url)),
         ];
         possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()

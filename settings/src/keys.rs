@@ -92,6 +92,7 @@ pub static CONTROLLER: Section = Section {
         ),
         text("inject-resources", "OUTRIGGER_INJECT_RESOURCES", "share, subtract or add"),
         text("inject-names", "OUTRIGGER_INJECT_NAMES", "hosts or zone"),
+        number("inject-patience", "OUTRIGGER_INJECT_PATIENCE", "seconds from 30 to 86400, such as 1200"),
     ],
 };
 

@@ -12,6 +12,7 @@ use crate::attest::task::TaskAttestor;
 use crate::aws;
 use crate::control::tls::TlsControl;
 use crate::indices::Indices;
+use crate::inject::ecs::mover;
 use crate::settings::Settings;
 use crate::source::Source;
 use crate::source::ecs::client::Api;
@@ -39,14 +40,19 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let board = common.board.clone();
     // Sidecars that wait for a controller may dial from here on; they are let in once their tasks are seen.
     let control = TlsControl::bind(settings.control_listen.unwrap_or(CONTROL)).await?;
-    let tasks = TaskAttestor::new(seen, Sts::new(settings.sts_endpoint.clone()));
+    let tasks = TaskAttestor::new(seen.clone(), Sts::new(settings.sts_endpoint.clone()));
     tracing::info!(mesh = board.source.mesh(), clusters = clusters.join(","), "watches ECS");
 
     let whole = board.readiness.pending("a whole view of ECS");
-    common.parts.spawn("ecs", watch(api, clusters, queue, tell_seen));
+    common.parts.spawn("ecs", watch(api.clone(), clusters, queue, tell_seen));
     common.parts.spawn("first view", first_view(board.source.clone(), whole));
     common.parts.spawn("control", control.run(common.hall(), tasks));
     common.merge(Indices::load(&settings.state));
+    // None: the root cannot be used, which is a problem of its own; nothing can be injected then.
+    let pin = board.pin.get().map(ToString::to_string).unwrap_or_default();
+    if let Some(mover) = mover(&settings, &board, api, seen, pin)? {
+        common.parts.spawn("injection", mover.run());
+    }
     common.until(shutdown).await
 }
 

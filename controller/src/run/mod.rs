@@ -43,6 +43,10 @@ pub enum RunError {
     /// A template that cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// A template of injection on ECS that cannot be used.
+    #[cfg(feature = "ecs")]
+    #[error(transparent)]
+    EcsTemplate(#[from] outrigger_inject::TemplateError),
     /// The admin address.
     #[error("cannot listen on {address} ({source}): choose another in OUTRIGGER_ADMIN")]
     Admin {
@@ -84,7 +88,7 @@ impl RunError {
         match self {
             Self::Surroundings(_) | Self::Template(_) => 64,
             #[cfg(feature = "ecs")]
-            Self::Aws(_) => 64,
+            Self::Aws(_) | Self::EcsTemplate(_) => 64,
             Self::NoTasks => 64,
             #[cfg(feature = "ecs")]
             Self::ControlListen(_) => 1,

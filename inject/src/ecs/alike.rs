@@ -33,14 +33,18 @@ fn plain(value: &Value) -> Value {
         }
         Value::Sequence(items) => {
             let mut items: Vec<Value> = items.iter().map(plain).collect();
-            // Variables, secrets, containers: ECS does not keep the order of what has a name.
-            if items.iter().all(|item| item.get("name").is_some()) {
-                items.sort_by_key(|item| item.get("name").and_then(Value::as_str).map(str::to_owned));
+            // Variables, secrets, tags, containers: ECS does not keep the order of what has a name.
+            if items.iter().all(|item| name(item).is_some()) {
+                items.sort_by_key(|item| name(item).map(str::to_owned));
             }
             Value::Sequence(items)
         }
         other => other.clone(),
     }
+}
+
+fn name(item: &Value) -> Option<&str> {
+    item.get("name").or(item.get("key"))?.as_str()
 }
 
 fn is_default(key: &Value, field: &Value, within: &Mapping) -> bool {
@@ -73,11 +77,11 @@ mod tests {
     #[test]
     fn what_ecs_writes_out_counts_nothing() {
         let given = json(
-            r#"{ "family": "a", "containerDefinitions": [ { "name": "x", "portMappings": [ { "containerPort": 80 } ],
+            r#"{ "family": "a", "tags": [ { "key": "t", "value": "1" }, { "key": "s", "value": "2" } ], "containerDefinitions": [ { "name": "x", "portMappings": [ { "containerPort": 80 } ],
                  "environment": [ { "name": "B", "value": "1" }, { "name": "A", "value": "2" } ] } ] }"#,
         );
         let answered = json(
-            r#"{ "family": "a", "volumes": [], "containerDefinitions": [ { "name": "x", "cpu": 0, "essential": true,
+            r#"{ "family": "a", "tags": [ { "key": "s", "value": "2" }, { "key": "t", "value": "1" } ], "volumes": [], "containerDefinitions": [ { "name": "x", "cpu": 0, "essential": true,
                  "portMappings": [ { "containerPort": 80, "hostPort": 80, "protocol": "tcp" } ], "mountPoints": [],
                  "environment": [ { "name": "A", "value": "2" }, { "name": "B", "value": "1" } ], "volumesFrom": [] } ] }"#,
         );

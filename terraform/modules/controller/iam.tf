@@ -50,13 +50,21 @@ locals {
         Effect    = "Allow"
         Action    = ["ecs:UpdateService"]
         Resource  = [for cluster in local.clusters : "${local.arn}:ecs:${local.region}:${local.account}:service/${cluster}/*"]
-        Condition = { Null = { "aws:ResourceTag/outrigger:inject" = "false" } }
+        Condition = { StringEquals = { "aws:ResourceTag/outrigger:inject" = "true" } }
       },
       {
-        Sid      = "Register"
-        Effect   = "Allow"
-        Action   = ["ecs:RegisterTaskDefinition", "ecs:TagResource"]
-        Resource = "${local.arn}:ecs:${local.region}:${local.account}:task-definition/*"
+        Sid       = "Register"
+        Effect    = "Allow"
+        Action    = ["ecs:RegisterTaskDefinition"]
+        Resource  = "*"
+        Condition = { Null = { "aws:RequestTag/outrigger:injected-from" = "false" } }
+      },
+      {
+        Sid       = "TagRevisions"
+        Effect    = "Allow"
+        Action    = ["ecs:TagResource"]
+        Resource  = "${local.arn}:ecs:${local.region}:${local.account}:task-definition/*"
+        Condition = { StringEquals = { "ecs:CreateAction" = "RegisterTaskDefinition" } }
       },
     ],
     length(var.pass_roles) == 0 ? [] : [{

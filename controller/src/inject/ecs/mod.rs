@@ -14,10 +14,12 @@ mod refuse;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use outrigger_inject::ecs::Options;
+use outrigger_inject::TemplateError;
+use outrigger_inject::ecs::{Names, Options, Resources, TEMPLATE_FILES, Templates};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,8 +29,10 @@ use orders::PrepareError;
 use plan::{Action, Leave, Limits, Plan, State, plan};
 use view::{TAG, View};
 
+use crate::board::Board;
 use crate::inject::moves::Moves;
 use crate::problems::Problems;
+use crate::settings::{InjectSetting, NamesSetting, ResourcesSetting, Settings};
 use crate::source::ecs::client::{Api, CallError};
 use crate::source::ecs::record::Seen;
 use crate::source::file::watch::MeshFile;
@@ -50,7 +54,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { busy: Duration::from_secs(15), calm: Duration::from_secs(120) }
+        Self { busy: Duration::from_secs(5), calm: Duration::from_secs(60) }
     }
 }
 
@@ -78,13 +82,81 @@ pub struct Mover {
     pub moves: Moves,
 }
 
+/// What ECS answers may lag behind what it has taken, in seconds; it is seconds in practice.
+const UNSEEN: u64 = 60;
+
+/// As the settings say; none where they say `off`.
+///
+/// # Errors
+/// A template cannot be used.
+pub fn mover(
+    settings: &Settings,
+    board: &Board,
+    api: Api,
+    seen: watch::Receiver<Seen>,
+    pin: String,
+) -> Result<Option<Mover>, TemplateError> {
+    let leave = match settings.inject {
+        InjectSetting::Off => return Ok(None),
+        InjectSetting::Plan => Leave::Plan,
+        InjectSetting::On => Leave::Act,
+    };
+    let options = Options {
+        control: settings.control_url.clone(),
+        pin,
+        image: settings.sidecar_image.clone(),
+        resources: match settings.inject_resources {
+            ResourcesSetting::Share => Resources::Share,
+            ResourcesSetting::Subtract => Resources::Subtract,
+            ResourcesSetting::Add => Resources::Add,
+        },
+        names: match settings.inject_names {
+            NamesSetting::Hosts => Names::Hosts,
+            NamesSetting::Zone => Names::Zone,
+        },
+        templates: templates(settings.templates.as_deref())?,
+        ..Options::default()
+    };
+    Ok(Some(Mover {
+        api,
+        seen,
+        file: board.file.clone(),
+        options,
+        leave,
+        limits: Limits { patience: settings.inject_patience, unseen: UNSEEN },
+        pace: Pace::default(),
+        state: settings.state.clone(),
+        problems: board.problems.clone(),
+        moves: board.moves.clone(),
+    }))
+}
+
+/// The built-in templates, and those of a folder in their place.
+fn templates(folder: Option<&Path>) -> Result<Templates, TemplateError> {
+    let mut texts = [const { None }; TEMPLATE_FILES.len()];
+    for (text, name) in texts.iter_mut().zip(TEMPLATE_FILES) {
+        let Some(file) = folder.map(|folder| folder.join(name)) else { break };
+        *text = match std::fs::read_to_string(&file) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(TemplateError::Parse {
+                    file: file.display().to_string(),
+                    what: error.to_string(),
+                });
+            }
+        };
+    }
+    Templates::read(&texts.each_ref().map(Option::as_deref))
+}
+
 /// Why nothing more was done now.
 #[derive(Debug, thiserror::Error)]
 enum MoveError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error("{file} cannot be {what} ({error}): without it, nobody knows how often a service was moved, so none is: mend it", file = memory::FILE)]
-    State { what: &'static str, error: std::io::Error },
+    State { what: &'static str, error: io::Error },
 }
 
 /// A tagged service, its tag, and its revision: a change of these is looked at at once.

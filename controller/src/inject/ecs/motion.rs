@@ -46,11 +46,14 @@ fn going(mut motion: Motion, service: &Service, primary: &Deployment, limits: Li
         };
     }
     let stopped = service.others.iter().find(|other| other.definition == motion.to);
-    if primary.id == motion.earlier && stopped.is_none() && motion.ordered.is_none() {
-        return order(motion, |motion| (motion.to.clone(), Some(Breaker::ON)), limits, now);
-    }
-    if primary.id == motion.earlier && stopped.is_none() && is_fresh(&motion, limits, now) {
-        return wait(motion);
+    let broken = primary.reason.contains("circuit breaker");
+    if primary.id == motion.earlier && stopped.is_none() && !broken {
+        if motion.ordered.is_none() {
+            return order(motion, |motion| (motion.to.clone(), Some(Breaker::ON)), limits, now);
+        }
+        if is_fresh(&motion, limits, now) {
+            return wait(motion);
+        }
     }
     // ECS returns to the very deployment that it had, or to a new one of its revision.
     if primary.definition == motion.from {

@@ -29,13 +29,6 @@ pub struct Limits {
     pub unseen: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        // The sidecar's own health has a grace of 5 minutes, and the circuit breaker wants three tasks to fail.
-        Self { patience: 20 * 60, unseen: 60 }
-    }
-}
-
 /// One thing to do. Each names the service by its ARN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {

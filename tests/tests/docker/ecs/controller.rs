@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// A controller with `OUTRIGGER_PLATFORM=ecs`.
 pub struct Controller {
     child: Child,
+    built: PathBuf,
+    environment: Vec<(String, String)>,
     admin: SocketAddr,
     folder: PathBuf,
 }
@@ -31,24 +33,30 @@ impl Controller {
         let test = env::current_exe().unwrap();
         let built = test.ancestors().nth(2).unwrap().join("outrigger-controller");
         let admin = free_port();
-        let log = fs::File::create(folder.join("log")).unwrap();
-        let child = Command::new(&built)
-            .env_clear()
-            .env("OUTRIGGER_PLATFORM", "ecs")
-            .env("OUTRIGGER_STATE", folder.join("state"))
-            .env("OUTRIGGER_CONTROL", folder.join("control.sock"))
-            .env("OUTRIGGER_CONTROL_LISTEN", "127.0.0.1:0")
-            .env("OUTRIGGER_ADMIN", admin.to_string())
-            .envs(ecs.environment())
-            .envs(more.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|e| {
-                panic!("{}: {e}; `cargo build -p outrigger-controller` makes it", built.display())
-            });
-        Self { child, admin, folder }
+        let path = |name: &str| folder.join(name).display().to_string();
+        let own = [
+            ("OUTRIGGER_PLATFORM", "ecs".to_owned()),
+            ("OUTRIGGER_STATE", path("state")),
+            ("OUTRIGGER_CONTROL", path("control.sock")),
+            ("OUTRIGGER_CONTROL_LISTEN", "127.0.0.1:0".into()),
+            ("OUTRIGGER_ADMIN", admin.to_string()),
+        ];
+        let mut environment: Vec<(String, String)> = own.map(|(name, value)| (name.to_owned(), value)).into();
+        environment.extend(ecs.environment());
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let child = spawn(&built, &environment, &folder);
+        Self { child, built, environment, admin, folder }
+    }
+
+    /// Dies at once, without a last word.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts again after [`Self::kill`], with the state that it left.
+    pub fn start_again(&mut self) {
+        self.child = spawn(&self.built, &self.environment, &self.folder);
     }
 
     /// `/status`, or why there is none yet.
@@ -97,10 +105,19 @@ impl Drop for Controller {
         if thread::panicking() {
             eprintln!("{}", self.log());
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn spawn(built: &Path, environment: &[(String, String)], folder: &Path) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut command = Command::new(built);
+    command.env_clear().envs(environment.iter().cloned());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+    child.unwrap_or_else(|e| {
+        panic!("{}: {e}; `cargo build -p outrigger-controller` makes it", built.display())
+    })
 }
 
 /// The admin address is known to its user only by being said; so one that is free is chosen before.

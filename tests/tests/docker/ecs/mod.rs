@@ -1,6 +1,8 @@
 //! The mesh on ECS, on the simulator of `tests/ecs`.
 
 mod controller;
+mod definitions;
+mod injection;
 mod scale;
 mod services;
 mod source;

@@ -1,0 +1,127 @@
+//! `outrigger iam-policy`: golden files in `tests/policy`, and every action of them against the calls in the controller's source.
+//! `UPDATE_GOLDEN=1 cargo test -p outrigger-cli --test policy` writes the files anew; the diff is the review.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "all of it is a test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const SHOP: &str = "arn:aws:ecs:eu-west-1:111122223333:cluster/shop";
+const ROLES: &str = "arn:aws:iam::111122223333:role/cart,arn:aws:iam::111122223333:role/execution";
+
+fn policy(words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+    let Output { status, stdout, stderr } = command.arg("iam-policy").args(words).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn the_policy_is_the_golden_one() {
+    for (name, words) in [
+        ("look", &["--cluster", "shop,batch", "--account", "111122223333", "--region", "eu-west-1"][..]),
+        ("all", &["--cluster", SHOP, "--queue", "outrigger", "--inject", "--pass-role", ROLES]),
+        ("china", &["--cluster", "shop", "--account", "111122223333", "--region", "cn-north-1", "--inject"]),
+    ] {
+        let (code, found, said) = policy(words);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(said.contains("--pass-role"), name == "china", "{said}");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy").join(format!("{name}.json"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&file, &found).unwrap();
+        }
+        let wanted = fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(found, wanted, "{}: run again with UPDATE_GOLDEN=1 and review the diff", file.display());
+    }
+}
+
+#[test]
+fn bad_usage_is_64() {
+    for (words, hint) in [
+        (&["--cluster", "shop"][..], "--region"),
+        (&["--cluster", "shop", "--region", "eu-west-1"], "--account"),
+        (&["--cluster", "shop", "--region", "eu-west-1", "--account", "1"], "12 digits"),
+        (&["--cluster", SHOP, "--region", "eu-west-2"], "a policy is for one"),
+        (&["--cluster", "arn:aws:ecs:x"], "cluster/NAME"),
+        (&["--cluster", SHOP, "--inject", "--pass-role", "cart"], "ARN of a role"),
+        (&["--cluster", SHOP, "--pass-role", ROLES], "--inject"),
+        (&[], "--cluster"),
+    ] {
+        let (code, out, said) = policy(words);
+        assert_eq!((code, out.as_str()), (Some(64), ""), "{words:?}");
+        assert!(said.contains(hint), "{words:?}: {said}");
+    }
+}
+
+fn actions(policy: &Value) -> BTreeSet<String> {
+    let statements = policy["Statement"].as_array().unwrap();
+    let actions = statements.iter().flat_map(|statement| statement["Action"].as_array().unwrap());
+    actions.map(|action| action.as_str().unwrap().to_owned()).collect()
+}
+
+/// `service:Operation` of every `.client.some_operation()` in the source.
+fn called(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            called(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text: String = fs::read_to_string(&path).unwrap().split_whitespace().collect();
+            for service in ["ecs", "sqs", "route53", "servicediscovery"] {
+                for rest in text.split(&format!(".{service}.")).skip(1) {
+                    let name: String =
+                        rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                    if rest[name.len()..].starts_with("()") && name != "config" {
+                        found.insert(format!("{service}:{}", camel(&name)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn camel(name: &str) -> String {
+    let words = name.split('_').map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
+    words.collect::<String>()
+}
+
+#[test]
+fn every_call_is_allowed_and_nothing_else_is() {
+    let mut calls = BTreeSet::new();
+    called(&root().join("controller/src"), &mut calls);
+    assert!(calls.contains("ecs:UpdateService") && calls.len() > 8, "{calls:?}");
+    // The batch has the permission of the single call (Service Authorization Reference, Amazon SQS).
+    if calls.remove("sqs:DeleteMessageBatch") {
+        calls.insert("sqs:DeleteMessage".into());
+    }
+    // Not calls of their own: registering with tags needs the one, registering with roles the other.
+    calls.extend(["ecs:TagResource".to_owned(), "iam:PassRole".to_owned()]);
+    let all = policy(&["--cluster", SHOP, "--queue", "q", "--inject", "--pass-role", ROLES]).1;
+    assert_eq!(actions(&serde_json::from_str(&all).unwrap()), calls);
+}
+
+/// Terraform's module makes its own policy of the same actions.
+#[test]
+fn terraform_allows_the_same() {
+    let all = policy(&["--cluster", SHOP, "--queue", "q", "--inject", "--pass-role", ROLES]).1;
+    let text = fs::read_to_string(root().join("terraform/modules/controller/iam.tf")).unwrap();
+    let quoted = text.split('"').skip(1).step_by(2);
+    let of = |word: &&str| ["ecs:", "sqs:", "iam:"].iter().any(|service| word.starts_with(service));
+    let operation = |word: &&str| {
+        word.split_once(':').is_some_and(|(_, name)| {
+            name.starts_with(|c: char| c.is_ascii_uppercase())
+                && name.chars().all(|c| c.is_ascii_alphanumeric())
+        })
+    };
+    let conditions = ["ecs:CreateAction", "iam:PassedToService"];
+    let allowed = quoted.filter(of).filter(operation).filter(|word| !conditions.contains(word));
+    let allowed: BTreeSet<String> = allowed.map(str::to_owned).collect();
+    assert_eq!(allowed, actions(&serde_json::from_str(&all).unwrap()));
+}
