@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use http::Method;
+use outrigger_wire::control::proof::Proof;
 use outrigger_wire::{Held, ProxyConfig, Resource};
 
 use crate::detect;
@@ -17,6 +18,7 @@ use crate::http::error::BadMessage;
 use crate::http::framing::Length;
 use crate::http::head;
 use crate::proxy_protocol::{self, Said};
+use crate::task::{Credentials, Task, TaskArn};
 
 /// The bytes of one connection, as requests: what is accepted reads the same when it comes byte by byte, and when it is
 /// written and read again.
@@ -155,6 +157,49 @@ pub fn resources(bytes: &[u8]) {
     if let Ok(config) = held.config() {
         let again = Held::of(&config).config().unwrap();
         assert_eq!(config, again);
+    }
+}
+
+/// An answer of the agent: metadata of bounded size that name one task, or none; and no key in what is said of bad ones.
+pub fn task_answers(bytes: &[u8]) {
+    if let Ok(task) = Task::read(bytes) {
+        assert_eq!(TaskArn::parse(task.arn.as_str()).unwrap(), task.arn);
+        assert!(!task.arn.id().is_empty() && !task.arn.region().is_empty());
+        assert!(task.containers.len() <= 64);
+    }
+    match Credentials::read(bytes) {
+        Ok(credentials) => {
+            let shown = format!("{credentials:?}");
+            assert!(shown.len() <= credentials.access_key_id.len() + 20, "{shown}");
+        }
+        Err(error) => assert!(error.to_string().len() < 100, "{error}"),
+    }
+}
+
+/// Headers of a proof, region, date, authorization and token on a line each: what is taken is the same when it is
+/// written and read again, and asks the STS of AWS one thing.
+pub fn proofs(bytes: &[u8]) {
+    let names = ["region", "date", "authorization", "token"].map(|name| format!("outrigger-proof-{name}"));
+    let mut headers = http::HeaderMap::new();
+    for (line, name) in bytes.split(|b| *b == b'\n').zip(names) {
+        let Ok(value) = http::HeaderValue::from_bytes(line) else { return };
+        headers.insert(http::HeaderName::try_from(name).unwrap(), value);
+    }
+    let Ok(proof) = Proof::read(&headers) else { return };
+    let mut again = http::HeaderMap::new();
+    proof.write(&mut again);
+    assert_eq!(Proof::read(&again).unwrap(), proof);
+    assert_eq!(again, headers);
+    for (name, value) in proof.question("bound") {
+        assert!(value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{name}: {value}");
+        match name {
+            "host" => assert!(value.starts_with("sts.") && value.contains(".amazonaws.com"), "{value}"),
+            "authorization" => {
+                assert_eq!(value.matches("SignedHeaders=").count(), 1);
+                assert!(value.contains("/sts/aws4_request, SignedHeaders=content-type;host;x-amz-date;"));
+            }
+            _ => {}
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::run::{Fault, Run, root};
 use crate::say;
 
 /// The targets, as `fuzz/Cargo.toml` names them.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 12] = [
     "mesh-file",
     "labels",
     "http-requests",
@@ -19,6 +19,8 @@ const TARGETS: [&str; 10] = [
     "dns-query",
     "hand-over",
     "resources",
+    "task-answers",
+    "proofs",
 ];
 /// What libFuzzer needs of the compiler: counters at every edge, comparisons seen, AddressSanitizer.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

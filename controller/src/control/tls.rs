@@ -109,7 +109,7 @@ impl TlsControl {
         };
         let root = Pin::of(authority.root());
         if let Ok(address) = self.address() {
-            tracing::info!(%address, pin = %root, "listens for sidecars of other hosts");
+            tracing::info!(%address, pin = %root, "control listens for sidecars of other hosts");
         }
         let refusals = Refusals::new(hall.desk.problems.clone());
         let door = Arc::new(Door { hall: hall.clone(), tasks, root, refusals, strangers: Mutex::default() });

@@ -118,6 +118,12 @@ fn dns_messages_are_answered_as_they_ask_or_not_at_all() {
 }
 
 #[test]
+fn what_the_agent_answers_and_what_proves_a_task_is_taken_whole_or_refused() {
+    run("task-answers", super::task_answers);
+    run("proofs", super::proofs);
+}
+
+#[test]
 fn frames_of_a_hand_over_and_resources_are_taken_whole_or_refused() {
     run("hand-over", super::hand_over);
     run("resources", super::resources);
