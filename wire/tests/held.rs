@@ -1,4 +1,5 @@
 //! A change of what is held is put on top of what was put together before; that is the same as putting all together.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use outrigger_wire::{Held, ProxyConfig, Resource, Wanted};
 use serde_json::{Map, Value, json};

@@ -255,7 +255,10 @@ fn original_destination(tcp: &TcpStream) -> Result<SocketAddr, Refused> {
     let asked = if local.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
     let address = asked.map_err(Refused::NotRedirected)?;
     let address = address.as_socket().map(canonical).ok_or(Refused::Loop)?;
-    if address == local { Err(Refused::Loop) } else { Ok(address) }
+    // A connection that the capture step opened here before there were rules, to see whether somebody accepts: the kernel
+    // may come to know it by a packet of ours, and then takes the one who opened it for the destination.
+    let own_end = address == local || address == canonical(tcp.peer_addr()?);
+    if own_end { Err(Refused::Loop) } else { Ok(address) }
 }
 
 /// An IPv4 address that came in an IPv6 socket, as IPv4.

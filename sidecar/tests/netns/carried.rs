@@ -1,4 +1,5 @@
 //! The sidecar itself behind the rules of the capture step: what the application opens is carried.
+#![allow(unsafe_code, reason = "kill is a system call without a safe wrapper")]
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -88,6 +89,12 @@ impl Drop for Process {
 
 /// Starts a sidecar in the thread's namespace, without any privilege, and sets the rules.
 fn captured(directory: &Path, service: &str) -> Process {
+    let sidecar = started(directory, service);
+    capture(LIMIT).unwrap();
+    sidecar
+}
+
+fn started(directory: &Path, service: &str) -> Process {
     let own = directory.join(service);
     let sidecar = Command::new(directory.join("sidecar"))
         .arg("--config")
@@ -99,9 +106,7 @@ fn captured(directory: &Path, service: &str) -> Process {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let sidecar = Process(sidecar);
-    capture(LIMIT).unwrap();
-    sidecar
+    Process(sidecar)
 }
 
 /// Says `hello` to everybody.
@@ -113,6 +118,22 @@ fn greet() {
             let _client_gone = write!(stream, "hello");
         }
     });
+}
+
+/// Does something to a process from outside: `SIGSTOP`, `SIGCONT`.
+fn signal(process: &Process, signal: i32) {
+    let id = i32::try_from(process.0.id()).unwrap();
+    // SAFETY: no memory is involved; the process was started here and is not yet waited for.
+    assert_eq!(unsafe { libc::kill(id, signal) }, 0);
+}
+
+/// Looks again and again, as nothing tells.
+fn until(what: &str, mut seen: impl FnMut() -> bool) {
+    let limit = Instant::now() + LIMIT;
+    while !seen() {
+        assert!(Instant::now() < limit, "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn metrics() -> String {
@@ -148,5 +169,38 @@ fn calls_by_virtual_address_and_by_address_are_carried_over_mutual_tls() {
         assert!(ask("10.9.0.2:81".parse().unwrap()).is_err());
         // The listener itself.
         assert!(ask("127.0.0.1:15001".parse().unwrap()).is_err());
+    });
+}
+
+/// The capture step opens connections to see whether the sidecar accepts. A busy sidecar takes them up after the rules
+/// stand, when the kernel has made up where they came from: they are carried nowhere.
+#[test]
+fn what_the_capture_step_opens_is_carried_nowhere() {
+    inside("carried::what_the_capture_step_opens_is_carried_nowhere", || {
+        let files = Files::new();
+        let sidecar = started(&files.0, "web");
+        let table =
+            || ["tcp", "tcp6"].map(|it| fs::read_to_string(format!("/proc/net/{it}")).unwrap()).concat();
+        let is = |line: &str, state| line.split_whitespace().nth(3) == Some(state);
+        let listens = |port: u16| {
+            let end = format!(":{port:04X} ");
+            table().lines().any(|line| is(line, "0A") && line.contains(&end))
+        };
+        until("it listens", || {
+            [port::OUTBOUND, port::INBOUND, port::DNS, port::ADMIN].into_iter().all(listens)
+        });
+        signal(&sidecar, libc::SIGSTOP);
+        capture(LIMIT).unwrap();
+        // The kernel acknowledges the end of each for the sidecar, some milliseconds after the rules: FIN_WAIT1 is over.
+        until("the ends are acknowledged", || !table().lines().any(|line| is(line, "04")));
+        signal(&sidecar, libc::SIGCONT);
+        let refused = |metrics: &str| -> u32 {
+            let of = |reason| format!("outrigger_connections_refused_total{{reason=\"{reason}\"}} ");
+            let count =
+                |of: String| metrics.lines().find_map(|line| line.strip_prefix(&of)?.parse::<u32>().ok());
+            ["loop", "not_redirected"].into_iter().map(of).filter_map(count).sum()
+        };
+        until("both connections are refused", || refused(&metrics()) == 2);
+        assert!(metrics().contains("passthrough_connections_total 0\n"), "{}", metrics());
     });
 }

@@ -14,6 +14,8 @@ use crate::http_mesh::{App, Chain, Raw, field};
 use crate::mesh::nobody;
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello";
+/// Its head is all of it.
+const SHORT: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
 
 /// Answers every POST and counts it; `uses` requests per connection, then it closes without having said so.
 async fn counting(counter: &Arc<AtomicUsize>, uses: usize) -> App {
@@ -22,10 +24,8 @@ async fn counting(counter: &Arc<AtomicUsize>, uses: usize) -> App {
         let counter = counter.clone();
         async move {
             for _ in 0..uses {
-                if raw.maybe_head().await.is_none() {
-                    return;
-                }
-                raw.exactly(5).await;
+                let Some(head) = raw.maybe_head().await else { return };
+                raw.exactly(field(&head, "content-length").map_or(0, |length| length.parse().unwrap())).await;
                 counter.fetch_add(1, Ordering::SeqCst);
                 raw.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
             }
@@ -35,11 +35,16 @@ async fn counting(counter: &Arc<AtomicUsize>, uses: usize) -> App {
 }
 
 async fn post(client: &mut Raw) {
-    let (head, body) = client.ask(POST).await;
+    answered(client, POST).await;
+}
+
+async fn answered(client: &mut Raw, request: &str) {
+    let (head, body) = client.ask(request).await;
     assert!(head.starts_with("HTTP/1.1 200 ") && body == "ok", "{head}{body}");
 }
 
-/// The race of every keep-alive: the application closes while the next request is on its way.
+/// The race of every keep-alive: the application closes while the next request is on its way. Without a body, which may
+/// come a moment after its head: what met an application that closed between the two is no proof.
 #[tokio::test]
 async fn posts_survive_an_application_that_closes_after_each_response() {
     let counter = Arc::new(AtomicUsize::new(0));
@@ -50,7 +55,7 @@ async fn posts_survive_an_application_that_closes_after_each_response() {
         let mut client = chain.connect().await;
         clients.spawn("client", async move {
             for _ in 0..50 {
-                post(&mut client).await;
+                answered(&mut client, SHORT).await;
             }
         });
     }
