@@ -190,11 +190,27 @@ fn node(kind: &Kind, text: &str, origin: &Origin) -> Node {
         ),
         // `100/s,1000/min`: of each its first key
         Kind::List(section) => Value::List(items().map(|item| first_key(section, plain(item))).collect()),
+        // `443`, or `in=443; from=10.0.0.0/8`
+        Kind::Section(section) if section.is_of_ports() => return keyed(section, text, origin),
         // `2`
         Kind::Section(section) => return first_key(section, plain(text)),
+        Kind::Texts(_) => Value::List(items().map(plain).collect()),
         _ => return plain(text),
     };
     Node { value, origin: origin.clone() }
+}
+
+/// `KEY=VALUE; KEY=VALUE`, each value as at a label of its own; without a key it is the first one's.
+fn keyed(section: &Section, text: &str, origin: &Origin) -> Node {
+    let plain = |text: &str| Node::plain(text.trim(), origin.clone());
+    let first = section.keys.first().map_or("", |key| key.name);
+    let entry = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((first, part));
+        let value =
+            section.key(name.trim()).map_or_else(|| plain(value), |key| node(&key.kind, value, origin));
+        (plain(name), value)
+    };
+    Node { value: Value::Mapping(text.split(';').map(entry).collect()), origin: origin.clone() }
 }
 
 /// A mapping that says only the first key of its section.

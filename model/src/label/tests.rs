@@ -46,6 +46,46 @@ fn no_edge_can_be_said() {
 }
 
 #[test]
+fn proxy_headers_are_told_by_port_or_key_by_key() {
+    let of = |value| {
+        let said = read(&labels(&[("outrigger.proxy-protocol", value)])).settings.proxy_protocol?;
+        let from: Vec<_> = said.value.from.iter().map(ToString::to_string).collect();
+        Some((said.value.accept, from.join(" "), said.value.send))
+    };
+    assert_eq!(of("443, 8443"), Some(([443, 8443].into(), String::new(), BTreeSet::new())));
+    let whole = of("in=443,8443; from = 10.0.0.0/8, fd00::1 ; out=5432");
+    assert_eq!(whole, Some(([443, 8443].into(), "10.0.0.0/8 fd00::1/128".into(), [5432].into())));
+    // What names the load balancers and cannot be read would mean everybody: nothing of it holds.
+    assert_eq!(
+        ["in=443; from=10.0.0.0/33", "in=443; form=10.0.0.0/8", "in=443; from=", ""].map(of),
+        [const { None }; 4]
+    );
+    let fault = |value| faults(&[("outrigger.proxy-protocol", value)]).join("\n");
+    assert!(
+        fault("in=443; form=10.0.0.0/8").contains("did you mean from?"),
+        "{}",
+        fault("in=443; form=10.0.0.0/8")
+    );
+    assert!(fault("in=443; in=80").contains("in"), "{}", fault("in=443; in=80"));
+}
+
+/// The file's word stands, whole.
+#[test]
+fn proxy_headers_of_the_mesh_file_stand() {
+    let file = "services: { cart: { proxy-protocol: { in: [ 443 ], from: 10.0.0.1 } } }";
+    let mesh = Mesh::read(file, "mesh.yaml").unwrap();
+    let said = read(&labels(&[("outrigger.proxy-protocol", "443")]));
+    let key = ServiceKey { namespace: "shop".into(), service: "cart".into() };
+    let (declared, faults) = mesh.declare(&key, &said, &BTreeSet::new());
+    assert_eq!(declared.proxy_protocol.from.len(), 1);
+    assert!(
+        faults[0].to_string().contains("mesh.yaml says otherwise of cart.shop, and stands"),
+        "{}",
+        faults[0]
+    );
+}
+
+#[test]
 fn a_weight_is_a_number() {
     let weight = |value| read(&labels(&[("outrigger.weight", value)])).weight;
     assert_eq!(["0", "50", "1000"].map(weight), [Some(0), Some(50), Some(1000)]);
@@ -70,7 +110,7 @@ fn every_fault_is_reported_with_what_to_write() {
             r#"label outrigger.port: "htp" is not known here; did you mean http? write detect, http, http2, grpc or tcp"#,
             r#"label outrigger.port: "0" is not a port; write a number from 1 to 65535, such as 8080"#,
             r#"label outrigger.ports: there is no such label; did you mean outrigger.port?"#,
-            r#"label outrigger.zzzzzz: there is no such label; known are outrigger.{enable, service, version, weight, port, mode, capture, edge, app-address, upstreams, timeout, idle-timeout, connect-timeout, retries, health, balance, rate-limit}"#,
+            r#"label outrigger.zzzzzz: there is no such label; known are outrigger.{enable, service, version, weight, port, mode, capture, edge, app-address, upstreams, proxy-protocol, timeout, idle-timeout, connect-timeout, retries, health, balance, rate-limit}"#,
         ]
     );
     assert!(read(&labels(&pairs)).unusable, "nobody knows whether it is to be meshed");

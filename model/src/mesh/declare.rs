@@ -35,7 +35,9 @@ impl Mesh {
             upstreams: merge
                 .one("upstreams", Severity::Warning, &file.upstreams, &said.upstreams)
                 .unwrap_or_default(),
-            proxy_protocol: file.proxy_protocol.map(|said| said.value).unwrap_or_default(),
+            proxy_protocol: merge
+                .one("proxy-protocol", Severity::Warning, &file.proxy_protocol, &said.proxy_protocol)
+                .unwrap_or_default(),
             timeouts: file
                 .limits
                 .merged(&said.limits, |name, file, label| merge.said(name, Severity::Warning, file, label))

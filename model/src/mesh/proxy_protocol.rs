@@ -17,7 +17,7 @@ use crate::ProxyProtocol;
 pub(super) const KEY: Key = Key {
     name: "proxy-protocol",
     kind: Kind::Section(&SECTION),
-    label: None,
+    label: Some("proxy-protocol"),
     about: "Ports where the PROXY protocol says who the client is, because a load balancer stands in between.",
     default: "none: whoever opens the connection is the client",
     example: "{ in: [ 443 ], from: 10.0.0.0/8 }",
@@ -65,9 +65,11 @@ const RANGE: Text = Text {
     except: &[],
 };
 
+/// All of it, or nothing: `from` left out would mean everybody.
 pub(super) fn read(reader: &mut Reader, node: &Node, key: &Key) -> Option<ProxyProtocol> {
     let Kind::Section(section) = key.kind else { return None };
     let section: &'static Section = section;
+    let before = reader.faults.len();
     let fields = reader.section(node, section);
     let said = ProxyProtocol {
         accept: fields
@@ -78,6 +80,9 @@ pub(super) fn read(reader: &mut Reader, node: &Node, key: &Key) -> Option<ProxyP
             .read(reader, "out", value::port_list_or_none)
             .map_or_else(BTreeSet::new, |said| said.value),
     };
+    if reader.faults.len() > before {
+        return None;
+    }
     let unreadable =
         fields.node("in").is_some_and(|node| node.text() != Some(value::NONE)) && said.accept.is_empty();
     if let Some(node) = fields.node("from").filter(|_| said.accept.is_empty() && !unreadable) {

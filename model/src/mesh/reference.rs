@@ -84,6 +84,9 @@ fn label_example(kind: &Kind) -> Option<&'static str> {
             Some("`cart:8080=9001,redis:6379`: a service and its port, and the local port where that differs")
         }
         Kind::Duration { .. } => Some("as in the file"),
+        Kind::Section(section) if section.is_of_ports() => {
+            Some("`443`, its first key, or key by key: `in=443; from=10.0.0.0/8,10.9.0.1; out=5432`")
+        }
         Kind::Section(section) => match section.keys.first().map(|key| &key.kind) {
             Some(Kind::TextOr(..)) => Some("the short form of its check, as `http:/healthz`"),
             _ => Some("its first key, as `2`"),

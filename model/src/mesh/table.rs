@@ -120,4 +120,9 @@ impl Section {
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
+
+    /// Its first key is a list of ports: a label writes it as `80,443`, or key by key.
+    pub(crate) fn is_of_ports(&self) -> bool {
+        matches!(self.keys, [Key { kind: Kind::PortList, .. }, ..])
+    }
 }
