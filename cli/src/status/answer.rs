@@ -24,8 +24,20 @@ pub struct Status {
     /// Nor one of 0.2.
     #[serde(default)]
     pub ejections: Vec<Ejection>,
+    /// Nor where no ECS service asks for injection.
+    #[serde(default)]
+    pub injections: Vec<Injection>,
     pub problems: Vec<Problem>,
     pub injection_gap: Gap,
+}
+
+/// A service of ECS that asks for injection by its tag.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Injection {
+    pub service: String,
+    pub state: String,
+    pub revision: String,
+    pub what: String,
 }
 
 /// One source of workloads.

@@ -27,6 +27,10 @@ pub fn status(status: &Status, faults: &[Fault], now: u64, color: bool) -> Strin
         let body = if empty { "none yet\n".to_owned() } else { table.draw(color) };
         let _never_fails = write!(text, "\n{}\n{body}", Paint::Title.apply(title, color));
     }
+    if !status.injections.is_empty() {
+        let title = Paint::Title.apply("Injection", color);
+        let _never_fails = write!(text, "\n{title}\n{}", injections(status).draw(color));
+    }
     text.push_str(&outside::advice(status).unwrap_or_default());
     text.push('\n');
     text.push_str(&verdict(faults, color));
@@ -229,6 +233,26 @@ fn edges(status: &Status) -> Table {
     table
 }
 
+fn injections(status: &Status) -> Table {
+    let mut table = Table::new(&["SERVICE", "REVISION", "STATE"]);
+    for injection in &status.injections {
+        let paint = match injection.state.as_str() {
+            "meshed" => Paint::Good,
+            "refused" => Paint::Bad,
+            _ => Paint::Warn,
+        };
+        table.row([cell(&injection.service), cell(&injection.revision), painted(&injection.state, paint)]);
+    }
+    table
+}
+
+/// What is done, awaited, or would be done; why one is refused is said among what is wrong.
+fn on_their_way(status: &Status) -> impl Iterator<Item = (String, String)> {
+    let settled = |state: &str| ["meshed", "refused"].contains(&state);
+    let others = status.injections.iter().filter(move |injection| !settled(&injection.state));
+    others.map(|injection| (format!("service {}", injection.service), injection.what.clone()))
+}
+
 fn verdict(faults: &[Fault], color: bool) -> String {
     if faults.is_empty() {
         return format!("{}\n", Paint::Good.apply("Nothing is wrong.", color));
@@ -249,7 +273,9 @@ fn notes(status: &Status, now: u64, color: bool) -> String {
     let warnings = status.problems.iter().filter(|problem| problem.is_warning());
     let warnings = warnings.map(|warning| (warning.subject.clone(), warning.what.clone()));
     let mut text = String::new();
-    for (subject, what) in warnings.chain(sick(status)).chain(ejected::notes(status, now)) {
+    for (subject, what) in
+        warnings.chain(sick(status)).chain(on_their_way(status)).chain(ejected::notes(status, now))
+    {
         if text.is_empty() {
             let _never_fails = writeln!(text, "{}", Paint::Warn.apply("To know:", color));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use outrigger_controller::status::{
-    Edge, Ejection, Endpoint, Gap, Outsider, Port, Problem, Service, Sidecar, Source, Status,
+    Edge, Ejection, Endpoint, Gap, Injection, Outsider, Port, Problem, Service, Sidecar, Source, Status,
 };
 use serde_json::Value;
 
@@ -80,6 +80,12 @@ fn one_of_everything() -> Status {
             percent: None,
             others_percent: None,
             overruled: false,
+        }],
+        injections: vec![Injection {
+            service: String::new(),
+            state: "meshed",
+            revision: String::new(),
+            what: String::new(),
         }],
         problems: vec![Problem { kind: "label", subject: String::new(), what: String::new() }],
         injection_gap: Gap::default(),

@@ -170,7 +170,7 @@ pub fn describe(motion: &Motion) -> String {
     let (from, to) = (last_part(&motion.from), last_part(&motion.to));
     match &motion.stage {
         Stage::Going if motion.ordered.is_none() => format!("is about to move from {from} to {to}"),
-        Stage::Going => format!("moves from {from} to {to}: {} tasks of it run", motion.best),
+        Stage::Going => format!("moves from {from} to {to}; tasks of it that run: {}", motion.best),
         Stage::Returning { why } => format!("goes back from {to} to {from}: {why}"),
         Stage::Settling => "its circuit breaker gets its setting back".into(),
     }
