@@ -16,10 +16,11 @@ pub use health::{NotReady, readiness};
 pub use ports::{ports_of, protocol};
 pub use reach::Unreachable;
 pub use routes::{DeadEnd, dead_ends};
+pub use services::virtual_address;
 
 use std::collections::BTreeSet;
 
-use outrigger_model::{Mode, ServiceKey, Snapshot, Workload, WorkloadId};
+use outrigger_model::{Capture, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::{InvalidSpiffeId, Proxy, ProxyConfig, SpiffeId};
 
 use reach::Reach;
@@ -73,13 +74,16 @@ pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, Comp
 pub struct Outlook {
     namespace: String,
     networks: BTreeSet<String>,
+    /// Services have other addresses where the platform redirects.
+    platform: bool,
 }
 
 /// From where a workload looks. None: nothing redirects its calls, so that what it reaches depends on its own ports.
 pub fn outlook(workload: &Workload) -> Option<Outlook> {
     let networks = || workload.networks.keys().cloned().collect();
     let namespace = || workload.namespace.clone();
-    reach::redirects(workload).then(|| Outlook { namespace: namespace(), networks: networks() })
+    let platform = workload.declared.capture == Capture::Platform;
+    reach::redirects(workload).then(|| Outlook { namespace: namespace(), networks: networks(), platform })
 }
 
 /// Only the own part of [`compile`]'s answer.

@@ -34,7 +34,7 @@ pub(crate) fn proxy(
         seen_ports: true,
         rate_limits: inbound::rate_limits(workload),
         capacity: inbound::capacity(workload),
-        hosts: workload.declared.capture == Capture::Names,
+        hosts: matches!(workload.declared.capture, Capture::Names | Capture::Platform),
         check: check(workload),
     }
 }

@@ -1,10 +1,10 @@
 //! What a workload can call, and under which names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use outrigger_model::{ServiceKey, Snapshot, Workload};
+use outrigger_model::{Capture, ServiceKey, Snapshot, VirtualIndex, Workload};
 use outrigger_wire::{Catalog, Service, ServicePort, Shared, Timeouts};
 
 use crate::clusters::cluster_key;
@@ -78,13 +78,21 @@ pub(crate) fn services(
             .indices
             .get(key)
             .filter(|_| !reach.left_out.contains(key))
-            .map(|index| IpAddr::V4(index.loopback()))
+            .map(|index| IpAddr::V4(virtual_address(caller.declared.capture, *index)))
             .into_iter()
             .collect(),
         ports: service_ports(key, replicas, visible),
         replicas: names.of_replicas(caller, replicas),
     };
     visible.iter().map(|(key, replicas)| (key.to_string(), service(key, replicas).into())).collect()
+}
+
+/// Where applications of that capture find a service.
+pub fn virtual_address(capture: Capture, index: VirtualIndex) -> Ipv4Addr {
+    match capture {
+        Capture::Platform => index.beyond(),
+        Capture::Transparent | Capture::Names | Capture::Explicit => index.loopback(),
+    }
 }
 
 fn service_ports(

@@ -11,6 +11,8 @@ pub mod identity;
 pub mod indices;
 pub mod inject;
 pub mod mesh;
+#[cfg(feature = "ecs")]
+pub mod names;
 pub mod problems;
 pub mod proxies;
 pub mod publish;

@@ -1,6 +1,8 @@
 //! What the controller is told: defaults, then the file (`controller:`), then the environment (`OUTRIGGER_*`,
 //! `DOCKER_HOST`), then flags.
 
+mod names;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use crate::source::docker::connect::{DEFAULT_HOST, socket_path};
+
+pub use names::NamesFor;
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +70,10 @@ pub struct Settings {
     /// Seconds without a further healthy task after which a service goes back to its earlier revision; 30 to 86,400,
     /// default 1,200: the sidecar's own health has a grace of 5 minutes, and the circuit breaker wants three tasks to fail.
     pub inject_patience: u64,
+    /// Id of the private hosted zone in which names of services are kept; default none.
+    pub names_zone: Option<String>,
+    /// How the tasks are captured that ask that zone; default `platform`.
+    pub names_for: NamesFor,
 }
 
 /// What is done about tagged ECS services.
@@ -232,6 +240,8 @@ impl Default for Settings {
             inject_resources: ResourcesSetting::Share,
             inject_names: NamesSetting::Hosts,
             inject_patience: 1_200,
+            names_zone: None,
+            names_for: NamesFor::Platform,
         }
     }
 }
@@ -281,6 +291,7 @@ impl Settings {
             ("clusters", !self.clusters().is_empty() && self.clusters().iter().all(|name| is_cluster(name))),
             ("queue", self.queue.as_ref().is_none_or(|queue| is_url(queue))),
             ("inject-patience", (30..=86_400).contains(&self.inject_patience)),
+            ("names-zone", self.names_zone.as_ref().is_none_or(|zone| names::is_zone(zone))),
             ("control-url", outrigger_inject::ecs::is_control(&self.control_url)),
         ];
         possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()

@@ -27,7 +27,7 @@ impl fmt::Display for ServiceKey {
 pub struct VirtualIndex(u32);
 
 impl VirtualIndex {
-    /// How many indices 127.64.0.0/10 has room for; 0 is never given.
+    /// How many indices 127.64.0.0/10 and 240.64.0.0/10 have room for; 0 is never given.
     pub const LIMIT: u32 = 1 << 22;
 
     /// An index in `1..LIMIT`; `None` outside.
@@ -43,6 +43,11 @@ impl VirtualIndex {
     /// Its address in 127.64.0.0/10, for `transparent` and `names`.
     pub fn loopback(self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) + self.0)
+    }
+
+    /// Its address in 240.64.0.0/10, for `platform`: the platform's redirect leaves local addresses alone.
+    pub fn beyond(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(Ipv4Addr::new(240, 64, 0, 0)) + self.0)
     }
 }
 

@@ -93,6 +93,8 @@ pub static CONTROLLER: Section = Section {
         text("inject-resources", "OUTRIGGER_INJECT_RESOURCES", "share, subtract or add"),
         text("inject-names", "OUTRIGGER_INJECT_NAMES", "hosts or zone"),
         number("inject-patience", "OUTRIGGER_INJECT_PATIENCE", "seconds from 30 to 86400, such as 1200"),
+        text("names-zone", "OUTRIGGER_NAMES_ZONE", "the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"),
+        text("names-for", "OUTRIGGER_NAMES_FOR", "platform or names"),
     ],
 };
 

@@ -133,8 +133,18 @@ fn failed(failure: &Failure) -> ExitCode {
 
 /// Opens the hosts file, then gives up the rights that it took; before any other thread is there.
 fn open_hosts(settings: &Settings) -> Result<Option<Hosts>, Failure> {
-    let Some(path) = &settings.hosts else { return Ok(None) };
-    let hosts = Hosts::open(path)?;
+    let in_ecs = std::env::var_os(stopping::VARIABLE).is_some();
+    let Some(path) = &settings.hosts else { return Ok(in_ecs.then(Hosts::elsewhere)) };
+    let hosts = match Hosts::open(path) {
+        Ok(hosts) => hosts,
+        // The task would end, and the next one as well.
+        Err(error) if in_ecs => {
+            tracing::error!(%error, "names of services are not kept in the hosts file: they have to be in a private hosted \
+                zone (OUTRIGGER_NAMES_ZONE of the controller), or applications find the services without the mesh, if at all");
+            Hosts::elsewhere()
+        }
+        Err(error) => return Err(error.into()),
+    };
     if privilege::is_root() {
         privilege::drop_for_good()?;
     }

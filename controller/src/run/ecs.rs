@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 
+use outrigger_model::Capture;
 use outrigger_wire::control::PORT;
 use tokio::sync::watch;
 
@@ -13,7 +14,8 @@ use crate::aws;
 use crate::control::tls::TlsControl;
 use crate::indices::Indices;
 use crate::inject::ecs::mover;
-use crate::settings::Settings;
+use crate::names::HostedZone;
+use crate::settings::{NamesFor, Settings};
 use crate::source::Source;
 use crate::source::ecs::client::Api;
 use crate::source::ecs::queue::Queue;
@@ -47,6 +49,14 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     common.parts.spawn("ecs", watch(api.clone(), clusters, queue, tell_seen));
     common.parts.spawn("first view", first_view(board.source.clone(), whole));
     common.parts.spawn("control", control.run(common.hall(), tasks));
+    if let Some(zone) = &settings.names_zone {
+        let capture = match settings.names_for {
+            NamesFor::Platform => Capture::Platform,
+            NamesFor::Names => Capture::Names,
+        };
+        let zone = HostedZone::new(&config, zone, capture, &board.source.mesh());
+        common.parts.spawn("names", zone.keep(board.snapshot.clone(), board.problems.clone()));
+    }
     common.merge(Indices::load(&settings.state));
     // None: the root cannot be used, which is a problem of its own; nothing can be injected then.
     let pin = board.pin.get().map(ToString::to_string).unwrap_or_default();

@@ -62,6 +62,12 @@ pub enum HostsError {
 #[derive(Debug)]
 pub struct Hosts {
     path: PathBuf,
+    /// None: nothing is kept here.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
     file: File,
     /// Others append lines too (`echo … >> /etc/hosts` in an entrypoint): the kernel finds the end.
     end: File,
@@ -76,7 +82,12 @@ impl Hosts {
         let refused = |source| HostsError::Open { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(refused)?;
         let end = OpenOptions::new().append(true).open(path).map_err(refused)?;
-        Ok(Self { path: path.to_owned(), file, end })
+        Ok(Self { path: path.to_owned(), open: Some(Open { file, end }) })
+    }
+
+    /// No file: the platform's resolver knows the names (a private hosted zone).
+    pub fn elsewhere() -> Self {
+        Self { path: PathBuf::new(), open: None }
     }
 
     /// Whether these names can be kept.
@@ -84,10 +95,11 @@ impl Hosts {
     /// # Errors
     /// Too many, or the file would be too long.
     pub fn check(&self, names: &Names) -> Result<(), HostsError> {
+        let Some(open) = &self.open else { return Ok(()) };
         if names.len() > MAX_NAMES {
             return Err(HostsError::Names(names.len()));
         }
-        let text = self.read()?;
+        let text = self.read(open)?;
         let added = lines::missing(&text, names);
         let length = u64::try_from(text.len() + added.len()).unwrap_or(u64::MAX);
         if length > MAX_FILE { Err(HostsError::Long { path: self.path.clone() }) } else { Ok(()) }
@@ -100,22 +112,23 @@ impl Hosts {
     /// See [`HostsError`].
     pub fn keep(&self, names: &Names) -> Result<(), HostsError> {
         self.check(names)?;
+        let Some(open) = &self.open else { return Ok(()) };
         let failed = |source| HostsError::Io { path: self.path.clone(), source };
-        let added = lines::missing(&self.read()?, names);
+        let added = lines::missing(&self.read(open)?, names);
         if !added.is_empty() {
-            (&self.end).write_all(&added).map_err(failed)?;
+            (&open.end).write_all(&added).map_err(failed)?;
         }
         // Read again: another process may have added lines as well.
-        for lines::Switch { at, to } in lines::switches(&self.read()?, names) {
-            self.file.write_all_at(&[to], at).map_err(failed)?;
+        for lines::Switch { at, to } in lines::switches(&self.read(open)?, names) {
+            open.file.write_all_at(&[to], at).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn read(&self) -> Result<Vec<u8>, HostsError> {
+    fn read(&self, open: &Open) -> Result<Vec<u8>, HostsError> {
         let failed = |source| HostsError::Io { path: self.path.clone(), source };
         let mut text = Vec::new();
-        let mut file = &self.file;
+        let mut file = &open.file;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
         Ok(text)

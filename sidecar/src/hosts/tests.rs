@@ -42,6 +42,13 @@ fn said(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn where_a_zone_has_the_names_nothing_is_kept() {
+    let hosts = Hosts::elsewhere();
+    hosts.check(&names(&[("cart", "127.64.0.1")])).unwrap();
+    hosts.keep(&names(&[("cart", "127.64.0.1")])).unwrap();
+}
+
+#[test]
 fn names_come_and_go_and_other_lines_stay() {
     let (place, hosts) = Place::new("come-and-go", DOCKERS.trim_end());
     hosts.keep(&names(&[("cart", "127.64.0.1"), ("cart.shop", "127.64.0.1")])).unwrap();
