@@ -56,9 +56,9 @@ impl Book {
         self.services.iter().find(|(_, known)| is(known)).map(|(name, _)| name.clone())
     }
 
-    /// Definitions that tasks have and that are not known.
+    /// Definitions that tasks have and that are not known; also those that ECS did not tell of, should it do so yet.
     pub fn unknown_definitions<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> BTreeSet<String> {
-        let unknown = |task: &&Task| !self.definitions.contains_key(&task.definition);
+        let unknown = |task: &&Task| !matches!(self.definitions.get(&task.definition), Some(Some(_)));
         tasks.filter(unknown).map(|task| task.definition.clone()).collect()
     }
 

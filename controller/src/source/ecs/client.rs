@@ -160,7 +160,8 @@ pub fn fault<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Fault {
                 () => Fault::Refused,
             }
         }
-        SdkError::DispatchFailure(failure) if failure.is_user() => Fault::Stranger,
+        // Where no credentials are found no request is sent.
+        SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other() => Fault::Stranger,
         SdkError::ConstructionFailure(_) => Fault::Stranger,
         _ => Fault::Away,
     }
@@ -181,18 +182,18 @@ where
                 (None, _) => format!("an answer with status {status} and no reason"),
             }
         }
-        other => chain(other),
+        // What is above the source says only that there is one.
+        other => other.source().map_or_else(|| other.to_string(), chain),
     };
     match fault {
         Fault::Throttled => {
-            format!("too many calls in this account and region ({said}); calling again, slower")
+            format!("too many calls in this account and region ({said})")
         }
-        Fault::Away => format!("{said}; calling again"),
         Fault::Denied => format!("{said}: allow {operation} to the controller's role"),
         Fault::Stranger => {
             format!("{said}: give the controller a task role, or credentials in its environment")
         }
-        Fault::Refused => said,
+        Fault::Away | Fault::Refused => said,
     }
 }
 

@@ -174,8 +174,9 @@ impl Watch {
         for body in &bodies {
             match read(body) {
                 Event::Task(task) if self.clusters.contains(&task.cluster) => {
-                    needs.extend(self.needs(&task));
+                    let wanted = self.needs(&task);
                     let taken = self.tracker.event(*task, Instant::now());
+                    needs.extend(wanted.into_iter().filter(|_| taken));
                     self.api.calls.event(if taken { "taken" } else { "old" });
                     changed |= taken;
                 }
@@ -245,17 +246,18 @@ impl Watch {
         self.next = self.begun + period.max(took * PART);
         self.failures = 0;
         self.book.tidy(self.tracker.tasks().values().map(AsRef::as_ref));
-        let (about, tasks) = (self.about.clone(), self.tracker.tasks().len());
+        let (about, tasks) = (&self.about, self.tracker.tasks().len());
         self.out.send_modify(|seen| {
             if !seen.current {
                 tracing::info!(tasks, took_ms = took.as_millis(), "the view of {about} is whole");
             }
+            // In one go: a reader must not find it current with what was there before.
+            self.fill(seen);
             seen.current = true;
             seen.listed = Some(now);
             seen.error = None;
-            seen.about = about;
+            seen.about.clone_from(about);
         });
-        self.publish();
     }
 
     fn failed(&mut self, error: &ListError) {
@@ -265,7 +267,9 @@ impl Watch {
         let (text, about) = (error.to_string(), self.about.clone());
         self.out.send_modify(|seen| {
             if seen.error.as_ref() != Some(&text) {
-                tracing::warn!("{text}; the last view of ECS stays, asking again");
+                let what =
+                    if seen.listed.is_some() { "the last view of ECS stays" } else { "nothing is known yet" };
+                tracing::warn!("{text}; {what}, asking again");
             }
             seen.current = false;
             seen.error = Some(text);
@@ -273,21 +277,23 @@ impl Watch {
         });
     }
 
-    /// Tells of tasks whose definition and service are known. Before the first whole answer a view would be partial.
+    /// Before the first whole answer a view would be partial.
     fn publish(&self) {
+        self.out.send_if_modified(|seen| seen.listed.is_some() && self.fill(seen));
+    }
+
+    /// Tasks whose definition and service are known, and these. True when something changed.
+    fn fill(&self, seen: &mut Seen) -> bool {
         let covered = self.tracker.tasks().iter().filter(|(_, task)| self.book.covers(task));
         let tasks: super::tracker::Tasks = covered.map(|(id, task)| (id.clone(), task.clone())).collect();
         let definitions = self.book.definitions(tasks.values().map(AsRef::as_ref));
-        let services = self.book.services();
         let queue = self.queue.clone().flatten();
-        self.out.send_if_modified(|seen| {
-            let mut changed = keep_equal(&mut seen.tasks, tasks);
-            changed |= keep_equal(&mut seen.definitions, definitions);
-            changed |= keep_equal(&mut seen.services, services);
-            changed |= seen.queue != queue;
-            seen.queue = queue;
-            changed && seen.listed.is_some()
-        });
+        let mut changed = keep_equal(&mut seen.tasks, tasks);
+        changed |= keep_equal(&mut seen.definitions, definitions);
+        changed |= keep_equal(&mut seen.services, self.book.services());
+        changed |= seen.queue != queue;
+        seen.queue = queue;
+        changed
     }
 }
 
