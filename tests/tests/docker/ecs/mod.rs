@@ -2,6 +2,7 @@
 
 mod controller;
 mod definitions;
+mod identity;
 mod injection;
 mod scale;
 mod services;
