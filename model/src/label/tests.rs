@@ -94,6 +94,13 @@ fn a_weight_is_a_number() {
 }
 
 #[test]
+fn a_weight_in_the_mesh_file_is_sent_to_the_label() {
+    let faults = Mesh::read("services: { cart: { weight: 50 } }", "mesh.yaml").unwrap_err();
+    let told = faults[0].to_string();
+    assert!(told.contains("it is said of single containers, by the label outrigger.weight"), "{told}");
+}
+
+#[test]
 fn every_fault_is_reported_with_what_to_write() {
     let pairs = [
         (ENABLE, "yes"),
