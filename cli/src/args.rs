@@ -60,7 +60,7 @@ const POLICY_EXAMPLES: &str = "Examples:
   outrigger iam-policy --cluster shop --account 111122223333 --region eu-west-1 --queue outrigger > policy.json
   aws iam put-role-policy --role-name outrigger --policy-name outrigger --policy-document file://policy.json
 
-  outrigger iam-policy --cluster arn:aws:ecs:eu-west-1:111122223333:cluster/shop --inject \\
+  outrigger iam-policy --cluster arn:aws:ecs:eu-west-1:111122223333:cluster/shop --zone Z0123456789ABCDEFGHIJ --inject \\
     --pass-role arn:aws:iam::111122223333:role/cart,arn:aws:iam::111122223333:role/execution";
 const UPGRADE_EXAMPLES: &str = "Examples:
   docker compose exec outrigger /outrigger upgrade

@@ -24,6 +24,9 @@ pub struct PolicyArguments {
     /// ARN, or name, of the SQS queue that tells of changes
     #[arg(long, value_name = "QUEUE")]
     pub queue: Option<String>,
+    /// Id of the private hosted zone that it writes the names of services into
+    #[arg(long, value_name = "ID")]
+    pub zone: Option<String>,
     /// It injects into services with the tag `outrigger:inject`
     #[arg(long)]
     pub inject: bool,
@@ -124,6 +127,20 @@ fn policy(arguments: &PolicyArguments) -> Result<Value, String> {
     if let Some(queue) = &arguments.queue {
         let arn = if queue.starts_with("arn:") { queue.clone() } else { place.arn("sqs", queue) };
         statements.push(statement("Events", &["sqs:ReceiveMessage", "sqs:DeleteMessage"], arn.into(), None));
+    }
+    if let Some(zone) = &arguments.zone {
+        let id = zone.trim_start_matches("/hostedzone/");
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(format!(
+                "--zone {zone}: write the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"
+            ));
+        }
+        let arn = Value::from(format!("arn:{}:route53:::hostedzone/{id}", place.partition));
+        let read = ["route53:GetHostedZone", "route53:ListResourceRecordSets"];
+        // Addresses, and beside each a note of whose it is.
+        let kinds = json!({ "ForAllValues:StringEquals": { "route53:ChangeResourceRecordSetsRecordTypes": ["A", "TXT"] } });
+        statements.push(statement("Zone", &read, arn.clone(), None));
+        statements.push(statement("Names", &["route53:ChangeResourceRecordSets"], arn, Some(kinds)));
     }
     if arguments.inject {
         statements.extend(injection(arguments, &place)?);
