@@ -57,6 +57,10 @@ impl Guest {
     }
 
     /// Who it is, proved; or what to tell it.
+    #[cfg_attr(
+        not(feature = "ecs"),
+        expect(unused_variables, reason = "a process proves nothing in headers")
+    )]
     pub(super) async fn caller(&self, hall: &Hall, headers: &HeaderMap) -> Result<Caller, Status> {
         match self {
             Self::Process { peer, attestor } => process(peer, attestor).await.map_err(|refusal| {
