@@ -43,10 +43,14 @@ impl Capture {
     pub fn start(project: &Project, network: &str, image: &str) -> Self {
         let id = docker(&["network", "inspect", "-f", "{{.Id}}", &project.full(network)]);
         let bridge = format!("br-{}", &id.trim()[..12]);
-        let name = format!("{}-capture", project.name);
+        Self::on(&bridge, format!("{}-capture", project.name), image)
+    }
+
+    /// Captures on a bridge of this machine, by a container of this name.
+    pub fn on(bridge: &str, name: String, image: &str) -> Self {
         let mut child = Command::new("docker")
             .args(["run", "--rm", "--network=host", "--cap-add=NET_RAW", "--name", &name, image])
-            .args(["python3", "-c", include_str!("capture.py"), &bridge, LAST_WORD])
+            .args(["python3", "-c", include_str!("capture.py"), bridge, LAST_WORD])
             .stdout(Stdio::piped())
             .spawn()
             .expect("docker runs");
@@ -57,11 +61,16 @@ impl Capture {
     }
 
     /// Has `client` say the last word to `server`, and gives all frames up to that one.
-    pub fn end(mut self, project: &Project, client: &str, server: Ipv4Addr) -> Vec<Vec<u8>> {
+    pub fn end(self, project: &Project, client: &str, server: Ipv4Addr) -> Vec<Vec<u8>> {
+        self.end_in(&project.container(client), server)
+    }
+
+    /// The same with the client's container.
+    pub fn end_in(mut self, client: &str, server: Ipv4Addr) -> Vec<Vec<u8>> {
         let say = format!(
             "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'{LAST_WORD}', ('{server}', 9))"
         );
-        project.exec(client, &["python3", "-c", &say]);
+        docker(&["exec", client, "python3", "-c", &say]);
         let frames = self.lines.by_ref().map(|line| bytes(&line.expect("the capture prints text"))).collect();
         assert!(self.child.wait().expect("the capture ends").success());
         frames

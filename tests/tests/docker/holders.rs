@@ -77,7 +77,7 @@ fn runs(project: &Project) -> BTreeSet<(String, String)> {
 }
 
 /// Waits until this container, by its name, has another run, all endpoints are there, and POSTs went on.
-fn again(project: &Project, container: &str, before: &BTreeSet<(String, String)>, posting: &Posting<'_>) {
+fn again(project: &Project, container: &str, before: &BTreeSet<(String, String)>, posting: &Posting) {
     let name = format!("/{container}");
     project.until(&format!("another run of {container}"), || {
         let now = runs(project);

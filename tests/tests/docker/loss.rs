@@ -23,7 +23,7 @@ fn scale(project: &Project, count: usize) {
 }
 
 /// Restarts the applications of a service one after the other, each with the grace that the engine gives.
-fn restart_each(project: &Project, service: &str, posting: &Posting<'_>) {
+fn restart_each(project: &Project, service: &str, posting: &Posting) {
     let replicas = project.containers(service);
     for replica in &replicas {
         let sidecar = format!("{replica}-outrigger");

@@ -55,6 +55,18 @@ pub fn tried(words: &[&str]) -> Output {
     Command::new("docker").args(words).stdin(Stdio::null()).output().expect("docker is there")
 }
 
+/// Asks until there is an answer; fails the test when that takes too long.
+pub fn within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < limit, "not within {} s: {what}", limit.as_secs());
+        thread::sleep(LOOK);
+    }
+}
+
 fn said(what: &str, output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{what}: {errors}");
@@ -143,15 +155,8 @@ impl Project {
     }
 
     /// Like [`Project::until`], with another limit.
-    pub fn within<T>(&self, limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-        let begun = Instant::now();
-        loop {
-            if let Some(answer) = ask() {
-                return answer;
-            }
-            assert!(begun.elapsed() < limit, "not within {} s: {what}", limit.as_secs());
-            thread::sleep(LOOK);
-        }
+    pub fn within<T>(&self, limit: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        within(limit, what, ask)
     }
 
     /// Waits until `service` gets an answer from this URL.

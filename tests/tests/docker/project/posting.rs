@@ -1,11 +1,13 @@
 //! Numbered POSTs that are never sent again, counted where they arrive: nothing is lost and nothing doubled.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::Project;
+use super::{PATIENCE, Project, docker, within};
 
 /// POSTs per second that the poster sends where the test does not say.
 const RATE: u64 = 250;
@@ -27,38 +29,51 @@ services:
 volumes: { seen: {} }
 "#;
 
-/// A poster under way in `caller`.
-pub struct Posting<'a> {
-    project: &'a Project,
+/// A poster under way in a container.
+pub struct Posting {
+    caller: String,
+    /// The file that all replicas append to, where this process can read it; else it is the caller's `/seen/store`.
+    store: Option<PathBuf>,
     child: Child,
     rate: u64,
 }
 
-impl<'a> Posting<'a> {
-    /// Begins, and waits until POSTs arrive.
-    pub fn start(project: &'a Project) -> Self {
+impl Posting {
+    /// Begins in `caller`, and waits until POSTs arrive.
+    pub fn start(project: &Project) -> Self {
         Self::start_at(project, RATE)
     }
 
     /// The same with this many POSTs per second.
-    pub fn start_at(project: &'a Project, per_second: u64) -> Self {
-        let rate = format!("RATE={per_second}");
-        let (caller, script) =
-            (project.container("caller"), "echo $$ > /tmp/poster; exec python3 /app/poster.py");
+    pub fn start_at(project: &Project, per_second: u64) -> Self {
+        Self::from(project.container("caller"), None, per_second)
+    }
+
+    /// Begins in any container, with a store that this process can read.
+    pub fn start_in(container: &str, store: &Path, per_second: u64) -> Self {
+        Self::from(container.to_owned(), Some(store.to_owned()), per_second)
+    }
+
+    fn from(caller: String, store: Option<PathBuf>, per_second: u64) -> Self {
+        let (rate, script) =
+            (format!("RATE={per_second}"), "echo $$ > /tmp/poster; exec python3 /app/poster.py");
         let child = Command::new("docker")
             .args(["exec", "-e", &rate, "-e", "SECONDS=600", "-e", "TARGET=http://counter:8080"])
             .args([&caller, "sh", "-c", script])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let posting = Self { project, child, rate: per_second };
+        let posting = Self { caller, store, child, rate: per_second };
         posting.more(2);
         posting
     }
 
     /// What arrived, in the order of its arrival.
     fn seen(&self) -> Vec<u64> {
-        let text = self.project.exec("caller", &["sh", "-c", "cat /seen/store 2>/dev/null || true"]);
+        let text = match &self.store {
+            Some(store) => fs::read_to_string(store).unwrap_or_default(),
+            None => docker(&["exec", &self.caller, "sh", "-c", "cat /seen/store 2>/dev/null || true"]),
+        };
         text.lines().map(|number| number.parse().unwrap()).collect()
     }
 
@@ -66,13 +81,13 @@ impl<'a> Posting<'a> {
     pub fn more(&self, seconds: u64) {
         let before = self.seen().len() as u64;
         let enough = || (self.seen().len() as u64 >= before + seconds * self.rate).then_some(());
-        self.project.until("POSTs go on", enough);
+        within(PATIENCE, "POSTs go on", enough);
     }
 
     /// Ends it, checks that every POST was answered well and counted once, and returns how many each replica
     /// answered.
     pub fn finish(mut self) -> BTreeMap<String, u64> {
-        self.project.exec("caller", &["sh", "-c", "kill $(cat /tmp/poster)"]);
+        docker(&["exec", &self.caller, "sh", "-c", "kill $(cat /tmp/poster)"]);
         let output = {
             let stdout = self.child.stdout.take().unwrap();
             std::io::read_to_string(stdout).unwrap()
