@@ -1,0 +1,84 @@
+//! End to end: tasks in every network mode call each other by name, over TLS; services born later are there too.
+
+use std::net::Ipv4Addr;
+
+use outrigger_wire::port;
+use serde_json::Value;
+
+use super::cloud::{Cloud, Task};
+use super::tasks::{calling, labelled, serving};
+use crate::capture::{Capture, hold, is_client_hello, openings};
+use crate::project::{apps, within};
+
+/// In the body that callers send.
+const ASKED: &str = "canary-of-the-caller";
+
+fn up() -> Cloud {
+    let cloud = Cloud::start();
+    cloud.service("counter", &serving("counter", "awsvpc", "EC2"), 1);
+    cloud.service("web", &serving("web", "awsvpc", "FARGATE"), 1);
+    cloud.service("batch", &labelled(calling("batch", "awsvpc", "EC2"), "outrigger.capture", "names"), 1);
+    let stock = labelled(serving("stock", "bridge", "EC2"), "outrigger.upstreams", "counter:8080=9001");
+    cloud.service("stock", &stock, 1);
+    cloud
+}
+
+/// What the mesh saw between two services, as soon as it is reported.
+fn edge(cloud: &Cloud, source: &str, destination: &str) -> Value {
+    let named = |service: &str| format!("{service}.default");
+    within(super::cloud::PATIENCE, &format!("an edge from {source} to {destination}"), || {
+        let status = cloud.status()?;
+        let mut edges = status["edges"].as_array()?.iter();
+        edges
+            .find(|edge| edge["source"] == named(source) && edge["destination"] == named(destination))
+            .cloned()
+    })
+}
+
+fn is_tls(frames: &[Vec<u8>], caller: Ipv4Addr, callee: Ipv4Addr) {
+    let openings = openings(frames, caller, callee);
+    assert!(!openings.is_empty(), "requests crossed the network between {caller} and {callee}");
+    for (flow, opening) in &openings {
+        assert_eq!(flow.to.port(), port::MESH, "{flow:?}");
+        assert!(is_client_hello(&opening.first), "{flow:?} begins with {:02x?}", opening.first);
+    }
+}
+
+#[test]
+#[ignore = "needs Docker and the simulator of ECS"]
+fn tasks_in_every_network_mode_call_each_other_by_name_over_tls() {
+    let cloud = up();
+    let [counter, web, batch, stock] =
+        ["counter", "web", "batch", "stock"].map(|service| cloud.task(service));
+    let calls: [(&Task<'_>, &str, &str); 6] = [
+        (&web, "counter", "http://counter:8080/healthz"),
+        (&batch, "counter", "http://counter:8080/healthz"),
+        (&batch, "web", "http://web:8080/healthz"),
+        (&counter, "web", "http://web:8080/healthz"),
+        (&stock, "counter", "http://outrigger-sidecar:9001/healthz"),
+        (&web, "stock", "http://stock:8080/healthz"),
+    ];
+    for (caller, callee, url) in calls {
+        assert_eq!(cloud.until_answers(caller, url), callee);
+    }
+
+    let (bridge, name) = cloud.wire();
+    let capture = Capture::on(bridge, name, &apps());
+    for (caller, callee, url) in calls {
+        let url = url.replace("healthz", "count/1");
+        assert_eq!(caller.ask(&url, ASKED).as_deref(), Some(callee), "{url}");
+    }
+    let frames = capture.end_in(&batch.container(super::tasks::APP), counter.address());
+    assert!(!hold(&frames, ASKED), "a caller's body crossed the network in clear");
+    is_tls(&frames, web.address(), counter.address());
+    is_tls(&frames, batch.address(), web.address());
+    for (caller, callee) in [("web", "counter"), ("batch", "web"), ("stock", "counter"), ("web", "stock")] {
+        assert_eq!(edge(&cloud, caller, callee)["mtls"], true, "{caller} to {callee}");
+    }
+
+    cloud.service("late", &serving("late", "awsvpc", "FARGATE"), 1);
+    for caller in [&web, &batch, &counter] {
+        assert_eq!(cloud.until_answers(caller, "http://late:8080/healthz"), "late");
+    }
+    cloud.ecs.assert_no_faults();
+}

@@ -1,0 +1,299 @@
+//! A cloud of one test: the simulator of ECS, whose agent runs tasks as containers, and the controller in its network.
+//!
+//! All that is made carries a name that begins with `orecs-` and this process's id, and that as label `orecs`.
+
+use std::env;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use outrigger_tests::ecs::Simulator;
+use serde_json::{Value, json};
+
+use super::tasks;
+use crate::project::{apps, docker, image, tried, within};
+
+/// How long tasks may take to come, go or serve. A pass never takes it.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// What every name begins with.
+const PREFIX: &str = "orecs";
+/// Where sidecars call the controller.
+const CONTROL: u16 = 15010;
+
+/// Dropping it takes everything down.
+pub struct Cloud {
+    /// The API, and what tests order of it.
+    pub ecs: Simulator,
+    /// A folder of this machine that tasks may mount.
+    pub folder: PathBuf,
+    prefix: String,
+    pin: String,
+}
+
+impl Cloud {
+    /// A cluster `default` with two instances, each in a zone of its own, and no mesh.
+    pub fn bare() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        sweep_dead();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("{PREFIX}-{}-{number}", std::process::id());
+        let folder = env::temp_dir().join(&prefix);
+        fs::create_dir_all(&folder).unwrap();
+        let arguments = ["--host", "0.0.0.0", "--containers", &prefix, "--pause-image", &apps()];
+        let cloud = Self { ecs: Simulator::with(&arguments), folder, prefix, pin: String::new() };
+        cloud
+            .ecs
+            .post("cluster", json!({ "name": "default", "instances": [{ "zone": "a" }, { "zone": "b" }] }));
+        cloud
+    }
+
+    /// The same with a controller that is ready.
+    pub fn start() -> Self {
+        let mut cloud = Self::bare();
+        cloud.controller();
+        let pinned = |status: Value| {
+            let pin = status["control_pin"].as_str()?.to_owned();
+            (status["ready"] == true).then_some(pin)
+        };
+        cloud.pin = within(PATIENCE, "the controller is ready", || pinned(cloud.status()?));
+        cloud
+    }
+
+    fn vpc(&self, part: &str) -> &str {
+        self.ecs.addresses()["vpc"][part].as_str().expect("a simulator with containers has a network")
+    }
+
+    /// The controller, as a container of the network that is always at the same address.
+    fn controller(&self) {
+        let aws = format!("http://{}:{}", self.vpc("gateway"), self.ecs.addresses()["port"]);
+        let queue = self.ecs.addresses()["queue"].as_str().unwrap_or_default();
+        let queue = queue.rsplit_once(":").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);
+        let mut environment = vec![
+            "OUTRIGGER_PLATFORM=ecs".to_owned(),
+            "OUTRIGGER_CLUSTERS=default".to_owned(),
+            format!("OUTRIGGER_STS_ENDPOINT={aws}"),
+        ];
+        environment.extend(queue.map(|path| format!("OUTRIGGER_QUEUE={aws}/{path}")));
+        let said = self.ecs.environment().into_iter().filter(|(name, _)| name != "AWS_ENDPOINT_URL");
+        environment.extend(said.map(|(name, value)| format!("{name}={value}")));
+        environment.push(format!("AWS_ENDPOINT_URL={aws}"));
+        let (name, label) = (self.name("controller"), format!("{PREFIX}={}", self.prefix));
+        let mut words = vec!["run", "-d", "--name", &name, "--label", &label, "--no-healthcheck"];
+        words.extend(["--network", self.vpc("network"), "--ip", self.vpc("controller")]);
+        for pair in &environment {
+            words.extend(["-e", pair]);
+        }
+        let image = image("controller");
+        words.push(&image);
+        docker(&words);
+    }
+
+    fn name(&self, part: &str) -> String {
+        format!("{}-{part}", self.prefix)
+    }
+
+    /// What `outrigger status` says; none while the controller does not answer.
+    pub fn status(&self) -> Option<Value> {
+        let output = tried(&["exec", &self.name("controller"), "/outrigger", "status", "--json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Kills the controller; its state stays.
+    pub fn kill_controller(&self) {
+        docker(&["kill", &self.name("controller")]);
+    }
+
+    /// Has the controller run again.
+    pub fn start_controller(&self) {
+        docker(&["start", &self.name("controller")]);
+    }
+
+    /// Registers a task definition, meshed; `family:revision`.
+    pub fn register(&self, task: &Value) -> String {
+        let control = format!("https://{}:{CONTROL}", self.vpc("controller"));
+        let made = self.ecs.post("definition", tasks::meshed(task, &control, &self.pin));
+        format!("{}:{}", made["family"].as_str().unwrap(), made["revision"])
+    }
+
+    /// Makes a service of this name, meshed.
+    pub fn service(&self, name: &str, task: &Value, count: u32) {
+        let mut order = json!({
+            "cluster": "default",
+            "serviceName": name,
+            "taskDefinition": self.register(task),
+            "desiredCount": count,
+            "launchType": task["requiresCompatibilities"][0],
+        });
+        if task["networkMode"] == "awsvpc" {
+            order["networkConfiguration"] =
+                json!({ "awsvpcConfiguration": { "subnets": ["subnet-a", "subnet-b"] } });
+        }
+        self.ecs.post("service", order);
+    }
+
+    /// Changes a service; `order` as UpdateService asks.
+    pub fn update(&self, name: &str, mut order: Value) {
+        order["cluster"] = "default".into();
+        order["service"] = name.into();
+        self.ecs.post("update", order);
+    }
+
+    /// Waits until a service has exactly this many tasks, all of them RUNNING on its newest definition; these.
+    pub fn running(&self, service: &str, count: usize) -> Vec<Task<'_>> {
+        within(PATIENCE, &format!("{count} running tasks of {service}"), || {
+            let services = self.ecs.records("service");
+            let service = services.iter().find(|one| one["serviceName"] == service)?;
+            let group = format!("service:{}", service["serviceName"].as_str()?);
+            let tasks = self.ecs.records("task");
+            let mut own = tasks.iter().filter(|one| one["group"] == *group && one["lastStatus"] != "STOPPED");
+            let whole = own.clone().count() == count
+                && own.clone().all(|one| {
+                    one["lastStatus"] == "RUNNING"
+                        && one["desiredStatus"] == "RUNNING"
+                        && one["taskDefinitionArn"] == service["taskDefinition"]
+                });
+            whole.then(|| own.by_ref().map(|one| self.known(one)).collect())
+        })
+    }
+
+    /// The task of a record.
+    pub fn known(&self, record: &Value) -> Task<'_> {
+        Task { cloud: self, arn: text(&record["taskArn"]) }
+    }
+
+    /// The only task of a service, once it runs.
+    pub fn task(&self, service: &str) -> Task<'_> {
+        self.running(service, 1).remove(0)
+    }
+
+    /// Waits until the first task of a service gets an answer from `url`; the answer's `x-name`.
+    pub fn until_answers(&self, task: &Task<'_>, url: &str) -> String {
+        within(PATIENCE, &format!("{} reaches {url}", task.arn), || task.ask(url, ""))
+    }
+
+    /// The bridge that all traffic between tasks crosses, and a name for what watches it.
+    pub fn wire(&self) -> (&str, String) {
+        (self.vpc("bridge"), self.name("capture"))
+    }
+
+    /// Prints what every container said last.
+    fn tell(&self) {
+        let label = format!("label={PREFIX}={}", self.prefix);
+        let names = docker(&["ps", "-a", "--filter", &label, "--format", "{{.Names}} {{.Status}}"]);
+        for line in names.lines() {
+            let name = line.split(' ').next().unwrap_or_default();
+            let output = tried(&["logs", "--tail=40", name]);
+            let said = [output.stdout, output.stderr].concat();
+            if !said.is_empty() {
+                println!("--- {line}\n{}", String::from_utf8_lossy(&said));
+            }
+        }
+        for task in self.ecs.records("task") {
+            let containers = task["containers"].as_array().into_iter().flatten();
+            let containers: Vec<String> = containers
+                .map(|one| {
+                    format!("{} {} {} {}", one["name"], one["lastStatus"], one["healthStatus"], one["reason"])
+                })
+                .collect();
+            let of = [&task["taskArn"], &task["lastStatus"], &task["desiredStatus"], &task["stoppedReason"]];
+            println!("--- {of:?} {containers:?}");
+        }
+        println!("--- status\n{:#}", self.status().unwrap_or_default());
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.tell();
+        }
+        sweep(&self.prefix);
+        let _removed = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A task of the cloud.
+pub struct Task<'a> {
+    cloud: &'a Cloud,
+    /// Its ARN.
+    pub arn: String,
+}
+
+impl Task<'_> {
+    /// The engine's name of one of its containers.
+    pub fn container(&self, name: &str) -> String {
+        let id = self.arn.rsplit('/').next().unwrap_or_default();
+        self.cloud.name(&format!("{}-{name}", id.get(..8).unwrap_or_default()))
+    }
+
+    /// Its record in the API.
+    pub fn record(&self) -> Value {
+        let tasks = self.cloud.ecs.records("task");
+        tasks
+            .into_iter()
+            .find(|one| one["taskArn"] == self.arn.as_str())
+            .expect("a task that was there stays for an hour")
+    }
+
+    /// Its address in the VPC; that of its instance in bridge mode is not its own.
+    pub fn address(&self) -> Ipv4Addr {
+        let record = self.record();
+        let details = record["attachments"][0]["details"].as_array().cloned().unwrap_or_default();
+        let own = details.iter().find(|one| one["name"] == "privateIPv4Address");
+        text(&own.expect("an awsvpc task has an address")["value"]).parse().expect("an address")
+    }
+
+    /// POSTs to a URL from its application; `x-name` of the answer, or none where there is no good one.
+    pub fn ask(&self, url: &str, body: &str) -> Option<String> {
+        let script = format!(
+            "import urllib.request as r; a = r.urlopen('{url}', b'{body}' or None, timeout=5); print(a.headers['x-name'])"
+        );
+        let output = tried(&["exec", &self.container(tasks::APP), "python3", "-c", &script]);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// All that one of its containers has written.
+    pub fn log(&self, container: &str) -> String {
+        let output = tried(&["logs", &self.container(container)]);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Takes away what a killed run left.
+fn sweep_dead() {
+    let format = format!("{{{{.Label \"{PREFIX}\"}}}}");
+    let list = docker(&["ps", "-a", "--filter", &format!("label={PREFIX}"), "--format", &format]);
+    let networks = docker(&["network", "ls", "--filter", &format!("label={PREFIX}"), "--format", &format]);
+    let mut prefixes: Vec<&str> = list.lines().chain(networks.lines()).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    for prefix in prefixes {
+        let pid = prefix.split('-').nth(1).unwrap_or_default();
+        if !pid.is_empty() && !Path::new("/proc").join(pid).is_dir() {
+            sweep(prefix);
+            let _removed = fs::remove_dir_all(env::temp_dir().join(prefix));
+        }
+    }
+}
+
+fn sweep(prefix: &str) {
+    let label = format!("label={PREFIX}={prefix}");
+    for (list, remove) in [
+        (&["ps", "-aq"][..], &["rm", "-fv"][..]),
+        (&["network", "ls", "-q"], &["network", "rm"]),
+        (&["volume", "ls", "-q"], &["volume", "rm", "-f"]),
+    ] {
+        let found = docker(&[list, &["--filter", &label]].concat());
+        let found: Vec<&str> = found.lines().collect();
+        if !found.is_empty() {
+            let _gone = tried(&[remove, &found].concat());
+        }
+    }
+}
