@@ -28,6 +28,9 @@ pub struct Args {
     /// that runs already.
     #[arg(long)]
     pub listening: bool,
+    /// Set the rules at once, for a sidecar that starts after this: until then they refuse every connection.
+    #[arg(long, conflicts_with = "listening")]
+    pub first: bool,
     /// How long to wait for the sidecar.
     #[command(flatten)]
     pub wait: wait::Limit,
@@ -72,9 +75,16 @@ pub enum CaptureError {
 /// Runs the step: the report goes to standard output, a failure to standard error with exit code 1.
 pub fn run(admin: SocketAddr, args: &Args) -> ExitCode {
     let (begun, limit) = (Instant::now(), Duration::from_secs(args.wait.timeout));
+    if args.first {
+        return said(close().map(|()| Report { unmeshed: 0, waited_ms: 0 }).map_err(CaptureError::from));
+    }
     let ready = if args.listening { Ok(()) } else { wait::until_ready(admin, limit, begun, "capture") };
     let limit = limit.saturating_sub(begun.elapsed());
-    match ready.map_err(CaptureError::NotReady).and_then(|()| capture(limit)) {
+    said(ready.map_err(CaptureError::NotReady).and_then(|()| capture(limit)))
+}
+
+fn said(outcome: Result<Report, CaptureError>) -> ExitCode {
+    match outcome {
         Ok(report) => {
             let line = serde_json::to_string(&report).expect("numbers are always JSON");
             println!("{line}");
