@@ -5,6 +5,7 @@ carries the label `orecs=<prefix>` and a name that begins with the prefix; `clos
 """
 
 import atexit
+import subprocess
 import threading
 import uuid
 
@@ -120,8 +121,10 @@ class Agent:
 
 def sweep(engine, label):
     """Removes containers, networks and volumes that carry a label."""
-    for container in engine.labelled(label):
-        engine.remove(container)
+    containers = engine.labelled(label)
+    if containers:
+        # The command line removes many at once.
+        subprocess.run(["docker", "rm", "-fv", *containers], capture_output=True, timeout=60, check=False)
     for network in engine.networks_labelled(label):
         engine.remove_network(network)
     for volume in engine.volumes_labelled(label):

@@ -31,7 +31,12 @@ pub struct Cloud {
     pub folder: PathBuf,
     prefix: String,
     pin: String,
+    /// After the simulator, which would replace tasks that go.
+    _rest: Rest,
 }
+
+/// What the simulator leaves where it cannot clean up itself; dropping it takes that away.
+struct Rest(String);
 
 impl Cloud {
     /// A cluster `default` with two instances, each in a zone of its own, and no mesh.
@@ -43,7 +48,9 @@ impl Cloud {
         let folder = env::temp_dir().join(&prefix);
         fs::create_dir_all(&folder).unwrap();
         let arguments = ["--host", "0.0.0.0", "--containers", &prefix, "--pause-image", &apps()];
-        let cloud = Self { ecs: Simulator::with(&arguments), folder, prefix, pin: String::new() };
+        let rest = Rest(prefix.clone());
+        let cloud =
+            Self { ecs: Simulator::with(&arguments), folder, prefix, pin: String::new(), _rest: rest };
         cloud
             .ecs
             .post("cluster", json!({ "name": "default", "instances": [{ "zone": "a" }, { "zone": "b" }] }));
@@ -210,8 +217,13 @@ impl Drop for Cloud {
         if thread::panicking() {
             self.tell();
         }
-        sweep(&self.prefix);
-        let _removed = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        sweep(&self.0);
+        let _removed = fs::remove_dir_all(env::temp_dir().join(&self.0));
     }
 }
 

@@ -59,7 +59,7 @@ fn a_task_that_starts_while_the_controller_is_away_waits_for_it() {
         let tasks = cloud.ecs.records("task");
         tasks.iter().find(|one| one["group"] == "service:late").map(|one| cloud.known(one))
     });
-    let said = || late.log("outrigger-sidecar").contains("the controller does not answer").then_some(());
+    let said = || late.log("outrigger-sidecar").contains("stays closed").then_some(());
     within(CLOSED, "its sidecar says that it waits", said);
     assert_eq!(late.record()["lastStatus"], "PENDING");
     assert!(late.log(APP).is_empty(), "its application was started");
