@@ -109,6 +109,7 @@ class Instance:
             ip address add 172.17.0.1/16 dev docker0
             ip link set docker0 up
             iptables -w -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+            iptables -w -t nat -A POSTROUTING -s 172.17.0.0/16 -o docker0 -m conntrack --ctstate DNAT -j MASQUERADE
             """
         )
         self.socket = self.namespace.listen(METADATA, 80)

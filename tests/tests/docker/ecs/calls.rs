@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use outrigger_wire::port;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cloud::{Cloud, Task};
 use super::tasks::{calling, labelled, serving};
@@ -18,9 +18,18 @@ fn up() -> Cloud {
     cloud.service("counter", &serving("counter", "awsvpc", "EC2"), 1);
     cloud.service("web", &serving("web", "awsvpc", "FARGATE"), 1);
     cloud.service("batch", &labelled(calling("batch", "awsvpc", "EC2"), "outrigger.capture", "names"), 1);
-    let stock = labelled(serving("stock", "bridge", "EC2"), "outrigger.upstreams", "counter:8080=9001");
-    cloud.service("stock", &stock, 1);
+    cloud.service("stock", &bridged(), 1);
     cloud
+}
+
+/// In bridge mode each container has a network of its own: application and sidecar meet at a port of the instance.
+fn bridged() -> Value {
+    let stock = labelled(serving("stock", "bridge", "EC2"), "outrigger.upstreams", "counter:8080=9001");
+    let mut stock = labelled(stock, "outrigger.app-address", "172.17.0.1");
+    let app = &mut stock["containerDefinitions"][0];
+    app["portMappings"] = json!([{ "containerPort": 8080, "hostPort": 8080 }]);
+    app["healthCheck"] = json!({ "command": ["CMD", "curl", "-sf", "http://127.0.0.1:8080/healthz"] });
+    stock
 }
 
 /// What the mesh saw between two services, as soon as it is reported.
