@@ -1,5 +1,7 @@
 """Where tasks run: an instance's network, and what is made for each task in it."""
 
+import contextlib
+
 from . import agent_container
 from .agent_net import Instance, Namespace, app_mesh
 
@@ -118,7 +120,9 @@ class Host:
         for container in run.containers.values():
             for port in container.bindings if container.address else []:
                 where = (container.address, port["containerPort"], port["hostPort"], port["protocol"])
-                self.instance.withdraw(*where)
+                # At the end of all, the instance may be gone before its tasks.
+                with contextlib.suppress(OSError):
+                    self.instance.withdraw(*where)
             # Its log stays readable for a failing test until the agent goes.
             if container.docker and not self.agent.keep:
                 self.engine.remove(container.docker)

@@ -267,6 +267,11 @@ impl Task<'_> {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
+    /// Whether one of its containers was ever made.
+    pub fn has(&self, container: &str) -> bool {
+        tried(&["inspect", &self.container(container)]).status.success()
+    }
+
     /// All that one of its containers has written.
     pub fn log(&self, container: &str) -> String {
         let output = tried(&["logs", &self.container(container)]);

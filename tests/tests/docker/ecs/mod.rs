@@ -1,14 +1,14 @@
 //! The mesh on ECS, on the simulator of `tests/ecs`.
 
+mod agent;
+mod calls;
+mod cloud;
 mod controller;
 mod definitions;
 mod identity;
 mod injection;
-mod scale;
-mod agent;
-mod calls;
-mod cloud;
 mod loss;
+mod scale;
 mod services;
 mod source;
 mod tasks;
