@@ -139,8 +139,10 @@ impl<'a> Reach<'a> {
         Self { visible, listeners, left_out, unreachable: missed.into_iter().map(own_port).collect() }
     }
 
-    /// One listener on 127.0.0.1 for each upstream that there is; other services are not told of.
+    /// One listener on 127.0.0.1 for each upstream that there is; other services are not told of. In ECS bridge mode the
+    /// application has another network namespace and comes over a link.
     fn by_local_ports(caller: &Workload, mut visible: Visible<'a>) -> Self {
+        let at = if caller.mesh_port.is_some() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
         let taken = Taken::by(caller);
         let (mut listeners, mut unreachable) = (BTreeMap::new(), Vec::new());
         let mut called = BTreeSet::new();
@@ -151,7 +153,7 @@ impl<'a> Reach<'a> {
             });
             match found {
                 Ok(key) => {
-                    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), *local);
+                    let address = SocketAddr::new(at.into(), *local);
                     listeners.insert(format!("upstream/{local}"), to_service(address, &key, upstream.port));
                     // Its routes may send calls elsewhere.
                     let replicas = visible.replicas(&key).unwrap_or_default();

@@ -59,7 +59,8 @@ fn tasks_in_every_network_mode_call_each_other_by_name_over_tls() {
     let cloud = up();
     let [counter, web, batch, stock] =
         ["counter", "web", "batch", "stock"].map(|service| cloud.task(service));
-    let calls: [(&Task<'_>, &str, &str); 5] = [
+    let calls: [(&Task<'_>, &str, &str); 6] = [
+        (&web, "counter", "http://counter:8080/healthz"),
         (&batch, "counter", "http://counter:8080/healthz"),
         (&batch, "web", "http://web:8080/healthz"),
         (&counter, "web", "http://web:8080/healthz"),
@@ -78,15 +79,15 @@ fn tasks_in_every_network_mode_call_each_other_by_name_over_tls() {
     }
     let frames = capture.end_in(&batch.container(super::tasks::APP), counter.address());
     assert!(!hold(&frames, ASKED), "a caller's body crossed the network in clear");
-    is_tls(&frames, batch.address(), counter.address());
+    is_tls(&frames, web.address(), counter.address());
     is_tls(&frames, batch.address(), web.address());
-    for (caller, callee) in [("batch", "web"), ("counter", "web"), ("stock", "counter"), ("counter", "stock")]
+    for (caller, callee) in [("web", "counter"), ("batch", "web"), ("stock", "counter"), ("counter", "stock")]
     {
         assert_eq!(edge(&cloud, caller, callee)["mtls"], true, "{caller} to {callee}");
     }
 
     cloud.service("late", &serving("late", "awsvpc", "FARGATE"), 1);
-    for caller in [&batch, &counter] {
+    for caller in [&web, &batch, &counter] {
         assert_eq!(cloud.until_answers(caller, "http://late:8080/healthz"), "late");
     }
     cloud.ecs.assert_no_faults();
