@@ -43,6 +43,23 @@ locals {
       Resource = aws_sqs_queue.events.arn
     },
   ]
+  zone = var.names == null ? "" : "${local.arn}:route53:::hostedzone/${var.names.zone}"
+  names = var.names == null ? [] : [
+    {
+      Sid       = "Zone"
+      Effect    = "Allow"
+      Action    = ["route53:GetHostedZone", "route53:ListResourceRecordSets"]
+      Resource  = local.zone
+      Condition = {}
+    },
+    {
+      Sid       = "Names"
+      Effect    = "Allow"
+      Action    = ["route53:ChangeResourceRecordSets"]
+      Resource  = local.zone
+      Condition = { "ForAllValues:StringEquals" = { "route53:ChangeResourceRecordSetsRecordTypes" = ["A", "TXT"] } }
+    },
+  ]
   injects = var.inject != "on" ? [] : concat(
     [
       {
@@ -86,7 +103,7 @@ resource "aws_iam_role" "controller" {
 resource "aws_iam_role_policy" "controller" {
   name   = "controller"
   role   = aws_iam_role.controller.id
-  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.looks, local.injects) })
+  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.looks, local.names, local.injects) })
 }
 
 resource "aws_iam_role" "execution" {

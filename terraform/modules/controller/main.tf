@@ -80,6 +80,9 @@ resource "aws_ecs_task_definition" "controller" {
       OUTRIGGER_MESH_TEXT     = var.mesh
       OUTRIGGER_INJECT        = var.inject
       OUTRIGGER_CONTROL_URL   = local.control
+      OUTRIGGER_NAMES_ZONE    = var.names == null ? "" : var.names.zone
+      OUTRIGGER_NAMES_FOR     = var.names == null ? "" : var.names.for
+      OUTRIGGER_INJECT_NAMES  = var.names == null ? "" : "zone"
     } : { name = name, value = value } if value != ""]
     healthCheck = {
       command     = ["CMD", "/outrigger-controller", "health"]

@@ -109,6 +109,12 @@ variable "namespace" {
   default     = null
 }
 
+variable "names" {
+  description = "Private hosted zone in which the controller keeps the names of services, and for which capture: `platform` or `names`. Needed only where sidecars cannot write the hosts file."
+  type        = object({ zone = string, for = optional(string, "platform") })
+  default     = null
+}
+
 variable "inject" {
   description = "What the controller may do about services that carry the tag outrigger:inject: `off`, `plan` (says what it would do) or `on`."
   type        = string
