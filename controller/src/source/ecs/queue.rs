@@ -13,7 +13,7 @@ use super::pace::backoff;
 /// Seconds that SQS waits for a message; the most it takes.
 const WAIT: i32 = 20;
 /// Messages of one answer; the most it gives.
-const BATCH: i32 = 10;
+pub const BATCH: usize = 10;
 
 /// One queue; for one controller alone, since a message goes to one reader.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Polls {
         }
         self.queue.calls.begun(OPERATION);
         let request = self.queue.sqs.receive_message().queue_url(&self.queue.url);
-        match request.wait_time_seconds(WAIT).max_number_of_messages(BATCH).send().await {
+        match request.wait_time_seconds(WAIT).max_number_of_messages(BATCH as i32).send().await {
             Ok(answer) => {
                 self.failures = 0;
                 let messages = answer.messages.unwrap_or_default();

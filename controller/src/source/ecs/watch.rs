@@ -17,7 +17,7 @@ use super::client::{Api, CallError};
 use super::events::{Event, read};
 use super::list::ListError;
 use super::pace::backoff;
-use super::queue::Queue;
+use super::queue::{BATCH, Queue};
 use super::record::{Seen, Task, last_part};
 use super::tracker::Tracker;
 
@@ -27,6 +27,9 @@ const WITH_QUEUE: Duration = Duration::from_secs(60);
 const WITHOUT: Duration = Duration::from_secs(10);
 /// A whole answer that takes long is asked for less often: one part of the time in so many.
 const PART: u32 = 2;
+/// What full answers of the queue tell is published together, this long after the first: a merge of a large mesh costs more
+/// than ten messages, and a deployment is hundreds of them.
+const TOGETHER: Duration = Duration::from_millis(200);
 /// The shortest pause after one that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,7 @@ pub async fn watch(api: Api, clusters: Vec<String>, queue: Option<Queue>, out: w
         failures: 0,
         begun: Instant::now(),
         next: Instant::now(),
+        unpublished: None,
     };
     match queue {
         Some(queue) => state.run(queue.polls()).await,
@@ -77,6 +81,8 @@ struct Watch {
     failures: u32,
     begun: Instant,
     next: Instant,
+    /// By when what events told must be published.
+    unpublished: Option<Instant>,
 }
 
 /// What must be known before a task can be told of.
@@ -105,6 +111,9 @@ impl Watch {
                     Some(question) => whole = question.ask(self.api.clone()).boxed().fuse(),
                     None => asked = false,
                 },
+                () = sleep_until(self.unpublished.unwrap_or(self.next)), if self.unpublished.is_some() => {
+                    self.publish();
+                }
                 () = sleep_until(self.next), if !asked => {
                     (asked, self.begun) = (true, Instant::now());
                     whole = self.question().ask(self.api.clone()).boxed().fuse();
@@ -192,6 +201,9 @@ impl Watch {
             }
         }
         if changed {
+            self.unpublished.get_or_insert_with(|| Instant::now() + TOGETHER);
+        }
+        if self.unpublished.is_some() && bodies.len() < BATCH {
             self.publish();
         }
         needs.retain(|need| self.asking.insert(need.clone()));
@@ -278,7 +290,8 @@ impl Watch {
     }
 
     /// Before the first whole answer a view would be partial.
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.unpublished = None;
         self.out.send_if_modified(|seen| seen.listed.is_some() && self.fill(seen));
     }
 

@@ -16,6 +16,8 @@ const TASKS: usize = SERVICES * TASKS_EACH;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Calls are counted over a steady time of this length.
 const STEADY: Duration = Duration::from_secs(60);
+/// How long after a deployment of 50 tasks the last of its events is seen, without optimisation and on a busy machine.
+const LATE: Duration = Duration::from_secs(15);
 /// Resident memory of the controller with 5,000 tasks, built without optimisation, at its most.
 const MEMORY: u64 = 256 * 1024 * 1024;
 
@@ -164,10 +166,9 @@ fn five_thousand_tasks_are_followed_within_the_published_rates() {
         let seen = one["ports"][0]["endpoints"].as_array().unwrap().iter().filter(runs).map(name);
         (seen.collect::<BTreeSet<_>>() == wanted).then_some(())
     });
-    println!(
-        "a deployment of 50 tasks is seen {} ms after its end, by events",
-        settled.elapsed().as_millis()
-    );
+    let late = settled.elapsed();
+    println!("a deployment of 50 tasks, some 450 events, is seen {} ms after its end", late.as_millis());
+    assert!(late < LATE, "{late:?}");
     while started.elapsed() < STEADY {
         assert_eq!(running(&controller.status().unwrap()), TASKS);
         std::thread::sleep(Duration::from_secs(1));

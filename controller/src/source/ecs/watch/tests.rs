@@ -24,6 +24,7 @@ async fn watcher(with_queue: bool) -> (Watch, watch::Receiver<Seen>) {
         failures: 0,
         begun: now,
         next: now,
+        unpublished: None,
     };
     (watch, seen)
 }
@@ -144,4 +145,21 @@ async fn a_whole_answer_that_takes_long_is_asked_for_less_often() {
     tokio::time::advance(Duration::from_secs(12)).await;
     whole(&mut watch, vec![task(1)]);
     assert_eq!(watch.next, watch.begun + Duration::from_secs(24));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_full_answers_of_the_queue_tell_is_published_together() {
+    let (mut watch, mut seen) = watcher(true).await;
+    whole(&mut watch, vec![task(1)]);
+    seen.mark_unchanged();
+    let full =
+        |first: u32| (first..).take(BATCH).map(|n| event(n, &definition().arn, "RUNNING", 4)).collect();
+    watch.polled(Ok(full(10)));
+    watch.polled(Ok(full(20)));
+    assert!(!seen.has_changed().unwrap(), "there is more to come");
+    let by = watch.unpublished.expect("it is not forgotten");
+    assert_eq!(by, Instant::now() + TOGETHER);
+    watch.polled(Ok(Vec::new()));
+    assert!(seen.has_changed().unwrap(), "nothing more waits");
+    assert_eq!((seen.borrow().tasks.len(), watch.unpublished), (1 + 2 * BATCH, None));
 }
