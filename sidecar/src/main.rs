@@ -17,8 +17,9 @@ use outrigger_sidecar::patience::Patience;
 use outrigger_sidecar::privilege::{self, PrivilegeError};
 use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
-use outrigger_sidecar::stopping::{self, Task};
+use outrigger_sidecar::stopping::Task;
 use outrigger_sidecar::task::Agent;
+use outrigger_sidecar::task::metadata;
 use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, hold, limits, netns, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -133,7 +134,7 @@ fn failed(failure: &Failure) -> ExitCode {
 
 /// Opens the hosts file, then gives up the rights that it took; before any other thread is there.
 fn open_hosts(settings: &Settings) -> Result<Option<Hosts>, Failure> {
-    let in_ecs = std::env::var_os(stopping::VARIABLE).is_some();
+    let in_ecs = std::env::var_os(metadata::VARIABLE).is_some();
     let Some(path) = &settings.hosts else { return Ok(in_ecs.then(Hosts::elsewhere)) };
     let hosts = match Hosts::open(path) {
         Ok(hosts) => hosts,
@@ -180,7 +181,7 @@ async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> 
     let mut failure = None;
     let leaving = sidecar.leaving();
     let told = async move {
-        match std::env::var(stopping::VARIABLE) {
+        match std::env::var(metadata::VARIABLE) {
             Ok(endpoint) => Task::at(endpoint).end(told, leaving, to_drain).await,
             Err(_) => {
                 told.await;

@@ -5,17 +5,16 @@
 //! once the task is to stop, and resolves when the application has ended: then nothing needs the sidecar, and a task whose
 //! application ended by itself, a batch task, ends with it.
 
-mod ask;
 mod task;
 
 use std::pin::pin;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-pub use ask::AskError;
-use ask::ask;
+use crate::task::ask::{AskError, get};
 pub use task::{Container, Order, TaskState};
 
 /// Between two looks. On EC2 all containers of an instance together may ask 40 times a second.
@@ -23,8 +22,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The same after it could not be asked; doubles up to [`RARELY`].
 const AGAIN: Duration = Duration::from_secs(2);
 const RARELY: Duration = Duration::from_secs(5);
-/// The variable in which ECS names the endpoint to each container.
-pub const VARIABLE: &str = "ECS_CONTAINER_METADATA_URI_V4";
+/// Bytes of an answer: at most ten containers, each with its labels.
+const LONGEST: usize = 1 << 20;
 
 /// The task that a sidecar is a container of.
 pub struct Task {
@@ -102,7 +101,7 @@ impl Task {
         }
     }
 
-    async fn look(&mut self) -> Result<(Container, TaskState), AskError> {
+    async fn look(&mut self) -> Result<(Container, TaskState), LookError> {
         let own = match &self.own {
             Some(own) => own.clone(),
             None => {
@@ -116,6 +115,20 @@ impl Task {
         };
         Ok((own, ask(&format!("{}/task", self.endpoint)).await?))
     }
+}
+
+/// Why the metadata is not known.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("its answer is not understood: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+async fn ask<T: DeserializeOwned>(url: &str) -> Result<T, LookError> {
+    let url = url.parse().map_err(|_| AskError::Url(url.to_owned()))?;
+    Ok(serde_json::from_slice(&get(&url, None, LONGEST).await?)?)
 }
 
 fn leave(leaving: &watch::Sender<bool>) {

@@ -61,11 +61,7 @@ pub enum AskError {
 
 /// Asks for `url`, plain HTTP; the answer is `200` with a body of at most `limit` bytes. A new connection each time: it
 /// is asked seldom.
-pub(super) async fn get(
-    url: &Uri,
-    authorization: Option<&HeaderValue>,
-    limit: usize,
-) -> Result<Bytes, AskError> {
+pub async fn get(url: &Uri, authorization: Option<&HeaderValue>, limit: usize) -> Result<Bytes, AskError> {
     let asking = tokio::time::timeout(PATIENCE, exchange(url, authorization, limit));
     asking.await.unwrap_or_else(|_| Err(AskError::Slow { url: url.clone() }))
 }

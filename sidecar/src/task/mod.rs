@@ -2,7 +2,7 @@
 //! proof of that role that is made of them. The agent answers plain HTTP at a link-local address; every answer is bounded
 //! in size and time, and what it does not say is left open.
 
-mod ask;
+pub(crate) mod ask;
 pub mod credentials;
 pub mod metadata;
 pub mod proof;
