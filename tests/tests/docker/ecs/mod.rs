@@ -8,6 +8,7 @@ mod definitions;
 mod identity;
 mod injection;
 mod loss;
+mod names;
 mod scale;
 mod services;
 mod source;
