@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use outrigger_compile::{service_key, virtual_address};
 use outrigger_model::{Capture, ServiceKey, Snapshot};
@@ -10,6 +11,9 @@ use crate::status::Problem;
 
 /// Seconds that resolvers keep an answer: addresses do not change, services come and go.
 pub(super) const TTL: i64 = 60;
+/// A service that is gone keeps its names so long, since its only task may be replaced: resolvers keep the answer that there is no
+/// such name for 15 minutes, as a new zone's SOA record says.
+const LINGER: Duration = Duration::from_secs(600);
 /// Stands before the name of an owner's record: `_outrigger.cart.mesh.internal`.
 const OWNER: &str = "_outrigger.";
 
@@ -61,6 +65,24 @@ pub fn wanted(snapshot: &Snapshot, capture: Capture) -> BTreeMap<String, Ipv4Add
         }
     }
     names
+}
+
+/// Names that were wanted lately, and since when they are not.
+#[derive(Default)]
+pub struct Lately(BTreeMap<String, (Ipv4Addr, Option<Instant>)>);
+
+impl Lately {
+    /// `wanted`, and what was wanted less than ten minutes ago.
+    pub fn and(&mut self, wanted: BTreeMap<String, Ipv4Addr>, now: Instant) -> BTreeMap<String, Ipv4Addr> {
+        for (name, (_, gone)) in &mut self.0 {
+            if !wanted.contains_key(name) {
+                gone.get_or_insert(now);
+            }
+        }
+        self.0.extend(wanted.into_iter().map(|(name, address)| (name, (address, None))));
+        self.0.retain(|_, (_, gone)| gone.is_none_or(|gone| now.duration_since(gone) < LINGER));
+        self.0.iter().map(|(name, (address, _))| (name.clone(), *address)).collect()
+    }
 }
 
 /// What makes `there` hold `wanted`, by name, and what cannot be had because others own it. `zone` with its final dot.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_route53::Client;
@@ -13,7 +13,7 @@ use outrigger_model::{Capture, Snapshot};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::records::{Change, Record, apply, changes, wanted};
+use super::records::{Change, Lately, Record, apply, changes, wanted};
 use crate::problems::Problems;
 use crate::status::Problem;
 
@@ -69,9 +69,10 @@ impl HostedZone {
     pub async fn keep(self, mut snapshot: watch::Receiver<Arc<Snapshot>>, problems: Problems) {
         // The first one is nobody's view.
         drop(snapshot.wait_for(|snapshot| !snapshot.trust_domain.is_empty()).await);
-        let (mut held, mut pause) = (None, AGAIN);
+        let (mut held, mut pause, mut lately) = (None, AGAIN, Lately::default());
         loop {
             let names = wanted(&snapshot.borrow_and_update(), self.capture);
+            let names = lately.and(names, Instant::now());
             match self.reconcile(&mut held, &names).await {
                 Ok(found) => {
                     problems.set("names", found);

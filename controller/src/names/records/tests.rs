@@ -53,6 +53,23 @@ fn what_others_made_is_never_touched() {
     assert_eq!(subjects, ["cart.mesh.internal", "db.mesh.internal", "web.mesh.internal"]);
 }
 
+/// However long nothing changed before, and from the last time it went.
+#[test]
+fn a_name_stays_for_ten_minutes_after_its_service_went() {
+    let (mut lately, start) = (Lately::default(), Instant::now());
+    let mut at = |minutes: u64, wanted: &[(&str, u8)]| {
+        lately.and(names(wanted), start + Duration::from_secs(minutes * 60))
+    };
+    let both = [("cart", 1), ("web", 2)];
+    assert_eq!(at(0, &both), names(&both));
+    assert_eq!(at(30, &[("web", 2)]), names(&both));
+    assert_eq!(at(39, &[("web", 3)]), names(&[("cart", 1), ("web", 3)]));
+    assert_eq!(at(39, &both), names(&both));
+    assert_eq!(at(45, &[("web", 2)]), names(&both));
+    assert_eq!(at(54, &[("web", 2)]), names(&both));
+    assert_eq!(at(55, &[("web", 2)]), names(&[("web", 2)]));
+}
+
 /// Somebody took the address's record away, or put another type beside it.
 #[test]
 fn what_was_disturbed_is_put_right_where_it_is_ours() {
