@@ -53,7 +53,7 @@ const INJECT_ECS_EXAMPLES: &str = "Examples:
 
   aws ecs describe-task-definition --task-definition cart --include TAGS | outrigger inject ecs - --pin $PIN --diff
   outrigger inject ecs cart.json --pin $PIN --resources add         # a larger task, instead of what its containers leave
-  outrigger inject ecs cart.json --control /run/outrigger           # EC2, with a controller on each instance
+  outrigger inject ecs cart.json --control /run/outrigger           # on the EC2 instance of the controller
   outrigger inject ecs cart.meshed.json --pin $PIN --check          # for CI: is it meshed as this version would?
   outrigger inject ecs cart.meshed.json --remove > cart.json        # and back";
 const POLICY_EXAMPLES: &str = "Examples:

@@ -60,7 +60,7 @@ pub struct Settings {
     pub queue: Option<String>,
     /// What is done about ECS services with the tag `outrigger:inject`; default `on`: the tag itself is the permission.
     pub inject: InjectSetting,
-    /// Where injected sidecars find this controller: `https://HOST:PORT`, or the folder of its socket on each EC2 instance;
+    /// Where injected sidecars find this controller: `https://HOST:PORT`, or the folder of its socket on its own EC2 instance;
     /// default `https://outrigger.internal:15010`.
     pub control_url: String,
     /// Where injected sidecars' CPU and memory come from; default `share`.

@@ -62,7 +62,7 @@ pub struct EcsArguments {
     #[arg(long, conflicts_with_all = ["control", "pin", "image", "resources", "names", "replace_app_mesh", "templates",
                                       "mesh_file", "cluster"])]
     pub remove: bool,
-    /// Where the controller is: `https://HOST:PORT`, or, on EC2 with a controller on each instance, the host's folder with its
+    /// Where the controller is: `https://HOST:PORT`, or, on the EC2 instance where it runs, the host's folder with its
     /// socket [default: https://outrigger.internal:15010]
     #[arg(long, value_name = "URL|PATH")]
     pub control: Option<String>,

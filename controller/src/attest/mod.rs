@@ -2,6 +2,8 @@
 //! host; AWS tells of a task that proves its role. Nothing that a caller says of itself is believed.
 
 #[cfg(feature = "ecs")]
+mod container;
+#[cfg(feature = "ecs")]
 mod pace;
 mod process;
 #[cfg(feature = "ecs")]
@@ -14,10 +16,22 @@ use std::time::Duration;
 
 use outrigger_model::WorkloadId;
 
+#[cfg(feature = "ecs")]
+pub use container::{ContainerAttestor, ContainerRefused};
 pub use process::Attestor;
 
 /// How long a sidecar may be ahead of the event that tells of it.
 const AHEAD: Duration = Duration::from_secs(5);
+
+/// Knows the processes of this host.
+#[derive(Clone)]
+pub enum Processes {
+    /// Sidecars of a mesh of containers.
+    Docker(Attestor),
+    /// Sidecars of tasks of ECS.
+    #[cfg(feature = "ecs")]
+    Ecs(ContainerAttestor),
+}
 
 /// Who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,13 @@ use tonic::Status;
 
 use super::Hall;
 use super::peer::{Peer, PeerError};
-use crate::attest::{Attestor, Caller};
+#[cfg(feature = "ecs")]
+use super::refusals::subject_of_task;
+#[cfg(feature = "ecs")]
+use crate::attest::ContainerRefused;
+use crate::attest::{Caller, Processes};
+#[cfg(feature = "ecs")]
+use crate::source::ecs::record::last_part;
 use crate::status::Problem;
 
 /// Who came in by one of the doors, and how it is found out who that is.
@@ -16,7 +22,7 @@ pub(super) enum Guest {
         /// What the kernel says.
         peer: Result<Peer, Arc<PeerError>>,
         /// Knows whose it is.
-        attestor: Attestor,
+        attestor: Processes,
     },
     /// Somebody over TLS, who is to prove a task's role.
     #[cfg(feature = "ecs")]
@@ -44,6 +50,20 @@ pub(super) enum Refusal {
     Stranger(u32),
     #[error("process {0} has ended since it connected")]
     Ended(u32),
+    #[cfg(feature = "ecs")]
+    #[error(transparent)]
+    Task(#[from] ContainerRefused),
+}
+
+impl Refusal {
+    /// As the caller is told.
+    fn status(&self) -> Status {
+        match self {
+            #[cfg(feature = "ecs")]
+            Self::Task(refused) if refused.is_ours() => Status::unavailable(refused.to_string()),
+            refused => Status::permission_denied(refused.to_string()),
+        }
+    }
 }
 
 impl Guest {
@@ -63,13 +83,18 @@ impl Guest {
     )]
     pub(super) async fn caller(&self, hall: &Hall, headers: &HeaderMap) -> Result<Caller, Status> {
         match self {
-            Self::Process { peer, attestor } => process(peer, attestor).await.map_err(|refusal| {
-                match peer {
-                    Ok(peer) => hall.log(peer.pid(), &refusal),
-                    Err(_) => nobody(hall, &refusal),
-                }
-                Status::permission_denied(refusal.to_string())
-            }),
+            Self::Process { peer, attestor } => {
+                let known = process(peer, attestor).await;
+                #[cfg(feature = "ecs")]
+                of_task(hall, &known);
+                known.map_err(|refusal| {
+                    match peer {
+                        Ok(peer) => hall.log(peer.pid(), &refusal),
+                        Err(_) => nobody(hall, &refusal),
+                    }
+                    refusal.status()
+                })
+            }
             #[cfg(feature = "ecs")]
             Self::Task(guest) => guest.caller(headers).await,
         }
@@ -77,10 +102,28 @@ impl Guest {
 }
 
 /// The pid must be that of a sidecar of ours, and still be the same process's afterwards.
-async fn process(peer: &Result<Peer, Arc<PeerError>>, attestor: &Attestor) -> Result<Caller, Refusal> {
+async fn process(peer: &Result<Peer, Arc<PeerError>>, attestor: &Processes) -> Result<Caller, Refusal> {
     let peer = peer.as_ref().map_err(Arc::clone)?;
-    let caller = attestor.caller(peer.pid()).await.ok_or(Refusal::Stranger(peer.pid()))?;
+    let caller = match attestor {
+        Processes::Docker(known) => known.caller(peer.pid()).await.ok_or(Refusal::Stranger(peer.pid()))?,
+        #[cfg(feature = "ecs")]
+        Processes::Ecs(known) => known.caller(peer.pid()).await?,
+    };
     if peer.is_same() { Ok(caller) } else { Err(Refusal::Ended(peer.pid())) }
+}
+
+/// A task that is turned away is shown until it is let in or gone.
+#[cfg(feature = "ecs")]
+fn of_task(hall: &Hall, known: &Result<Caller, Refusal>) {
+    match known {
+        Ok(caller) => hall.refusals.admitted(&[subject_of_task(last_part(&caller.workload.0))]),
+        Err(Refusal::Task(refused)) => {
+            if let Some(task) = refused.task() {
+                hall.refusals.refused(subject_of_task(task), refused.to_string());
+            }
+        }
+        Err(_) => {}
+    }
 }
 
 /// Not one caller's fault: nobody can be served.

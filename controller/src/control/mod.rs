@@ -1,5 +1,5 @@
 //! The control stream: who calls is attested at the door, then each sidecar has one stream, whichever door it came by.
-//! There are two: a Unix socket for sidecars of this host, and TLS for tasks of ECS.
+//! There are two: a Unix socket for sidecars of this host, and TLS for tasks of ECS elsewhere.
 
 mod guest;
 mod peer;
@@ -28,11 +28,11 @@ use outrigger_wire::control::rpc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::attest::Attestor;
+use crate::attest::Processes;
 use crate::identity::Authority;
 use crate::problems::Problems;
 use crate::proxies::Proxies;
@@ -55,6 +55,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const QUEUE: usize = 16;
 /// Pause when a connection cannot be accepted (no descriptor is free).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Between two looks at refusals that may be forgotten.
+const FORGET: Duration = Duration::from_secs(15);
 /// Pids whose refusal was logged already; forgotten all at once beyond.
 const LOGGED: usize = 1024;
 
@@ -79,13 +81,29 @@ pub struct Hall {
     seats: Seats,
     worlds: Worlds,
     refused: Mutex<BTreeSet<u32>>,
+    /// Tasks of this host.
+    #[cfg(feature = "ecs")]
+    refusals: refusals::Refusals,
 }
 
 impl Hall {
     /// Opens it; doors lead into it.
     pub fn open(desk: Desk) -> Arc<Self> {
         let (seats, worlds, refused) = Default::default();
-        Arc::new(Self { desk, seats, worlds, refused })
+        Arc::new(Self {
+            #[cfg(feature = "ecs")]
+            refusals: refusals::Refusals::new("control socket of tasks", desk.problems.clone()),
+            desk,
+            seats,
+            worlds,
+            refused,
+        })
+    }
+
+    /// Forgets refusals that were not repeated.
+    fn forget(&self) {
+        #[cfg(feature = "ecs")]
+        self.refusals.forget();
     }
 
     /// Logs each process once: it will try again.
@@ -110,8 +128,8 @@ impl Control {
     }
 
     /// Serves until it is dropped.
-    pub async fn run(self, hall: Arc<Hall>, attestor: Attestor) {
-        let mut connections = Tasks::new();
+    pub async fn run(self, hall: Arc<Hall>, attestor: Processes) {
+        let (mut connections, mut forget) = (Tasks::new(), interval(FORGET));
         loop {
             tokio::select! {
                 accepted = self.0.accept() => match accepted {
@@ -126,6 +144,7 @@ impl Control {
                     }
                 },
                 Some(_ended) = connections.next_ended() => {}
+                _ = forget.tick() => hall.forget(),
             }
         }
     }

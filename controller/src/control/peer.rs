@@ -31,7 +31,7 @@ pub enum PeerError {
     /// The process lives in a pid namespace that is not visible from here.
     #[error(
         "the controller does not see the processes of other containers: give its service `pid: host` (pid=host \
-         in a docker run)"
+         in a docker run, \"pidMode\": \"host\" in a task definition)"
     )]
     Invisible,
 }

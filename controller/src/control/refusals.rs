@@ -11,18 +11,17 @@ use crate::status::Problem;
 const SHOWN: usize = 32;
 /// A refusal that was not repeated is forgotten after this: sidecars try again within seconds.
 const FORGOTTEN: Duration = Duration::from_secs(120);
-/// Name of the finder of these problems.
-const FINDER: &str = "control listener";
-
-/// Who was refused at the TLS door, and why: each is logged once, and in the status until it is let in or gone.
+/// Who was refused at a door, and why: each is logged once, and in the status until it is let in or gone.
 pub(super) struct Refusals {
+    /// Name of the finder of these problems.
+    finder: &'static str,
     problems: Problems,
     by: Mutex<BTreeMap<String, (String, Instant)>>,
 }
 
 impl Refusals {
-    pub(super) fn new(problems: Problems) -> Self {
-        Self { problems, by: Mutex::default() }
+    pub(super) fn new(finder: &'static str, problems: Problems) -> Self {
+        Self { finder, problems, by: Mutex::default() }
     }
 
     /// `subject` was refused.
@@ -57,8 +56,13 @@ impl Refusals {
         }
         let problem = |(subject, what)| Problem { kind: "refused", subject, what };
         let problems: BTreeSet<Problem> = shown(&by).into_iter().map(problem).collect();
-        self.problems.set(FINDER, problems);
+        self.problems.set(self.finder, problems);
     }
+}
+
+/// A task, by its id.
+pub(super) fn subject_of_task(id: &str) -> String {
+    format!("task {id}")
 }
 
 fn shown(by: &BTreeMap<String, (String, Instant)>) -> Vec<(String, String)> {
@@ -72,7 +76,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_shown_until_it_is_over_or_old() {
         let problems = Problems::default();
-        let refusals = Refusals::new(problems.clone());
+        let refusals = Refusals::new("door", problems.clone());
         let shown = || problems.all().into_iter().map(|problem| problem.subject).collect::<Vec<_>>();
         refusals.refused("task a".into(), "no".into());
         refusals.refused("task b".into(), "no".into());

@@ -11,6 +11,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Streaming};
 
 use super::*;
+use crate::attest::Attestor;
 use crate::scope::{INSTANCE, Scope, WORKLOAD};
 use crate::source::docker::record::{Container, Instance, Run};
 use crate::source::docker::watch::Seen;
@@ -46,7 +47,10 @@ async fn world(pid: u32, joined: &str, now: &str) -> World {
     };
     let mut tasks = Tasks::new();
     let attestor = Attestor::new(seen.subscribe(), Scope { mesh: "m".into(), ..Scope::default() });
-    tasks.spawn("control", Control::bind(&socket).await.unwrap().run(Hall::open(desk), attestor));
+    tasks.spawn(
+        "control",
+        Control::bind(&socket).await.unwrap().run(Hall::open(desk), Processes::Docker(attestor)),
+    );
     World { socket, proxies, _kept: (tasks, seen, snapshot) }
 }
 
@@ -193,4 +197,54 @@ async fn a_request_waits_for_its_workload_and_is_then_refused_with_the_reason() 
     let refused = refused.unwrap();
     assert_eq!(refused.refused, "there is no root");
     assert!(refused.chain.is_empty());
+}
+
+#[cfg(feature = "ecs")]
+#[tokio::test]
+async fn a_task_of_this_instance_is_let_in_and_one_without_an_address_is_shown() {
+    use crate::attest::ContainerAttestor;
+    use crate::source::ecs::record::{NetworkMode, Seen as Tasked};
+    use crate::source::ecs::samples::{definition, seen as of, task};
+
+    let arn = task(1).arn;
+    let labels = [
+        (MANAGED, "sidecar"),
+        ("com.amazonaws.ecs.task-arn", arn.as_str()),
+        ("com.amazonaws.ecs.container-name", "outrigger-sidecar"),
+    ];
+    let sidecar = container("sidecar", &labels, "x", std::process::id());
+    let listed = Some(Instant::now());
+    let containers = Arc::new([(sidecar.id.clone(), sidecar)].into());
+    let (_engine, engine) = watch::channel(Seen { containers, listed, ..Seen::default() });
+    let tasks = |network_mode| {
+        let definition = crate::source::ecs::record::Definition { network_mode, ..definition() };
+        Tasked { listed, ..of(vec![task(1)], definition, Vec::new()) }
+    };
+    let (tell, seen) = watch::channel(tasks(NetworkMode::Bridge));
+    let mut world = world(1, "now", "now").await;
+    let problems = Problems::default();
+    let desk = Desk {
+        snapshot: world._kept.2.subscribe(),
+        authority: Err("there is no root".into()),
+        proxies: world.proxies.clone(),
+        problems: problems.clone(),
+    };
+    world.socket.set_extension("ecs");
+    let known = Processes::Ecs(ContainerAttestor::new(engine, seen));
+    let control = Control::bind(&world.socket).await.unwrap();
+    world._kept.0.spawn("tasks", control.run(Hall::open(desk), known));
+
+    let refused = world.dial(hello()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let shown = problems.all().into_iter().next().unwrap();
+    assert_eq!(shown.subject, format!("task {}", task(1).id));
+    assert!(shown.what.contains("--control https://") && shown.what == refused.message(), "{shown:?}");
+    tell.send_replace(tasks(NetworkMode::Awsvpc));
+    let _stream = world.hello().await;
+    let mut proxies = world.proxies.subscribe();
+    let known = |proxies: &BTreeMap<WorkloadId, crate::proxies::Proxy>| {
+        proxies.get(&task(1).workload()).is_some_and(|proxy| proxy.connected && proxy.sidecar == arn)
+    };
+    tokio::time::timeout(LIMIT, proxies.wait_for(known)).await.unwrap().unwrap();
+    assert!(problems.all().is_empty(), "it is let in");
 }

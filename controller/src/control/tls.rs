@@ -20,8 +20,8 @@ use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tonic::Status;
 
-use super::refusals::Refusals;
-use super::{ACCEPT_PAUSE, Hall, guest, serve};
+use super::refusals::{Refusals, subject_of_task};
+use super::{ACCEPT_PAUSE, FORGET, Hall, guest, serve};
 use crate::attest::Caller;
 use crate::attest::task::{TaskAttestor, TaskRefused};
 use crate::identity::{Authority, SignError};
@@ -34,8 +34,6 @@ pub(super) const PROOF: Duration = Duration::from_secs(40);
 const STRANGERS: usize = 512;
 /// Of one address: a host in bridge mode has its tasks behind one.
 const STRANGERS_OF_ONE: usize = 64;
-/// Between two looks at what may be forgotten.
-const FORGET: Duration = Duration::from_secs(15);
 
 /// The TLS listener, bound.
 pub struct TlsControl {
@@ -111,7 +109,7 @@ impl TlsControl {
         if let Ok(address) = self.address() {
             tracing::info!(%address, pin = %root, "control listens for sidecars of other hosts");
         }
-        let refusals = Refusals::new(hall.desk.problems.clone());
+        let refusals = Refusals::new("control listener", hall.desk.problems.clone());
         let door = Arc::new(Door { hall: hall.clone(), tasks, root, refusals, strangers: Mutex::default() });
         let (mut leaf, mut connections, mut forget) = (None, Tasks::new(), interval(FORGET));
         loop {
@@ -213,10 +211,6 @@ impl Guest {
             refused => Status::permission_denied(refused.to_string()),
         }
     }
-}
-
-fn subject_of_task(id: &str) -> String {
-    format!("task {id}")
 }
 
 /// The certificate now; a new one after half of its life, or where the clock was set back.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 use super::{Common, RunError, first_view};
-use crate::attest::Attestor;
+use crate::attest::{Attestor, Processes};
 use crate::board::Board;
 use crate::control::Control;
 use crate::heal::Healer;
@@ -50,7 +50,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let names =
         neighbours::follow(settings.docker_host.clone(), board.proxies.clone(), board.neighbours.clone());
     common.parts.spawn("neighbours", names);
-    let attestor = Attestor::new(seen.clone(), scope.clone());
+    let attestor = Processes::Docker(Attestor::new(seen.clone(), scope.clone()));
     common.parts.spawn("control", control.run(common.hall(), attestor));
     let injector = injector(&settings, &board, found, templates);
     let launches = injector.launches.clone();

@@ -1,7 +1,9 @@
 //! A controller of ECS clusters.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use std::pin::pin;
+use std::sync::Arc;
 
 use outrigger_model::Capture;
 use outrigger_wire::control::PORT;
@@ -10,13 +12,18 @@ use tokio::sync::watch;
 use super::{Common, RunError, first_view};
 use crate::attest::sts::Sts;
 use crate::attest::task::TaskAttestor;
+use crate::attest::{ContainerAttestor, Processes};
 use crate::aws;
 use crate::control::tls::TlsControl;
+use crate::control::{Control, Hall};
 use crate::indices::Indices;
 use crate::inject::ecs::mover;
 use crate::names::HostedZone;
+use crate::scope::Scope;
 use crate::settings::{NamesFor, Settings};
 use crate::source::Source;
+use crate::source::docker::connect::socket_path;
+use crate::source::docker::watch::{Seen as Engine, watch as watch_engine};
 use crate::source::ecs::client::Api;
 use crate::source::ecs::queue::Queue;
 use crate::source::ecs::record::{Seen, last_part};
@@ -48,7 +55,11 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let whole = board.readiness.pending("a whole view of ECS");
     common.parts.spawn("ecs", watch(api.clone(), clusters, queue, tell_seen));
     common.parts.spawn("first view", first_view(board.source.clone(), whole));
-    common.parts.spawn("control", control.run(common.hall(), tasks));
+    let hall = common.hall();
+    common.parts.spawn("control", control.run(hall.clone(), tasks));
+    if has_engine(&settings.docker_host) {
+        on_this_instance(&mut common, hall, seen.clone()).await;
+    }
     if let Some(zone) = &settings.names_zone {
         let capture = match settings.names_for {
             NamesFor::Platform => Capture::Platform,
@@ -66,6 +77,31 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     common.until(shutdown).await
 }
 
+/// Serves the tasks of this EC2 instance over the Unix socket as well. Where the socket cannot be made they can still call
+/// over TLS: that is told, and ends nothing.
+async fn on_this_instance(common: &mut Common, hall: Arc<Hall>, tasks: watch::Receiver<Seen>) {
+    let Settings { control: path, docker_host, .. } = common.settings.clone();
+    let control = match Control::bind(&path).await {
+        Ok(control) => control,
+        Err(error) => {
+            common.problem("control socket", "control", path.display().to_string(), &error);
+            return;
+        }
+    };
+    tracing::info!(socket = %path.display(), "serves the tasks of this instance over a socket");
+    let scope = Scope { mesh: common.board.source.mesh(), ..Scope::default() };
+    let (tell_engine, engine) = watch::channel(Engine::default());
+    common.parts.spawn("docker", watch_engine(docker_host, scope, tell_engine));
+    let known = Processes::Ecs(ContainerAttestor::new(engine, tasks));
+    common.parts.spawn("control socket", control.run(hall, known));
+}
+
+/// Whether the socket of an engine is there: on an EC2 instance, where it is mounted into the controller's task.
+fn has_engine(host: &str) -> bool {
+    let found = socket_path(host).ok().and_then(|path| std::fs::metadata(path).ok());
+    found.is_some_and(|file| file.file_type().is_socket())
+}
+
 /// As said, else the first cluster's name.
 fn mesh_name(settings: &Settings, clusters: &[String]) -> String {
     let first = || clusters.first().map(|cluster| last_part(cluster).to_owned());
@@ -81,6 +117,18 @@ fn region_of(cluster: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_socket_is_an_engine() {
+        let folder = std::env::temp_dir().join(format!("outrigger-engine-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let host = |name: &str| format!("unix://{}", folder.join(name).display());
+        // What Docker makes of a path that is to be mounted and is not there.
+        assert!(!has_engine(&host("")) && !has_engine(&host("absent")) && !has_engine("tcp://127.0.0.1:1"));
+        let _listener = std::os::unix::net::UnixListener::bind(folder.join("docker.sock")).unwrap();
+        assert!(has_engine(&host("docker.sock")));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn an_arn_tells_the_region_and_a_name_does_not() {

@@ -40,6 +40,13 @@ pub fn check(task: &Task<'_>, options: &Options) -> Result<Checked, Vec<Remark>>
     refusals.extend(task.containers.iter().filter_map(|container| reserved(task, container)));
     let control = Control::read(options, task.fargate);
     let control = control.map_err(|faults| refusals.extend(faults)).ok();
+    if matches!(control, Some(Control::Folder(_))) && matches!(task.network, Network::Bridge | Network::Host)
+    {
+        refusals.push(Remark::project(
+            "a call over the controller's socket does not tell the address of a task in bridge or host mode: give the \
+             controller's address, as in --control https://outrigger.internal:15010, or write \"networkMode\": \"awsvpc\"",
+        ));
+    }
     let (declared, asked, mut warnings) = match declared(task, options) {
         Ok(declared) => declared,
         Err(faults) => return Err([refusals, faults].concat()),

@@ -37,8 +37,8 @@ pub const RUN: &str = "outrigger-run";
 /// What a user may choose.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the controller is: `https://NAME:PORT`, or the host's path of its socket's folder (EC2 with a controller on
-    /// each instance).
+    /// Where the controller is: `https://NAME:PORT`, or the host's path of its socket's folder (tasks in awsvpc mode on
+    /// the EC2 instance where it runs).
     pub control: String,
     /// `sha256:HEX`, one or more with commas between: SHA-256 of the mesh's root certificate, by which a sidecar tells the
     /// controller at an address from another. Not needed with a folder.

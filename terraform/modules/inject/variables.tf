@@ -28,7 +28,7 @@ variable "volumes" {
 }
 
 variable "control" {
-  description = "Where the controller is: https://NAME:PORT, or, on EC2 with a controller on each instance, the folder of its socket on the host."
+  description = "Where the controller is: https://NAME:PORT, or, on the EC2 instance where it runs, the folder of its socket on the host (awsvpc mode alone)."
   type        = string
   default     = "https://outrigger.internal:15010"
 }

@@ -14,7 +14,7 @@ variable "container_definitions" {
 }
 
 variable "control" {
-  description = "Where the controller is: output `control` of the module controller, or, on EC2 with a controller on each instance, the folder of its socket on the host."
+  description = "Where the controller is: output `control` of the module controller, or, on the EC2 instance where it runs, the folder of its socket on the host (awsvpc mode alone)."
   type        = string
 }
 

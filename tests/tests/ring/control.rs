@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outrigger_compile::compile;
-use outrigger_controller::attest::Attestor;
+use outrigger_controller::attest::{Attestor, Processes};
 use outrigger_controller::control::{Control, Desk, Hall, SocketError};
 use outrigger_controller::identity::Authority;
 use outrigger_controller::problems::Problems;
@@ -128,7 +128,7 @@ impl World {
         .await;
         let mut tasks = Tasks::new();
         let scope = Scope { mesh: MESH_NAME.into(), ..Scope::default() };
-        let attestor = Attestor::new(self.seen.subscribe(), scope);
+        let attestor = Processes::Docker(Attestor::new(self.seen.subscribe(), scope));
         tasks.spawn("control", control.run(Hall::open(desk), attestor));
         Controller { proxies, _tasks: tasks }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outrigger_compile::{compile, readiness};
-use outrigger_controller::attest::Attestor;
+use outrigger_controller::attest::{Attestor, Processes};
 use outrigger_controller::control::{Control, Desk, Hall};
 use outrigger_controller::identity::Authority;
 use outrigger_controller::indices::Indices;
@@ -216,7 +216,7 @@ async fn callers_avoid_a_replica_that_says_it_cannot_serve_until_it_says_it_can(
         problems: Problems::default(),
     };
     let socket = directory.join("run/control.sock");
-    let attestor = Attestor::new(seen.subscribe(), scope);
+    let attestor = Processes::Docker(Attestor::new(seen.subscribe(), scope));
     tasks.spawn("control", Control::bind(&socket).await.unwrap().run(Hall::open(desk), attestor));
 
     // The sidecar of the first replica. What it would bind has fixed ports, and is not needed here.

@@ -13,6 +13,6 @@ pub mod pace;
 pub mod queue;
 pub mod record;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod tracker;
 pub mod watch;
