@@ -117,7 +117,6 @@ struct Common {
     settings: Settings,
     board: Board,
     parts: Tasks,
-    file: watch::Receiver<MeshFile>,
     publish: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -137,7 +136,7 @@ impl Common {
         parts.spawn("admin", admin.serve(board.clone()));
         parts.spawn("mesh file", file::watch::watch(place, tell_file));
         parts.spawn("first mesh file", first_file(file.clone(), readable));
-        Ok(Self { settings, board, parts, file, publish })
+        Ok(Self { settings, board, parts, publish })
     }
 
     /// Merges what is seen from here on.
@@ -149,7 +148,7 @@ impl Common {
             problems: board.problems.clone(),
             proxies: board.proxies.clone(),
         };
-        self.parts.spawn("mesh", mesh.run(board.source.clone(), self.file.clone(), publish));
+        self.parts.spawn("mesh", mesh.run(board.source.clone(), board.file.clone(), publish));
     }
 
     /// What control streams are served from. A root that cannot be used stops signing, and proving the controller to other
@@ -216,14 +215,12 @@ fn mesh_file(settings: &Settings) -> io::Result<file::watch::Place> {
 }
 
 async fn first_view(mut source: Source, whole: Pending) {
-    while !source.state().current {
+    while !source.is_current() {
         if !source.changed().await {
-            break;
+            return std::future::pending().await;
         }
     }
-    if source.state().current {
-        whole.done();
-    }
+    whole.done();
     std::future::pending().await
 }
 

@@ -111,33 +111,32 @@ impl Source {
         }
     }
 
+    /// What it shows is whole and current.
+    pub fn is_current(&self) -> bool {
+        match self {
+            Self::Docker { seen, .. } => seen.borrow().current,
+            #[cfg(feature = "ecs")]
+            Self::Ecs { seen, .. } => seen.borrow().current,
+        }
+    }
+
     /// How well it sees.
     pub fn state(&self) -> status::Source {
-        match self {
+        let (current, listed, about, last_error) = match self {
             Self::Docker { seen, .. } => {
                 let seen = seen.borrow();
-                status::Source {
-                    name: self.name().into(),
-                    current: seen.current,
-                    age_s: seen.listed.map(|listed| listed.elapsed().as_secs()),
-                    about: seen.about.clone(),
-                    last_error: seen.error.clone(),
-                }
+                (seen.current, seen.listed, seen.about.clone(), seen.error.clone())
             }
             #[cfg(feature = "ecs")]
             Self::Ecs { seen, calls, .. } => {
                 let seen = seen.borrow();
                 let minute = format!("{} API calls in the last minute", calls.last_minute());
                 let about = [seen.about.as_str(), &minute].into_iter().filter(|part| !part.is_empty());
-                status::Source {
-                    name: self.name().into(),
-                    current: seen.current,
-                    age_s: seen.listed.map(|listed| listed.elapsed().as_secs()),
-                    about: about.collect::<Vec<_>>().join("; "),
-                    last_error: seen.error.clone(),
-                }
+                (seen.current, seen.listed, about.collect::<Vec<_>>().join("; "), seen.error.clone())
             }
-        }
+        };
+        let age_s = listed.map(|listed| listed.elapsed().as_secs());
+        status::Source { name: self.name().into(), current, age_s, about, last_error }
     }
 
     /// Name of the mesh; empty until it is known.

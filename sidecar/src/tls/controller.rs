@@ -12,11 +12,10 @@ use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::{WrongIdentity, provider, verify::uris};
+use super::verify::{refuse, uris};
+use super::{WrongIdentity, provider};
 
 /// Certificates of a chain that are looked at; ours has two.
 const CHAIN: usize = 8;
@@ -103,10 +102,6 @@ impl Controller {
             _ => Err(WrongController::Name(name.clone())),
         }
     }
-}
-
-fn refuse(reason: WrongController) -> Error {
-    CertificateError::Other(OtherError(Arc::new(reason))).into()
 }
 
 impl ServerCertVerifier for Controller {

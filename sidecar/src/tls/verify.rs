@@ -75,7 +75,8 @@ pub(super) fn uris(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Wron
         .collect())
 }
 
-fn refuse(reason: WrongIdentity) -> Error {
+/// A verifier's refusal, with its reason.
+pub(super) fn refuse(reason: impl std::error::Error + Send + Sync + 'static) -> Error {
     CertificateError::Other(OtherError(Arc::new(reason))).into()
 }
 

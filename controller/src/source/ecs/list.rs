@@ -118,24 +118,16 @@ pub async fn tasks(api: &Api, cluster: &str, known: BTreeSet<String>) -> Result<
 }
 
 async fn task_arns(api: &Api, cluster: &str) -> Result<BTreeSet<String>, ListError> {
-    let (mut arns, mut token) = (BTreeSet::new(), None);
-    for _ in 0..PAGES {
+    let operation = "ecs:ListTasks";
+    let page = |token: Option<String>| async move {
         let request = || {
             let request = api.ecs.list_tasks().cluster(cluster).max_results(PAGE);
             request.set_next_token(token.clone()).send()
         };
-        let page = api.call(Category::Resource, "ecs:ListTasks", request).await?;
-        arns.extend(page.task_arns.unwrap_or_default());
-        let next = page.next_token.filter(|next| !next.is_empty());
-        if next.is_none() {
-            return Ok(arns);
-        }
-        if next == token {
-            break;
-        }
-        token = next;
-    }
-    Err(ListError::Endless("ecs:ListTasks"))
+        let page = api.call(Category::Resource, operation, request).await?;
+        Ok((page.task_arns, page.next_token))
+    };
+    pages(operation, page).await
 }
 
 async fn describe(api: &Api, cluster: &str, arns: &[String]) -> Result<(Vec<Task>, Vec<Failure>), ListError> {
@@ -158,15 +150,31 @@ async fn describe(api: &Api, cluster: &str, arns: &[String]) -> Result<(Vec<Task
 /// # Errors
 /// A call fails.
 pub async fn service_arns(api: &Api, cluster: &str) -> Result<BTreeSet<String>, ListError> {
-    let (mut arns, mut token) = (BTreeSet::new(), None);
-    for _ in 0..PAGES {
+    let operation = "ecs:ListServices";
+    let page = |token: Option<String>| async move {
         let request = || {
             let request = api.ecs.list_services().cluster(cluster).max_results(PAGE);
             request.set_next_token(token.clone()).send()
         };
-        let page = api.call(Category::Service, "ecs:ListServices", request).await?;
-        arns.extend(page.service_arns.unwrap_or_default());
-        let next = page.next_token.filter(|next| !next.is_empty());
+        let page = api.call(Category::Service, operation, request).await?;
+        Ok((page.service_arns, page.next_token))
+    };
+    pages(operation, page).await
+}
+
+/// All that a listing names: `page` gives what is behind a token, and the token of the page after it.
+async fn pages<F>(
+    operation: &'static str,
+    page: impl Fn(Option<String>) -> F,
+) -> Result<BTreeSet<String>, ListError>
+where
+    F: Future<Output = Result<(Option<Vec<String>>, Option<String>), CallError>>,
+{
+    let (mut arns, mut token) = (BTreeSet::new(), None);
+    for _ in 0..PAGES {
+        let (named, next) = page(token.clone()).await?;
+        arns.extend(named.unwrap_or_default());
+        let next = next.filter(|next| !next.is_empty());
         if next.is_none() {
             return Ok(arns);
         }
@@ -175,7 +183,7 @@ pub async fn service_arns(api: &Api, cluster: &str) -> Result<BTreeSet<String>, 
         }
         token = next;
     }
-    Err(ListError::Endless("ecs:ListServices"))
+    Err(ListError::Endless(operation))
 }
 
 /// Services by ARN or name, with their tags. One that is missing is left out.
