@@ -20,6 +20,32 @@ const END: Duration = Duration::from_secs(20);
 /// How often [`Simulator::until`] looks.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A task definition for Fargate, of an application on port 8080 and a sidecar.
+pub fn meshed(family: &str) -> Value {
+    json!({
+        "family": family,
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": "256",
+        "memory": "512",
+        "containerDefinitions": [
+            { "name": "app", "image": "app", "portMappings": [{ "containerPort": 8080 }] },
+            { "name": "outrigger-sidecar", "image": "sidecar", "dockerLabels": { "outrigger.managed": "sidecar" } }
+        ]
+    })
+}
+
+/// A service on Fargate of the definition of its own name.
+pub fn service(name: &str, count: u32) -> Value {
+    json!({
+        "serviceName": name,
+        "taskDefinition": name,
+        "desiredCount": count,
+        "launchType": "FARGATE",
+        "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-a", "subnet-b"] } }
+    })
+}
+
 /// A running simulator.
 pub struct Simulator {
     child: Child,

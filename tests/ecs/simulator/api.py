@@ -81,6 +81,23 @@ class Api:
         if not names and operation != "DescribeClusters":
             raise parameter("The list of identifiers cannot be empty.")
 
+    def told(self, operation, asked, field, kind, arn_of):
+        """What is known of those that `field` names; their tags where they are asked for."""
+        records = self.world.view()
+        cluster = self.cluster(asked, records)
+        self.described(operation, asked[field])
+        found, failures = [], []
+        for name in asked[field]:
+            arn = arn_of(cluster, name)
+            one = records[kind].get(arn)
+            if one is None:
+                failures.append({"arn": arn, "reason": "MISSING"})
+            elif "TAGS" in asked.get("include", []):
+                found.append({**one, "tags": self.labels(arn)})
+            else:
+                found.append(one)
+        return {field: found, "failures": failures}
+
     # Clusters and instances.
 
     def CreateCluster(self, asked):
@@ -192,20 +209,7 @@ class Api:
         return self.page("ListServices", asked, mine, "serviceArns")
 
     def DescribeServices(self, asked):
-        records = self.world.view()
-        cluster = self.cluster(asked, records)
-        self.described("DescribeServices", asked["services"])
-        found, failures = [], []
-        for name in asked["services"]:
-            arn = self.service_arn(cluster, name)
-            one = records["service"].get(arn)
-            if one is None:
-                failures.append({"arn": arn, "reason": "MISSING"})
-            elif "TAGS" in asked.get("include", []):
-                found.append({**one, "tags": self.labels(arn)})
-            else:
-                found.append(one)
-        return {"services": found, "failures": failures}
+        return self.told("DescribeServices", asked, "services", "service", self.service_arn)
 
     # Tasks.
 
@@ -261,20 +265,7 @@ class Api:
         return self.page("ListTasks", asked, mine, "taskArns")
 
     def DescribeTasks(self, asked):
-        records = self.world.view()
-        cluster = self.cluster(asked, records)
-        self.described("DescribeTasks", asked["tasks"])
-        found, failures = [], []
-        for name in asked["tasks"]:
-            arn = self.task_arn(cluster, name)
-            one = records["task"].get(arn)
-            if one is None:
-                failures.append({"arn": arn, "reason": "MISSING"})
-            elif "TAGS" in asked.get("include", []):
-                found.append({**one, "tags": self.labels(arn)})
-            else:
-                found.append(one)
-        return {"tasks": found, "failures": failures}
+        return self.told("DescribeTasks", asked, "tasks", "task", self.task_arn)
 
     # Tags.
 

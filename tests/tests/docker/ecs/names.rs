@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use outrigger_tests::ecs::{PYTHON, Simulator};
+use outrigger_tests::ecs::{PYTHON, Simulator, meshed, service};
 use serde_json::{Value, json};
 
 use super::controller::Controller;
@@ -141,26 +141,8 @@ fn read(answers: &mut BufReader<ChildStdout>) -> Value {
 
 /// A service with one task.
 fn serve(ecs: &Simulator, name: &str) {
-    let definition = json!({
-        "family": name,
-        "networkMode": "awsvpc",
-        "requiresCompatibilities": ["FARGATE"],
-        "cpu": "256",
-        "memory": "512",
-        "containerDefinitions": [
-            { "name": "app", "image": "app", "portMappings": [{ "containerPort": 8080 }] },
-            { "name": "outrigger-sidecar", "image": "sidecar", "dockerLabels": { "outrigger.managed": "sidecar" } }
-        ]
-    });
-    ecs.post("definition", definition);
-    let service = json!({
-        "serviceName": name,
-        "taskDefinition": name,
-        "desiredCount": 1,
-        "launchType": "FARGATE",
-        "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-a"] } }
-    });
-    ecs.post("service", service);
+    ecs.post("definition", meshed(name));
+    ecs.post("service", service(name, 1));
 }
 
 /// `cart` and `web`, whose tasks run.

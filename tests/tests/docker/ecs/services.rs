@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger_tests::ecs::Simulator;
+use outrigger_tests::ecs::{self, Simulator};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,14 +23,10 @@ fn definition(family: &str) -> Value {
 }
 
 fn service(name: &str, count: u32) -> Value {
-    json!({
-        "serviceName": name,
-        "taskDefinition": name,
-        "desiredCount": count,
-        "launchType": "FARGATE",
-        "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-a", "subnet-b"] } },
-        "deploymentConfiguration": { "deploymentCircuitBreaker": { "enable": true, "rollback": true } }
-    })
+    let mut service = ecs::service(name, count);
+    service["deploymentConfiguration"] =
+        json!({ "deploymentCircuitBreaker": { "enable": true, "rollback": true } });
+    service
 }
 
 /// The PRIMARY deployment of the only service, once `is` holds for it.
@@ -92,7 +88,7 @@ fn a_deployment_replaces_every_task_and_a_bad_one_rolls_back() {
 fn moto_finds_the_same_fields_of_the_same_types() {
     let ecs = Simulator::start();
     ecs.post("pace", json!({ "hold": "PENDING" }));
-    let python = std::env::var(outrigger_tests::ecs::PYTHON).unwrap();
+    let python = std::env::var(ecs::PYTHON).unwrap();
     let judge = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ecs/judge.py");
     let out = std::process::Command::new(python).arg(judge).arg(ecs.url()).output().unwrap();
     let (said, erred) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));

@@ -10,7 +10,7 @@ use outrigger_controller::source::ecs::client::Api;
 use outrigger_controller::source::ecs::queue::Queue;
 use outrigger_controller::source::ecs::record::{Seen, Stage, Task};
 use outrigger_controller::source::ecs::watch::watch;
-use outrigger_tests::ecs::Simulator;
+use outrigger_tests::ecs::{Simulator, meshed, service};
 use serde_json::{Value, json};
 use tokio::runtime;
 use tokio::sync::{oneshot, watch as channel};
@@ -61,35 +61,11 @@ impl Watching {
     }
 }
 
-fn definition(family: &str) -> Value {
-    json!({
-        "family": family,
-        "networkMode": "awsvpc",
-        "requiresCompatibilities": ["FARGATE"],
-        "cpu": "256",
-        "memory": "512",
-        "containerDefinitions": [
-            { "name": "app", "image": "app", "portMappings": [{ "containerPort": 8080 }] },
-            { "name": "outrigger-sidecar", "image": "sidecar", "dockerLabels": { "outrigger.managed": "sidecar" } }
-        ]
-    })
-}
-
-fn service(name: &str, count: u32) -> Value {
-    json!({
-        "serviceName": name,
-        "taskDefinition": name,
-        "desiredCount": count,
-        "launchType": "FARGATE",
-        "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-a", "subnet-b"] } }
-    })
-}
-
 /// A simulator with `cart`, whose tasks run.
 fn cart(count: u32) -> Simulator {
     let ecs = Simulator::start();
     ecs.post("pace", json!({ "seconds": 0.05 }));
-    ecs.post("definition", definition("cart"));
+    ecs.post("definition", meshed("cart"));
     ecs.post("service", service("cart", count));
     let count = usize::try_from(count).expect("a few");
     ecs.until("task", LIMIT, |tasks| (running(tasks).len() == count).then_some(()));
@@ -123,7 +99,7 @@ async fn a_deployment_is_followed_by_events_within_a_second() {
     source.until(AT_ONCE, |seen| !serving(seen).contains(&stopped)).await;
 
     // A new revision: its definition is asked for before a task of it is told of.
-    ecs.post("definition", definition("cart"));
+    ecs.post("definition", meshed("cart"));
     ecs.post("update", json!({ "service": "cart", "taskDefinition": "cart" }));
     let began = Instant::now();
     let new = |tasks: &[Value]| {
