@@ -32,6 +32,7 @@ pub(crate) fn capacity(workload: &Workload) -> wire::Capacity {
     wire::Capacity {
         requests: said.requests.unwrap_or(0),
         pending: said.pending.unwrap_or(0),
+        connections: said.connections.unwrap_or(0),
         streams: said.streams.unwrap_or(0),
     }
 }

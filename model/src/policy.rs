@@ -144,6 +144,8 @@ pub struct Capacity {
     pub requests: Option<u32>,
     /// Requests that wait for one of those to end.
     pub pending: Option<u32>,
+    /// Connections of HTTP to its sidecar.
+    pub connections: Option<u32>,
     /// Byte streams.
     pub streams: Option<u32>,
 }

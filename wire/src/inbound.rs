@@ -46,6 +46,9 @@ pub struct Capacity {
     /// Requests that wait for one of those to end, where `requests` bounds them; 0: none wait.
     #[serde(skip_serializing_if = "is_zero")]
     pub pending: u32,
+    /// Connections of HTTP, from outside and from callers' sidecars.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub connections: u32,
     /// Byte streams.
     #[serde(skip_serializing_if = "is_zero")]
     pub streams: u32,

@@ -82,6 +82,7 @@ impl Policy {
                 replica: both(&a.replica, &b.replica, |a, b| Capacity {
                     requests: a.requests.or(b.requests),
                     pending: a.pending.or(b.pending),
+                    connections: a.connections.or(b.connections),
                     streams: a.streams.or(b.streams),
                 }),
             }),
@@ -156,6 +157,7 @@ fn capacity(reader: &mut Reader, fields: &Fields<'_>) -> Capacity {
     Capacity {
         requests: number(reader, fields, "requests"),
         pending: number(reader, fields, "pending"),
+        connections: number(reader, fields, "connections"),
         streams: number(reader, fields, "streams"),
     }
 }

@@ -94,6 +94,7 @@ pub struct Endpoint {
     in_flight: AtomicU32,
     since: Instant,
     avoid_until_ms: AtomicU64,
+    full_until_ms: AtomicU64,
     /// A packed [`outlier::Standing`].
     standing: AtomicU64,
     /// A packed [`rate::Tally`] since the last comparison.
@@ -213,6 +214,7 @@ impl Endpoint {
             in_flight: AtomicU32::new(0),
             since: Instant::now(),
             avoid_until_ms: AtomicU64::new(0),
+            full_until_ms: AtomicU64::new(0),
             standing: AtomicU64::new(0),
             tally: AtomicU64::new(0),
             latency: AtomicU64::new(0),
@@ -258,6 +260,18 @@ impl Endpoint {
     /// True while it should be avoided.
     pub fn is_avoided(&self) -> bool {
         let until = self.avoid_until_ms.load(Ordering::Relaxed);
+        until != 0 && self.age_ms() < until
+    }
+
+    /// It takes no more connections: avoided, and asked for none for a second. A handshake costs it more than an answer.
+    pub fn full(&self) {
+        self.failed();
+        self.full_until_ms.store(self.avoid_until_ms.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// True while it should be asked for no more connections.
+    pub fn is_full(&self) -> bool {
+        let until = self.full_until_ms.load(Ordering::Relaxed);
         until != 0 && self.age_ms() < until
     }
 

@@ -166,6 +166,9 @@ pub enum RequestError {
     /// As much is under way to the own application as may be.
     #[error("as many {} to this replica are under way as may be", .0.as_str())]
     Full(rate::Bound),
+    /// It takes no more connections, or all that there are take none.
+    #[error("as many connections to {0} are open as may be")]
+    Crowded(String),
     /// Nothing could be sent: no connection.
     #[error("{why}")]
     Connect {
@@ -197,7 +200,7 @@ impl RequestError {
     pub fn never_delivered(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining | Self::NoEndpoint(_) => true,
-            Self::Overloaded { .. } => true,
+            Self::Overloaded { .. } | Self::Crowded(_) => true,
             // An answer: told to send it elsewhere, callers would go round all replicas when all are full.
             Self::RateLimited(_) | Self::Full(_) => false,
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow => false,
@@ -219,7 +222,7 @@ impl RequestError {
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Overloaded { .. } | Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded { .. } | Self::Full(_) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
             // RFC 6585 section 4.
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout | Self::NoTimeLeft => StatusCode::GATEWAY_TIMEOUT,
@@ -237,7 +240,7 @@ impl RequestError {
             Self::NoRoute(_) => "no-route",
             Self::NoBackend(_) => "no-backend",
             Self::NoEndpoint(_) => "no-endpoint",
-            Self::Overloaded { .. } | Self::Full(_) => OVERLOADED,
+            Self::Overloaded { .. } | Self::Full(_) | Self::Crowded(_) => OVERLOADED,
             Self::RateLimited(_) => "rate-limited",
             Self::Connect { .. } => "connect-failed",
             Self::NotDelivered(_) => "not-delivered",
@@ -260,7 +263,7 @@ impl RequestError {
             Self::Bad(_) | Self::ClientGone(_) | Self::ClientSlow | Self::BadResponse(_) => "13",
             Self::NoEndpoint(_) | Self::Connect { .. } | Self::NotDelivered(_) => "14",
             Self::Injected(_) | Self::Draining | Self::Upstream(_) => "14",
-            Self::Overloaded { .. } | Self::Full(_) => "14",
+            Self::Overloaded { .. } | Self::Full(_) | Self::Crowded(_) => "14",
         }
     }
 }

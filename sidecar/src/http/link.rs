@@ -12,11 +12,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{Ping, SendStream};
+use outrigger_wire::Transport;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::coalesce::Coalesced;
 use super::error::{Broken, RequestError};
+use super::full::FULL;
 use super::head::Request;
 use super::limits;
 use super::sides;
@@ -60,13 +62,22 @@ pub(super) struct Links(RefCell<Map<Key, Group>>);
 #[derive(Default)]
 struct Group {
     links: Vec<Rc<Link>>,
-    opening: Option<watch::Receiver<Option<Result<(), String>>>>,
+    opening: Option<watch::Receiver<Option<Result<(), NoLink>>>>,
 }
 
 struct Link {
     send: RefCell<SendRequest<Bytes>>,
     usable: Cell<bool>,
     active: Cell<usize>,
+}
+
+/// Why there is no new link.
+#[derive(Clone, Debug)]
+enum NoLink {
+    /// The peer takes no more connections.
+    Full,
+    /// What failed.
+    Failed(String),
 }
 
 /// A stream in use; counted until dropped.
@@ -110,9 +121,15 @@ impl Links {
             let outcome = if opened < MAX_OPENED {
                 Box::pin(open(worker, to, limit())).await
             } else {
-                Err(format!("{to} ends every connection at once"))
+                Err(NoLink::Failed(format!("{to} ends every connection at once")))
             };
-            outcome.map_err(|why| RequestError::Connect { why })?;
+            match outcome {
+                Ok(()) => {}
+                // It waits for a stream of those that are there.
+                Err(NoLink::Full) if worker.pools().links.free(&to.key(), true).is_some() => {}
+                Err(NoLink::Full) => return Err(RequestError::Crowded(to.to_string())),
+                Err(NoLink::Failed(why)) => return Err(RequestError::Connect { why }),
+            }
             opened += 1;
         }
     }
@@ -156,7 +173,10 @@ impl Link {
 }
 
 /// Opens one more link, or waits for the one that is being opened: a burst of requests makes one connection.
-async fn open(worker: &Worker, to: &To, limit: Duration) -> Result<(), String> {
+async fn open(worker: &Worker, to: &To, limit: Duration) -> Result<(), NoLink> {
+    if to.is_full() {
+        return Err(NoLink::Full);
+    }
     let mut outcome = {
         let mut groups = worker.pools().links.0.borrow_mut();
         let group = groups.entry(to.key()).or_default();
@@ -170,12 +190,13 @@ async fn open(worker: &Worker, to: &To, limit: Duration) -> Result<(), String> {
             }
         }
     };
-    let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| "the worker ended".to_owned())?;
+    let ended = |_| NoLink::Failed("the worker ended".to_owned());
+    let outcome = outcome.wait_for(Option::is_some).await.map_err(ended)?;
     outcome.clone().unwrap_or(Ok(()))
 }
 
 /// The life of a link.
-async fn run(worker: Worker, to: To, limit: Duration, tell: watch::Sender<Option<Result<(), String>>>) {
+async fn run(worker: Worker, to: To, limit: Duration, tell: watch::Sender<Option<Result<(), NoLink>>>) {
     let key = to.key();
     let shaken = connect(&worker, &to, limit).await;
     let opened = {
@@ -206,18 +227,24 @@ async fn run(worker: Worker, to: To, limit: Duration, tell: watch::Sender<Option
 
 type Shaken = (SendRequest<Bytes>, Connection<Coalesced, Bytes>, Coalesced);
 
-async fn connect(worker: &Worker, to: &To, limit: Duration) -> Result<Shaken, String> {
+async fn connect(worker: &Worker, to: &To, limit: Duration) -> Result<Shaken, NoLink> {
     let io: Stream = match to {
         To::Endpoint(endpoint, alpn) => upstream::connect(worker, endpoint, *alpn, limit).await,
         To::Address(address) => upstream::dial(*address, limit).await,
         To::Announced(address, header, _) => upstream::application(*address, limit, Some(header)).await,
     }
-    .map_err(|error| error.to_string())?;
+    .map_err(|error| NoLink::Failed(error.to_string()))?;
     let io = Coalesced::new(io, BytesMut::new());
     let shaken = tokio::time::timeout(limit, handshake(io))
         .await
         .map_err(|_| h2::Error::from(h2::Reason::SETTINGS_TIMEOUT));
-    shaken.and_then(|shaken| shaken).map_err(|error| format!("HTTP/2 with {to}: {error}"))
+    shaken.and_then(|shaken| shaken).map_err(|error| {
+        // Before any request: it does not mean what we sent.
+        if error.is_go_away() && error.is_remote() && error.reason() == Some(FULL) && to.full() {
+            return NoLink::Full;
+        }
+        NoLink::Failed(format!("HTTP/2 with {to}: {error}"))
+    })
 }
 
 /// Ends when the peer's SETTINGS have come: one that refused our certificate, or speaks no HTTP/2, never got a request.
@@ -289,6 +316,21 @@ impl To {
             Self::Address(address) => Key::Address(*address),
             Self::Announced(_, header, _) => Key::Announced(header.as_ptr().addr()),
         }
+    }
+
+    /// A peer's sidecar takes no more connections; false for an application, which may mean anything by it.
+    fn full(&self) -> bool {
+        match self {
+            Self::Endpoint(endpoint, _) if endpoint.transport == Transport::Mesh => {
+                endpoint.full();
+                true
+            }
+            Self::Endpoint(..) | Self::Address(_) | Self::Announced(..) => false,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Endpoint(endpoint, _) if endpoint.is_full())
     }
 
     async fn removed(&self) {

@@ -17,6 +17,7 @@ use super::origin::{Origin, is_grpc};
 use super::pump::Pump;
 use super::sides::Up;
 use crate::downstream::{Destination, Downstream};
+use crate::rate::Admission;
 use crate::route::COPY;
 
 /// From a copy's first byte to the end of its answer.
@@ -40,7 +41,7 @@ pub(super) fn send(origin: &Origin, cluster: &str, request: &Request, upload: &P
     let copy = Request { method, uri, headers, length, upgrade: None };
     let destination = Destination::Cluster { cluster: cluster.to_owned(), timeouts: Timeouts::default() };
     let downstream = Downstream { destination, announce: None, ..origin.downstream.clone() };
-    let origin = Origin::new(worker.clone(), downstream, origin.kind);
+    let origin = Origin::new(worker.clone(), downstream, origin.kind, Admission::Free);
     worker.spawn(async move {
         let carried = tokio::time::timeout(LONGEST, carry(&origin, &copy, pieces, trailers)).await;
         if let Ok(Err(error)) = carried {

@@ -11,6 +11,7 @@ mod delivery;
 pub mod error;
 mod forward;
 pub mod framing;
+mod full;
 mod give;
 pub mod h1;
 mod h2stream;
@@ -46,6 +47,7 @@ use std::pin::Pin;
 use bytes::BytesMut;
 
 use crate::downstream::{Downstream, HttpKind};
+use crate::rate::Admission;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
@@ -63,8 +65,13 @@ pub fn serve(
     prefix: BytesMut,
     downstream: Downstream,
     worker: Worker,
+    admission: Admission,
 ) -> Pin<Box<dyn Future<Output = ()>>> {
-    let origin = origin::Origin::new(worker, downstream, kind);
+    let full = admission.is_full();
+    let origin = origin::Origin::new(worker, downstream, kind, admission);
+    if full {
+        return Box::pin(full::serve(io, prefix, origin));
+    }
     match kind {
         HttpKind::Http1 => Box::pin(server1::serve(io, prefix, origin)),
         HttpKind::Http2 | HttpKind::Http2ForHttp1 => Box::pin(server2::serve(io, prefix, origin)),

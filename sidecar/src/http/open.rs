@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use super::error::{Broken, RequestError};
 use super::h1::Conn;
 use super::h2stream::H2Stream;
-use super::head::Request;
+use super::head::{Request, Response};
 use super::inbound;
 use super::link::{Links, To};
 use super::origin::Origin;
 use super::pump::Pump;
+use super::reply::is_overloaded;
 use super::retry::{self, Retry};
 use super::routed::Taken;
 use super::sides::{Park, Up};
@@ -55,6 +56,8 @@ pub(super) struct Attempts {
     fresh: bool,
     reused: bool,
     repeated: bool,
+    /// A replica takes no more connections.
+    crowded: bool,
     pub(super) count: u32,
     /// Informational responses that went out.
     pub(super) interim: u32,
@@ -65,7 +68,7 @@ impl Attempts {
     /// None yet.
     pub fn new(started: Instant, grpc: bool) -> Self {
         let (tried, picked, retry) = (Tried::none(), None, None);
-        let (fresh, reused, repeated) = (false, false, false);
+        let (fresh, reused, repeated, crowded) = (false, false, false, false);
         Self {
             grpc,
             taken: None,
@@ -78,6 +81,7 @@ impl Attempts {
             fresh,
             reused,
             repeated,
+            crowded,
             count: 0,
             interim: 0,
             retry,
@@ -110,9 +114,12 @@ impl Attempts {
         if upload.kept().is_none() || request.upgrade.is_some() && upload.bytes > 0 {
             return false;
         }
-        let many =
-            matches!(origin.downstream.destination, Destination::Cluster { .. }) || self.cluster().is_some();
+        let many = self.has_others(origin);
         match error {
+            RequestError::Crowded(_) if many => {
+                self.crowded = true;
+                self.elsewhere()
+            }
             RequestError::Connect { .. } if many => self.elsewhere(),
             RequestError::NotDelivered(_) if many => {
                 if let Some(picked) = &self.picked {
@@ -139,7 +146,29 @@ impl Attempts {
         }
     }
 
-    fn elsewhere(&mut self) -> bool {
+    /// An upgrade that a full replica did not take, as byte streams are offered to others: no policy repeats one. To each
+    /// once: each time is a connection.
+    pub(super) fn is_sent_away(
+        &self,
+        origin: &Origin,
+        request: &Request,
+        response: &Response,
+        upload: &Pump,
+    ) -> bool {
+        let to_peer = self.picked.as_ref().is_some_and(|picked| picked.endpoint.transport == Transport::Mesh);
+        request.upgrade.is_some()
+            && is_overloaded(&response.headers)
+            && upload.bytes == 0
+            && to_peer
+            && self.tried.rounds == 0
+            && self.has_others(origin)
+    }
+
+    fn has_others(&self, origin: &Origin) -> bool {
+        matches!(origin.downstream.destination, Destination::Cluster { .. }) || self.cluster().is_some()
+    }
+
+    pub(super) fn elsewhere(&mut self) -> bool {
         if let Some(picked) = self.picked.take() {
             self.tried.add(&picked.endpoint);
             return true;
@@ -196,7 +225,10 @@ pub(super) async fn open(
             return to_application(origin, request, *address, attempts.fresh, ended).await;
         }
     };
-    let mut picked = picked.map_err(|why| not_picked(cluster, why))?;
+    let mut picked = picked.map_err(|why| match why {
+        NoEndpoint::NoneTook if attempts.crowded => RequestError::Crowded(cluster.to_owned()),
+        why => not_picked(cluster, why),
+    })?;
     if !picked.enter(Bound::Requests) {
         return Err(not_picked(cluster, NoEndpoint::TooMany(Bound::Requests)));
     }

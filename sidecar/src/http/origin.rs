@@ -17,6 +17,7 @@ use super::routed::Taken;
 use super::time_left::GRPC_TIMEOUT;
 use super::trace;
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
+use crate::rate::Admission;
 use crate::telemetry::{Access, Carried, Edge, EdgeKey};
 use crate::worker::{Ending, Worker};
 
@@ -28,13 +29,14 @@ pub(super) struct Origin {
     pub ending: Ending,
     /// Connections to an application that wants PROXY headers.
     pub announced: Option<Box<Announced>>,
+    _admission: Admission,
     caller: Caller,
     http: OnceCell<Arc<Edge>>,
     grpc: OnceCell<Arc<Edge>>,
 }
 
 impl Origin {
-    pub fn new(worker: Worker, downstream: Downstream, kind: HttpKind) -> Self {
+    pub fn new(worker: Worker, downstream: Downstream, kind: HttpKind, admission: Admission) -> Self {
         let ending = worker.ending(&downstream);
         let caller = Caller::new(downstream.remote.ip(), downstream.identity.as_ref());
         let announced = downstream.announce.clone().map(|header| Box::new(Announced::new(header)));
@@ -44,6 +46,7 @@ impl Origin {
             kind,
             ending,
             announced,
+            _admission: admission,
             caller,
             http: OnceCell::new(),
             grpc: OnceCell::new(),

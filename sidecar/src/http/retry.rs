@@ -75,6 +75,13 @@ impl Attempts {
         {
             picked.observe(failed);
         }
+        if let Ok((response, _)) = outcome
+            && self.is_sent_away(origin, request, response, upload)
+            && self.elsewhere()
+        {
+            tracing::debug!("an upgrade is sent elsewhere: its replica is full");
+            return Next::Elsewhere;
+        }
         if let Err(error) = outcome
             && self.again(origin, error, request, upload)
         {
@@ -170,7 +177,7 @@ fn failed(outcome: &Outcome) -> Option<bool> {
         Err(RequestError::Bad(_) | RequestError::ClientGone(_) | RequestError::ClientSlow) => None,
         Err(RequestError::NoRoute(_) | RequestError::NoBackend(_) | RequestError::Injected(_)) => None,
         Err(RequestError::NoTimeLeft) => None,
-        Err(RequestError::RateLimited(_) | RequestError::Full(_)) => None,
+        Err(RequestError::RateLimited(_) | RequestError::Full(_) | RequestError::Crowded(_)) => None,
         Err(RequestError::NoEndpoint(_) | RequestError::Overloaded { .. } | RequestError::Draining) => None,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::ext::Protocol;
-use h2::server::{Connection, SendResponse};
+use h2::server::{Builder, Connection, SendResponse};
 
 use super::coalesce::Coalesced;
 use super::deadline::Deadline;
@@ -32,15 +32,20 @@ pub(super) async fn serve(io: Stream, prefix: BytesMut, origin: Origin) {
     let _waited_for = origin.ending.guard();
     let io = Coalesced::new(io, prefix);
     let origin = Rc::new(origin);
-    match tokio::time::timeout(HANDSHAKE, handshake(&io, &origin)).await {
+    let builder = limits::server(origin.client());
+    match tokio::time::timeout(HANDSHAKE, handshake(&io, &builder)).await {
         Ok(Ok(connection)) => drive(connection, &io, &origin).await,
         Ok(Err(error)) => tracing::debug!(%error, "HTTP/2 handshake failed"),
         Err(_) => tracing::debug!("no HTTP/2 handshake in time"),
     }
 }
 
-async fn handshake(io: &Coalesced, origin: &Origin) -> Result<Connection<Coalesced, Bytes>, h2::Error> {
-    let mut shaking = pin!(limits::server(origin.client()).handshake(io.clone()));
+/// Reads the client's preface, and sends SETTINGS.
+pub(super) async fn handshake(
+    io: &Coalesced,
+    builder: &Builder,
+) -> Result<Connection<Coalesced, Bytes>, h2::Error> {
+    let mut shaking = pin!(builder.handshake(io.clone()));
     poll_fn(|cx| {
         let shaken = shaking.as_mut().poll(cx);
         let _written = io.poll_out(cx);

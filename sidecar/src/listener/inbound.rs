@@ -8,9 +8,11 @@ use outrigger_wire::{InboundPort, SpiffeId, Target};
 use tokio::net::TcpStream;
 
 use super::{Came, Refused, Serving, canonical, introduce, original_destination, refuse, report, speech};
+use crate::detect::{self, Rule, Spoken};
 use crate::downstream::{Destination, Direction, Downstream};
 use crate::netns::Listening;
 use crate::proxy_protocol;
+use crate::rate::Admission;
 use crate::runtime::Generation;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -48,10 +50,15 @@ pub(super) async fn serve(
     let downstream =
         Downstream { direction, remote, introduced, identity: None, port, destination, announce };
     let ending = worker.ending(&downstream);
+    // Bytes have a bound of their own. Others are counted before they say a word, or silent ones could be without end.
+    let admission = match detect::rule(protocol, port) {
+        Rule::Known(Spoken::Bytes) => Admission::Free,
+        Rule::Known(_) | Rule::LookForHttp | Rule::Look => worker.admit(matches!(came, Came::Adopted(_))),
+    };
     let mut cut = Box::pin(async move { ending.cut().await });
     let mut serving = tokio::select! {
         biased;
-        found = speech::serve(worker, Stream::Plain(tcp), prefix, downstream, protocol) => found?,
+        found = speech::serve(worker, Stream::Plain(tcp), prefix, downstream, protocol, admission) => found?,
         () = &mut cut => return Err(Refused::NoLonger),
     };
     let worker = worker.clone();

@@ -42,12 +42,15 @@ pub(super) async fn serve(
         Downstream { direction, remote, introduced: false, identity, port, destination, announce };
     stream::expect_reading(io.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
     let (prefix, worker) = (BytesMut::new(), worker.clone());
-    Ok(match alpn {
-        Alpn::H2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker),
-        Alpn::H2ForHttp1 => http::serve(io, HttpKind::Http2ForHttp1, prefix, downstream, worker),
-        Alpn::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker),
-        Alpn::Tcp => tcp::serve(io, prefix, downstream, worker),
-    })
+    let kind = match alpn {
+        Alpn::H2 => HttpKind::Http2,
+        Alpn::H2ForHttp1 => HttpKind::Http2ForHttp1,
+        Alpn::Http1 => HttpKind::Http1,
+        Alpn::Tcp => return Ok(tcp::serve(io, prefix, downstream, worker)),
+    };
+    // Not before: who has proven nothing takes no place from those who have.
+    let admission = worker.admit(false);
+    Ok(http::serve(io, kind, prefix, downstream, worker, admission))
 }
 
 struct Accepted {

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{Refused, Serving, original_destination, refuse, speech};
 use crate::downstream::{Destination, Direction, Downstream};
+use crate::rate::Admission;
 use crate::runtime::{Found, Generation};
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -33,7 +34,8 @@ pub(super) async fn serve(
         destination,
         announce: None,
     };
-    speech::serve(worker, Stream::Plain(tcp), BytesMut::new(), downstream, protocol).await
+    let io = Stream::Plain(tcp);
+    speech::serve(worker, io, BytesMut::new(), downstream, protocol, Admission::Free).await
 }
 
 fn find(

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Refused, Serving};
 use crate::detect::{self, Rule, Spoken};
 use crate::downstream::{Direction, Downstream, HttpKind};
+use crate::rate::Admission;
 use crate::stream::Stream;
 use crate::worker::Worker;
 use crate::{http, tcp};
@@ -28,10 +29,12 @@ pub(super) async fn serve(
     mut prefix: BytesMut,
     downstream: Downstream,
     protocol: Protocol,
+    admission: Admission,
 ) -> Result<Serving, Refused> {
     // The own application may open a connection long before it uses it.
     let first_byte = match downstream.direction {
         Direction::Outbound => IDLE,
+        Direction::Inbound if admission.is_full() => LISTEN,
         Direction::Inbound => worker.patience().idle,
     };
     let spoken = match detect::rule(protocol, downstream.port) {
@@ -49,8 +52,8 @@ pub(super) async fn serve(
     };
     let worker = worker.clone();
     Ok(match spoken {
-        Spoken::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker),
-        Spoken::Http2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker),
+        Spoken::Http1 => http::serve(io, HttpKind::Http1, prefix, downstream, worker, admission),
+        Spoken::Http2 => http::serve(io, HttpKind::Http2, prefix, downstream, worker, admission),
         Spoken::Bytes => tcp::serve(io, prefix, downstream, worker),
     })
 }

@@ -19,19 +19,22 @@ pub enum Bound {
     Requests,
     /// Requests that wait for one of those to end.
     Pending,
+    /// Connections of HTTP.
+    Connections,
     /// Byte streams.
     Streams,
 }
 
 impl Bound {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Requests, Self::Pending, Self::Streams];
+    pub const ALL: [Self; 4] = [Self::Requests, Self::Pending, Self::Connections, Self::Streams];
 
     /// As in the mesh file and in labels of metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Pending => "pending",
+            Self::Connections => "connections",
             Self::Streams => "streams",
         }
     }
@@ -50,6 +53,24 @@ pub struct Capacity {
 pub struct Place {
     capacity: Arc<Capacity>,
     bound: Bound,
+}
+
+/// Whether a connection of HTTP may be served.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is not counted: the own application opened it, or it carries bytes.
+    Free,
+    /// It is counted, until this is dropped.
+    In(Place),
+    /// As many are open as may be: it is told so, and closed.
+    Full,
+}
+
+impl Admission {
+    /// True where there was no place.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full)
+    }
 }
 
 impl Drop for Place {
@@ -73,6 +94,12 @@ impl Capacity {
         let one_more = |count: u32| (most == 0 || count < most).then_some(count + 1);
         let entered = self.under_way(bound).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
         entered.is_ok().then(|| Place { capacity: self.clone(), bound })
+    }
+
+    /// A place for a connection of HTTP. Counted where nothing bounds them, too: a bound that comes later holds for those
+    /// that are open. `most` 0: no bound.
+    pub fn connection(self: &Arc<Self>, most: u32) -> Admission {
+        self.enter(Bound::Connections, most).map_or(Admission::Full, Admission::In)
     }
 
     /// A place for a request at once; none where it has to wait, or to be refused.

@@ -16,7 +16,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Method, Uri};
 use outrigger_wire::{self as wire, inbound};
 
-pub use capacity::{Bound, Capacity, Place};
+pub use capacity::{Admission, Bound, Capacity, Place};
 pub use fields::Fields;
 
 use crate::route::{Rule, field};

@@ -44,12 +44,13 @@ impl Telemetry {
         }
         let capacity = self.0.capacity.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(capacity) = capacity else { return Ok(()) };
-        let help = "Requests and byte streams to the application that were refused because as many as may be were under way";
+        let help = "Requests, connections and byte streams that were refused because as many as the replica may have were under way";
         let mut metric = family(encoder, "replica_overloads", help, MetricType::Counter)?;
         for (bound, times) in capacity.refusals() {
             count(&mut metric.encode_family(&[("bound", bound.as_str())])?, times)?;
         }
-        let help = "Requests and byte streams under way to the application, where they are bounded";
+        let help =
+            "Requests, connections and byte streams under way to the replica, where one of them is bounded";
         let mut metric = family(encoder, "replica_under_way", help, MetricType::Gauge)?;
         for (bound, now) in capacity.counts() {
             metric.encode_family(&[("bound", bound.as_str())])?.encode_gauge(&u64::from(now))?;

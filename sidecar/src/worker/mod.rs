@@ -21,7 +21,7 @@ use crate::handover::Succession;
 use crate::http::Pools;
 use crate::netns::Listening;
 use crate::patience::Patience;
-use crate::rate::{Capacity, Rates};
+use crate::rate::{Admission, Capacity, Rates};
 use crate::route::Routes;
 use crate::runtime::{EdgeRoutes, Generation, Shared};
 use crate::telemetry::Telemetry;
@@ -210,6 +210,14 @@ impl Worker {
         let generation = self.0.shared.generation.load();
         let said = &generation.config.proxy.capacity;
         bounds(said).then(|| (generation.capacity.clone(), *said))
+    }
+
+    /// A place for a connection of HTTP to the application. One that a predecessor `handed` over was let in there, and
+    /// only moves.
+    pub(crate) fn admit(&self, handed: bool) -> Admission {
+        let generation = self.0.shared.generation.load();
+        let most = if handed { 0 } else { generation.config.proxy.capacity.connections };
+        generation.capacity.connection(most)
     }
 
     /// The routes of requests from outside the mesh to an edge port; none where it has none.

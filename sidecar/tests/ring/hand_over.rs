@@ -327,3 +327,24 @@ async fn the_resolver_goes_on_at_the_same_sockets() {
         ask(id + 10).await;
     }
 }
+
+/// A client that waits for its next request has its place there, and takes one here.
+#[tokio::test]
+async fn connections_that_move_keep_their_places() {
+    let ca = Ca::new();
+    let (app, _) = counter().await;
+    let config = format!("{}  capacity: {{ connections: 1 }}\n", http(&mesh::callee(app.address)));
+    let mut berth = Berth::new(&ca, &config).await;
+    let mut client = Raw::connect(berth.node.at("plain")).await;
+    let post = |n: usize| format!("POST /{n} HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(client.ask(&post(1)).await.0.starts_with("HTTP/1.1 200 "));
+    let before = berth.succeed(&ca, DEADLINE).await;
+    assert_eq!(before.ended().await, Stopped::Drained);
+    assert!(client.ask(&post(2)).await.0.starts_with("HTTP/1.1 200 "));
+    let (head, _) = Raw::connect(berth.node.at("plain")).await.ask(&post(3)).await;
+    assert!(
+        head.starts_with("HTTP/1.1 503 ") && field(&head, "outrigger-error") == Some("overloaded"),
+        "{head}"
+    );
+    assert!(client.ask(&post(4)).await.0.starts_with("HTTP/1.1 200 "));
+}

@@ -1,6 +1,7 @@
 //! Sidecars in one process, over real sockets on loopback.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
+mod connections;
 mod curl;
 mod draining;
 mod edge_routes;

@@ -15,7 +15,7 @@ use crate::policy::{GOOD, gated};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-fn callee(application: SocketAddr, words: &str) -> String {
+pub(crate) fn callee(application: SocketAddr, words: &str) -> String {
     format!("{}  {words}\n", mesh::callee(application).replace("protocol: tcp", "protocol: detect"))
 }
 
@@ -55,7 +55,7 @@ async fn statuses(client: &mut Raw, request: &str, times: usize) -> Vec<String> 
     all
 }
 
-fn metric(metrics: &str, line: &str) {
+pub(crate) fn metric(metrics: &str, line: &str) {
     assert!(metrics.contains(line), "{line}\n{metrics}");
 }
 
@@ -170,7 +170,7 @@ async fn another_configuration_keeps_the_buckets_of_limits_that_stay() {
 }
 
 /// Waits until the callee's metrics have that line.
-async fn until(node: &Node, line: &str) {
+pub(crate) async fn until(node: &Node, line: &str) {
     within(async {
         while !node.get("/metrics").await.contains(line) {
             tokio::time::sleep(Duration::from_millis(5)).await;

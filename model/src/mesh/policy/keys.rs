@@ -275,6 +275,12 @@ const REPLICA_KEYS: Section = Section {
                 "20",
             )
         },
+        limit(
+            "connections",
+            "Connections of HTTP that are open to its sidecar: of clients without one, and of callers' sidecars, which keep a \
+             few each. Over it a client gets 503 and is closed; a caller's sidecar asks another replica.",
+            "500",
+        ),
         limit("streams", "Byte streams that are open (TCP).", "100"),
     ],
 };

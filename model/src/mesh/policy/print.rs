@@ -86,6 +86,7 @@ fn capacity(said: Capacity) -> String {
     mapping([
         ("requests", said.requests.map(number)),
         ("pending", said.pending.map(number)),
+        ("connections", said.connections.map(number)),
         ("streams", said.streams.map(number)),
     ])
 }
