@@ -25,7 +25,7 @@ pub fn alike(one: &Value, other: &Value) -> bool {
     plain(one) == plain(other)
 }
 
-fn plain(value: &Value) -> Value {
+pub(super) fn plain(value: &Value) -> Value {
     match value {
         Value::Mapping(body) => {
             let fields = body.iter().map(|(key, field)| (key.clone(), plain(field)));

@@ -10,6 +10,7 @@ mod build;
 mod capture;
 mod check;
 mod control;
+mod differences;
 mod notes;
 mod resources;
 mod strip;
@@ -25,6 +26,7 @@ use crate::Remark;
 
 pub use alike::alike;
 pub use control::is_control;
+pub use differences::{differences, fingerprint};
 pub use template::{FILES as TEMPLATE_FILES, Templates};
 
 /// The sidecar's container.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::types::ServiceField;
-use outrigger_inject::ecs::{Options, inject, is_meshed};
+use outrigger_inject::ecs::{Injected, Options, differences, fingerprint, inject, is_meshed};
 use outrigger_model::mesh::Mesh;
 use serde_yaml::Value;
 
@@ -73,20 +73,27 @@ impl Looker {
 
 fn revision(raw: &Raw, options: &Options) -> Revision {
     let from = raw.tag(FROM).map(str::to_owned);
-    if is_meshed(&raw.definition) {
-        return Revision { meshed: true, from, refused: Vec::new(), capture: written(&raw.definition) };
-    }
-    if is_controller(&raw.definition) {
+    let meshed = is_meshed(&raw.definition);
+    if !meshed && is_controller(&raw.definition) {
         let refused =
             vec!["it is the controller, for which its own sidecar would wait: take the tag off".into()];
         return Revision { refused, ..Revision::default() };
     }
+    let mut revision = Revision { meshed, from, ..Revision::default() };
     match inject(&raw.definition, options) {
-        Ok(injected) => Revision { capture: injected.capture.as_str().into(), ..Revision::default() },
-        Err(refusals) => {
-            Revision { refused: refusals.iter().map(ToString::to_string).collect(), ..Revision::default() }
+        Ok(Injected { definition, capture, .. }) => {
+            revision.capture = capture.as_str().into();
+            revision.wanted = fingerprint(&definition);
+            if meshed {
+                revision.news = differences(&raw.definition, &definition);
+            }
         }
+        Err(refusals) => revision.refused = refusals.iter().map(ToString::to_string).collect(),
     }
+    if meshed {
+        revision.capture = written(&raw.definition);
+    }
+    revision
 }
 
 fn containers(definition: &Value) -> impl Iterator<Item = &Value> {

@@ -33,6 +33,12 @@ pub struct Try {
     pub last: u64,
     /// Why it is not tried again.
     pub failed: Option<String>,
+    /// What was to be made of it (`Revision::wanted`): something else, such as a newer sidecar, is another try.
+    #[serde(default)]
+    pub wanted: String,
+    /// ARN of what was made of it.
+    #[serde(default)]
+    pub to: String,
 }
 
 /// A service on its way.
@@ -46,6 +52,9 @@ pub struct Motion {
     pub from: String,
     /// ARN of the meshed one.
     pub to: String,
+    /// What it was made to be (`Revision::wanted`).
+    #[serde(default)]
+    pub wanted: String,
     /// Id of the deployment that it had: as long as it is the primary one, what was ordered is not seen yet, or ECS went back.
     pub earlier: String,
     /// The circuit breaker as it was; none: unknown, and left alone.
@@ -96,18 +105,28 @@ impl Memory {
         crate::state::replace(&state.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// How it went with a revision.
-    pub fn tried(&self, service: &str, from: &str) -> Option<&Try> {
-        self.tries.get(service)?.get(from)
+    /// How it went with a revision, as long as the same is to be made of it.
+    pub fn tried(&self, service: &str, from: &str, wanted: &str) -> Option<&Try> {
+        self.tries.get(service)?.get(from).filter(|tried| tried.wanted == wanted)
     }
 
-    /// The same, to be changed.
-    pub fn tried_mut(&mut self, service: &str, from: &str) -> &mut Try {
+    /// The same, to be changed. What was made of it earlier, with another sidecar, is forgotten.
+    pub fn tried_mut(&mut self, service: &str, from: &str, wanted: &str) -> &mut Try {
         let tries = self.tries.entry(service.to_owned()).or_default();
         if tries.len() >= MOST_REVISIONS && !tries.contains_key(from) {
             let oldest = tries.iter().min_by_key(|(_, tried)| tried.last).map(|(from, _)| from.clone());
             oldest.and_then(|oldest| tries.remove(&oldest));
         }
-        tries.entry(from.to_owned()).or_default()
+        let tried = tries.entry(from.to_owned()).or_default();
+        if tried.wanted != wanted {
+            *tried = Try { wanted: wanted.to_owned(), ..Try::default() };
+        }
+        tried
+    }
+
+    /// A revision was made for a service, and just so: it is not made anew, however ECS writes it out.
+    pub fn made(&self, service: &str, revision: &str, wanted: &str) -> bool {
+        let mut tries = self.tries.get(service).into_iter().flat_map(BTreeMap::values);
+        tries.any(|tried| tried.to == revision && tried.wanted == wanted)
     }
 }

@@ -11,6 +11,7 @@ mod orders;
 pub mod plan;
 mod raw;
 mod refuse;
+mod stand;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,16 +245,18 @@ impl Mover {
         let given = match &action {
             Action::Prepare { from, .. } => {
                 let Some(raw) = looker.raw(from) else { return Ok(()) };
+                let wanted =
+                    view.revisions.get(from).map(|revision| revision.wanted.clone()).unwrap_or_default();
                 let namespace = view::last_part(&service.cluster).to_owned();
                 let options = Options { namespace, mesh: mesh.clone(), ..self.options.clone() };
                 match orders::prepare(&self.api, raw, &options).await {
                     Ok(to) => {
-                        plan::begin(memory, service, from, &to, unix_now());
+                        plan::begin(memory, service, from, &to, &wanted, unix_now());
                         return Ok(());
                     }
                     Err(PrepareError::Call(error)) if !error.refused => return Err(error.into()),
                     Err(refused) => {
-                        memory.tried_mut(&service.arn, from).failed = Some(refused.to_string());
+                        memory.tried_mut(&service.arn, from, &wanted).failed = Some(refused.to_string());
                         return Ok(());
                     }
                 }

@@ -1,15 +1,20 @@
 //! What is to be done next: from services and revisions as they are, and what is remembered, to one action at most. Pure.
 //!
 //! Nothing is done to a service without the tag. One service at a time is in motion. A revision that somebody put back
-//! is moved from again [`MOST_HEALS`] times, and then reported.
+//! is moved from again [`MOST_HEALS`] times, and then reported. A meshed revision that an injection of now would make otherwise (a
+//! newer sidecar image) is moved from like one without a sidecar, after all of these; and not where that failed
+//! in [`MOST_FAILED`] services already.
 
 use super::memory::{Memory, Motion, Stage};
 use super::motion;
-use super::refuse;
-use super::view::{Breaker, Service, View, Wish, last_part};
+pub use super::stand::{Standing, State};
+use super::stand::{failed_rolls, stand};
+use super::view::{Breaker, Service, View, Wish};
 
 /// Times that drift is healed, for each service and revision.
 pub const MOST_HEALS: u32 = 2;
+/// Services that may fail with a newer sidecar before the others keep theirs.
+pub const MOST_FAILED: usize = 2;
 
 /// What the setting allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,47 +73,6 @@ impl Action {
     }
 }
 
-/// How a tagged service stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Standing {
-    /// `cart.shop`.
-    pub service: String,
-    /// In one word.
-    pub state: State,
-    /// `cart:7`.
-    pub revision: String,
-    /// What is done, awaited, or to be done.
-    pub what: String,
-}
-
-/// In one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Its revision has a sidecar.
-    Meshed,
-    /// It will be moved, or would be.
-    Planned,
-    /// It is in motion.
-    Moving,
-    /// Something else must end first.
-    Waiting,
-    /// It cannot be, or is not to be any more: a problem.
-    Refused,
-}
-
-impl State {
-    /// As status and log have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Meshed => "meshed",
-            Self::Planned => "planned",
-            Self::Moving => "moving",
-            Self::Waiting => "waiting",
-            Self::Refused => "refused",
-        }
-    }
-}
-
 /// What comes of it.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -129,27 +93,41 @@ pub fn plan(view: &View, memory: &Memory, leave: Leave, limits: Limits, now: u64
         adopt(view, &mut memory, now);
         if let Some(moving) = memory.motion.take() {
             let found = view.services.get(&moving.service);
-            let (service, from) = (moving.service.clone(), moving.from.clone());
+            let (service, from, wanted) =
+                (moving.service.clone(), moving.from.clone(), moving.wanted.clone());
             let step = motion::step(moving, found, limits, now);
             if let Some(why) = step.failed {
-                memory.tried_mut(&service, &from).failed = Some(why);
+                memory.tried_mut(&service, &from, &wanted).failed = Some(why);
             }
             memory.motion = step.motion;
             action = step.action;
         }
     }
+    let failed = failed_rolls(view, &memory);
     let mut standings = Vec::new();
+    let mut next = None;
     for service in view.services.values().filter(|service| service.active) {
-        let Some(standing) = stand(service, view, &memory, leave) else { continue };
-        let free = memory.motion.is_none() && action.is_none() && leave == Leave::Act;
-        if free && standing.state == State::Planned && service.wish() == Wish::Mesh {
-            let from = service.primary.as_ref().map(|primary| primary.definition.clone()).unwrap_or_default();
-            action = Some(Action::Prepare { service: service.arn.clone(), from });
+        let Some(standing) = stand(service, view, &memory, leave, &failed) else { continue };
+        if standing.state == State::Planned && service.wish() == Wish::Mesh {
+            next = earlier(next, (standing.roll, service));
         }
         standings.push(standing);
     }
+    let free = memory.motion.is_none() && action.is_none() && leave == Leave::Act;
+    if let Some((_, service)) = next.filter(|_| free) {
+        let from = service.primary.as_ref().map(|primary| primary.definition.clone()).unwrap_or_default();
+        action = Some(Action::Prepare { service: service.arn.clone(), from });
+    }
     standings.sort();
     Plan { memory, action, standings }
+}
+
+/// Which of two comes first: one without a sidecar waits for no roll of others.
+fn earlier<'a>(one: Option<(bool, &'a Service)>, other: (bool, &'a Service)) -> Option<(bool, &'a Service)> {
+    match one {
+        Some(one) if one.0 <= other.0 => Some(one),
+        _ => Some(other),
+    }
 }
 
 /// A service whose tag is off, or which is gone, begins anew when the tag comes back: that is how one tries again.
@@ -169,12 +147,14 @@ fn adopt(view: &View, memory: &mut Memory, now: u64) {
     memory.motion =
         view.services.values().filter(|service| service.wish() == Wish::Mesh).find_map(|service| {
             let primary = service.primary.as_ref().filter(|_| !service.is_steady())?;
-            let from = view.revisions.get(&primary.definition)?.from.clone()?;
+            let revision = view.revisions.get(&primary.definition).filter(|revision| revision.meshed)?;
+            let from = revision.from.clone()?;
             let earlier = service.others.iter().find(|other| other.definition == from)?;
             Some(Motion {
                 service: service.arn.clone(),
                 label: service.label(),
                 to: primary.definition.clone(),
+                wanted: revision.wanted.clone(),
                 earlier: earlier.id.clone(),
                 before: None,
                 stage: Stage::Going,
@@ -186,70 +166,18 @@ fn adopt(view: &View, memory: &mut Memory, now: u64) {
         });
 }
 
-/// How a service stands; none without a tag.
-fn stand(service: &Service, view: &View, memory: &Memory, leave: Leave) -> Option<Standing> {
-    let wish = service.wish();
-    if wish == Wish::Nothing {
-        return None;
-    }
-    let primary = service.primary.as_ref();
-    let of = |state, what: String| {
-        let revision = primary.map(|primary| last_part(&primary.definition)).unwrap_or_default().to_owned();
-        Some(Standing { service: service.label(), state, revision, what })
-    };
-    if let Some(motion) = memory.motion.as_ref().filter(|motion| motion.service == service.arn) {
-        return of(State::Moving, motion::describe(motion));
-    }
-    if let Some(reason) = refuse::service(service) {
-        return of(State::Refused, reason);
-    }
-    let Some(primary) = primary else { return of(State::Waiting, "it has no deployment yet".into()) };
-    let Some(revision) = view.revisions.get(&primary.definition) else {
-        return of(State::Waiting, "its task definition is being read".into());
-    };
-    if revision.meshed {
-        let from = revision.from.as_deref().map(|from| format!(", made of {}", last_part(from)));
-        return of(State::Meshed, format!("capture {}{}", revision.capture, from.unwrap_or_default()));
-    }
-    if !revision.refused.is_empty() {
-        return of(State::Refused, format!("it cannot be meshed: {}", revision.refused.join("; ")));
-    }
-    let tried = memory.tried(&service.arn, &primary.definition).cloned().unwrap_or_default();
-    if let Some(why) = tried.failed {
-        return of(State::Refused, refuse::failed(&primary.definition, &why));
-    }
-    if tried.moves > MOST_HEALS {
-        return of(State::Refused, refuse::drift(&primary.definition));
-    }
-    if !service.is_steady() {
-        return of(State::Waiting, "a deployment is under way: it comes first".into());
-    }
-    if service.desired == 0 {
-        return of(State::Waiting, "it is to have no task: it is moved once it has one".into());
-    }
-    let would = leave == Leave::Plan || wish == Wish::Plan;
-    let drift =
-        if tried.moves > 0 { format!(" (again: {} of {MOST_HEALS})", tried.moves) } else { String::new() };
-    of(
-        State::Planned,
-        format!(
-            "{} a meshed revision, capture {}{drift}",
-            if would { "would get" } else { "gets" },
-            revision.capture
-        ),
-    )
-}
-
-/// Remembers that a service is about to be moved: before the order is given, so that a count is never lost.
-pub fn begin(memory: &mut Memory, service: &Service, from: &str, to: &str, now: u64) {
-    let tried = memory.tried_mut(&service.arn, from);
+/// Remembers that a service is about to be moved: before the order is given, so that a count is never lost. `wanted` names what was made
+/// of `from` (`Revision::wanted`).
+pub fn begin(memory: &mut Memory, service: &Service, from: &str, to: &str, wanted: &str, now: u64) {
+    let tried = memory.tried_mut(&service.arn, from, wanted);
     tried.moves += 1;
-    tried.last = now;
+    (tried.last, tried.to) = (now, to.to_owned());
     memory.motion = Some(Motion {
         service: service.arn.clone(),
         label: service.label(),
         from: from.to_owned(),
         to: to.to_owned(),
+        wanted: wanted.to_owned(),
         earlier: service.primary.as_ref().map(|primary| primary.id.clone()).unwrap_or_default(),
         before: Some(service.breaker),
         stage: Stage::Going,
@@ -262,7 +190,7 @@ pub fn begin(memory: &mut Memory, service: &Service, from: &str, to: &str, now: 
 /// ECS says no to an order, and will say no again: the motion is over, and the revision is not tried again.
 pub fn refused(memory: &mut Memory, why: &str) {
     if let Some(motion) = memory.motion.take() {
-        memory.tried_mut(&motion.service, &motion.from).failed = Some(why.to_owned());
+        memory.tried_mut(&motion.service, &motion.from, &motion.wanted).failed = Some(why.to_owned());
     }
 }
 

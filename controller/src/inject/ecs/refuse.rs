@@ -1,6 +1,6 @@
 //! Services that the controller does not move, each with the way out.
 
-use super::view::{Service, TAG, Wish, last_part};
+use super::view::{Revision, Service, TAG, Wish, last_part};
 
 /// Beginning of the tags that CloudFormation sets.
 const STACK: &str = "aws:cloudformation:";
@@ -58,19 +58,45 @@ pub fn service(service: &Service) -> Option<String> {
     })
 }
 
+/// What `inject` refuses.
+pub fn unmeshable(revision: &Revision) -> String {
+    let reasons = revision.refused.join("; ");
+    if revision.meshed {
+        format!("it keeps its sidecar as it is, and cannot be meshed anew: {reasons}")
+    } else {
+        format!("it cannot be meshed: {reasons}")
+    }
+}
+
 /// A revision that did not become healthy.
-pub fn failed(definition: &str, why: &str) -> String {
+pub fn failed(definition: &str, revision: &Revision, why: &str) -> String {
+    let was = if revision.meshed {
+        format!("was to get a new revision ({}) that", revision.news.join("; "))
+    } else {
+        "was meshed and".into()
+    };
     format!(
-        "{} was meshed and did not become healthy, so it runs as it was: {why}. The stopped tasks of the service tell more. \
-         Deploy another revision, or take the tag off and set it again a minute later, for another try",
-        last_part(definition)
+        "{} {was} did not become healthy, so it runs as it was: {why}. The stopped tasks of the service tell more. \
+         Deploy another revision, or take the tag off and set it again a minute later, for another try{}",
+        last_part(definition),
+        if revision.meshed { "; another sidecar image is tried too" } else { "" }
+    )
+}
+
+/// The newer sidecar failed in others.
+pub fn kept(revision: &Revision, failed: &[String]) -> String {
+    format!(
+        "it would get a new revision ({}), which did not become healthy in {}: it keeps what it has. Mend it, and give the \
+         controller another image; or tag these services {TAG} = dry-run, where the fault is theirs",
+        revision.news.join("; "),
+        failed.join(" and ")
     )
 }
 
 /// Somebody puts it back again and again.
 pub fn drift(definition: &str) -> String {
     format!(
-        "something deploys {} again each time that it was meshed (Terraform without `ignore_changes = [task_definition]`, a \
+        "something deploys {} again each time that it was moved from it (Terraform without `ignore_changes = [task_definition]`, a \
          pipeline): it is left as it is. Mesh the definition there (`outrigger inject ecs`, terraform/modules/inject), or have it \
          leave the revision alone, then deploy once more or set the tag anew",
         last_part(definition)

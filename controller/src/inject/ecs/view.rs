@@ -100,10 +100,14 @@ pub struct Revision {
     pub meshed: bool,
     /// The revision that it was made of, where injection made it.
     pub from: Option<String>,
-    /// Why it cannot be meshed; empty: it can, or is.
+    /// Why it cannot be meshed, or not anew; empty: it can.
     pub refused: Vec<String>,
     /// How its traffic would be captured, or is.
     pub capture: String,
+    /// In what an injection of now would differ; of a meshed one only, and empty where it would not.
+    pub news: Vec<String>,
+    /// Names what an injection of now would make of it: the same for a revision and for the one that is made of it.
+    pub wanted: String,
 }
 
 impl Service {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::super::view::{Deployment, FROM, Revision, Rollout, Service, TAG};
 use super::*;
 
+mod rolls;
+
 const LIMITS: Limits = Limits { patience: 900, unseen: 60 };
 const NOW: u64 = 1_000_000;
 const CART: &str = "arn:service/shop/cart";
@@ -51,7 +53,8 @@ fn view(services: impl IntoIterator<Item = Service>) -> View {
 /// Going from `cart:1` to `cart:2`, ordered at [`NOW`].
 fn moving() -> Memory {
     let mut memory = Memory::default();
-    begin(&mut memory, &service("cart"), "arn:task-definition/cart:1", "arn:task-definition/cart:2", NOW);
+    let (from, to) = ("arn:task-definition/cart:1", "arn:task-definition/cart:2");
+    begin(&mut memory, &service("cart"), from, to, "", NOW);
     memory.motion.as_mut().unwrap().ordered = Some(NOW);
     memory
 }
@@ -164,7 +167,8 @@ fn drift_is_healed_twice_and_then_reported() {
     for moves in 0..3 {
         let found = act(&view([service("cart")]), &memory, NOW);
         assert!(matches!(found.action, Some(Action::Prepare { .. })), "{moves}");
-        begin(&mut memory, &service("cart"), "arn:task-definition/cart:1", "arn:task-definition/cart:2", NOW);
+        let (from, to) = ("arn:task-definition/cart:1", "arn:task-definition/cart:2");
+        begin(&mut memory, &service("cart"), from, to, "", NOW);
         memory.motion = None;
         memory = serde_json::from_slice(&serde_json::to_vec(&memory).unwrap()).unwrap();
     }
@@ -268,9 +272,12 @@ struct World {
     now: u64,
     services: BTreeMap<String, Service>,
     revisions: BTreeMap<String, Revision>,
+    /// The sidecar image of now, and of each meshed revision.
+    image: u32,
+    images: BTreeMap<String, u32>,
     memory: Memory,
     deployments: u32,
-    /// Moves to a meshed revision, by service and revision before.
+    /// Moves to a meshed revision, by service and revision before, with the image of now.
     moves: BTreeMap<(String, String), u32>,
     /// Deployments that we ordered.
     ours: Vec<String>,
@@ -289,6 +296,8 @@ impl World {
             now: NOW,
             services,
             revisions,
+            image: 0,
+            images: BTreeMap::new(),
             memory: Memory::default(),
             deployments: 10,
             moves: BTreeMap::new(),
@@ -337,11 +346,18 @@ impl World {
     }
 
     fn happens_to(&mut self, arn: &str) {
-        match self.chance(12) {
+        match self.chance(13) {
             0 => {
-                let number = 1 + 2 * self.chance(2);
+                // By hand: without a sidecar, or with one, or what we made some time.
                 let name = self.services[arn].name.clone();
-                self.deploy(arn, &format!("arn:task-definition/{name}:{number}"));
+                let all = self.revisions.keys().filter(|one| one.contains(&format!("/{name}:")));
+                let all: Vec<String> = all.cloned().collect();
+                let at = self.chance(all.len() as u64) as usize;
+                self.deploy(arn, &all[at]);
+            }
+            12 if self.chance(4) == 0 => {
+                self.image += 1;
+                self.moves.clear();
             }
             1 => drop(self.services.get_mut(arn).unwrap().tags.remove(TAG)),
             2 if !arn.ends_with("db") => {
@@ -385,17 +401,22 @@ impl World {
         match action {
             Action::Prepare { service, from } => {
                 assert!(self.memory.motion.is_none(), "one at a time");
-                let to = from.replace(":1", ":2").replace(":3", ":4");
+                let to = format!("{from}+{}", self.image);
                 let revision = Revision { meshed: true, from: Some(from.clone()), ..Revision::default() };
                 self.revisions.insert(to.clone(), revision);
-                begin(&mut self.memory, &self.services[&service], &from, &to, self.now);
+                self.images.insert(to.clone(), self.image);
+                let wanted = self.wanted(&from);
+                begin(&mut self.memory, &self.services[&service], &from, &to, &wanted, self.now);
                 let moves = self.moves.entry((service, from)).or_default();
                 *moves += 1;
                 self.total = (self.total.0 + 1, self.total.1.max(*moves));
             }
             Action::Order { service, to, breaker } => {
                 let id = self.deploy(&service, &to);
-                self.ours.push(id);
+                // The way back may stand still for ever, and is given up.
+                if breaker.is_some() {
+                    self.ours.push(id);
+                }
                 if let Some(breaker) = breaker {
                     self.services.get_mut(&service).unwrap().breaker = breaker;
                 }
@@ -410,8 +431,21 @@ impl World {
         }
     }
 
+    /// What injection makes of a revision, and of all that were made of it.
+    fn wanted(&self, revision: &str) -> String {
+        let base = revision.split('+').next().unwrap_or_default().replace(":2", ":1");
+        format!("{base} {}", self.image)
+    }
+
     fn view(&self) -> View {
-        View { services: self.services.clone(), revisions: self.revisions.clone() }
+        let mut revisions = self.revisions.clone();
+        for (arn, revision) in revisions.iter_mut().filter(|(_, revision)| revision.refused.is_empty()) {
+            revision.wanted = self.wanted(arn);
+            if revision.meshed && self.images.get(arn) != Some(&self.image) {
+                revision.news = vec!["sidecar image".into()];
+            }
+        }
+        View { services: self.services.clone(), revisions }
     }
 
     fn look(&mut self) {
@@ -432,7 +466,7 @@ impl World {
 
 #[test]
 fn whatever_happens_nothing_is_touched_unasked_and_nothing_goes_round_for_ever() {
-    let (mut moved, mut most, mut settled) = (0, 0, 0);
+    let (mut moved, mut most, mut settled, mut rolled) = (0, 0, 0, 0);
     for seed in 1..400 {
         let mut world = World::new(seed);
         for _ in 0..150 {
@@ -462,9 +496,21 @@ fn whatever_happens_nothing_is_touched_unasked_and_nothing_goes_round_for_ever()
             world.look();
         }
         assert!(world.memory.motion.is_none(), "seed {seed}: {:?}", world.memory.motion);
+        for standing in act(&world.view(), &world.memory, world.now).standings {
+            let asked = &world.services
+                [&format!("arn:service/shop/{}", &standing.service[..standing.service.len() - 5])];
+            let rests = asked.wish() != Wish::Mesh || standing.state != State::Planned;
+            assert!(rests, "seed {seed}: {standing:?}");
+            rolled += u32::from(
+                asked.primary.as_ref().is_some_and(|primary| primary.definition.matches('+').count() > 1),
+            );
+        }
         settled += world.services.values().filter(|service| service.breaker != Breaker::ON).count();
     }
-    assert!(moved > 1_000 && settled > 700, "the world is too quiet: {moved} {settled}");
+    assert!(
+        moved > 1_000 && settled > 700 && rolled > 30,
+        "the world is too quiet: {moved} {settled} {rolled}"
+    );
     assert_eq!(most, 1 + MOST_HEALS, "drift was healed as often as it may be");
     assert!(FROM.starts_with("outrigger:"), "our tags are known by their beginning");
 }
