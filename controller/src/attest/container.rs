@@ -1,18 +1,19 @@
 //! Which task of ECS a process on the other end of the control socket stands for, where the controller runs on the same EC2
 //! instance: the engine says which container has the process, labels that the ECS agent wrote say which task has the
-//! container, and the view of ECS says whether that task is one of ours.
+//! container, and the view of ECS says whether that task is one of ours, and runs where the controller does.
 
 use outrigger_inject::ecs::SIDECAR;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::own::Own;
 use super::{AHEAD, Caller};
 use crate::source::docker::record::Container;
 use crate::source::docker::watch::Seen as Engine;
 use crate::source::ecs::record::{NetworkMode, Seen, last_part};
 
 /// The agent writes it last, over what a definition says.
-const TASK: &str = "com.amazonaws.ecs.task-arn";
+pub(super) const TASK: &str = "com.amazonaws.ecs.task-arn";
 /// The container's name in its definition, written the same way.
 const CONTAINER: &str = "com.amazonaws.ecs.container-name";
 
@@ -21,13 +22,14 @@ const CONTAINER: &str = "com.amazonaws.ecs.container-name";
 pub struct ContainerAttestor {
     engine: watch::Receiver<Engine>,
     tasks: watch::Receiver<Seen>,
+    own: watch::Receiver<Own>,
 }
 
 /// Why a process is not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContainerRefused {
     /// One of the two was not seen yet.
-    #[error("the controller does not know {0} yet")]
+    #[error("the controller does not know yet: {0}")]
     NoView(&'static str),
     /// It is not the first process of a container of ours.
     #[error(
@@ -45,6 +47,17 @@ pub enum ContainerRefused {
     /// No such task in the watched clusters.
     #[error("task {0} is not of the watched ECS clusters (OUTRIGGER_CLUSTERS)")]
     Unknown(String),
+    /// The controller cannot tell which instance it is on.
+    #[error(
+        "the controller is no task of ECS on an EC2 instance itself, so that it cannot tell which tasks are beside it: run it \
+         as one, or inject the task with --control https://HOST:PORT"
+    )]
+    NoInstance,
+    /// ECS has put it elsewhere.
+    #[error(
+        "task {0} runs on another EC2 instance than the controller: its labels here are not the ECS agent's"
+    )]
+    Elsewhere(String),
     /// Its definition has no sidecar.
     #[error("task {0} is not meshed: its definition has no container of ours (outrigger inject ecs)")]
     NotMeshed(String),
@@ -68,10 +81,12 @@ impl ContainerRefused {
     /// The task's id, where the agent has said so.
     pub fn task(&self) -> Option<&str> {
         match self {
-            Self::Unknown(task) | Self::NotMeshed(task) | Self::Stopping(task) | Self::NoAddress(task) => {
-                Some(task)
-            }
-            Self::NoView(_) | Self::Stranger(_) | Self::Container { .. } => None,
+            Self::Unknown(task)
+            | Self::Elsewhere(task)
+            | Self::NotMeshed(task)
+            | Self::Stopping(task)
+            | Self::NoAddress(task) => Some(task),
+            Self::NoView(_) | Self::Stranger(_) | Self::Container { .. } | Self::NoInstance => None,
         }
     }
 
@@ -83,8 +98,12 @@ impl ContainerRefused {
 
 impl ContainerAttestor {
     /// Looks into what the Docker source sees of the instance and what the ECS source sees.
-    pub fn new(engine: watch::Receiver<Engine>, tasks: watch::Receiver<Seen>) -> Self {
-        Self { engine, tasks }
+    pub fn new(
+        engine: watch::Receiver<Engine>,
+        tasks: watch::Receiver<Seen>,
+        own: watch::Receiver<Own>,
+    ) -> Self {
+        Self { engine, tasks, own }
     }
 
     /// The task whose sidecar has this first process, in the host's numbering; waits at most 5 s for both to be seen. The
@@ -93,16 +112,18 @@ impl ContainerAttestor {
     /// # Errors
     /// See [`ContainerRefused`].
     pub async fn caller(&self, pid: u32) -> Result<Caller, ContainerRefused> {
-        let (mut engine, mut tasks) = (self.engine.clone(), self.tasks.clone());
+        let (mut engine, mut tasks, mut own) = (self.engine.clone(), self.tasks.clone(), self.own.clone());
         let end = Instant::now() + AHEAD;
         loop {
-            let found = judge(&engine.borrow_and_update(), &tasks.borrow_and_update(), pid);
+            let found =
+                judge(&engine.borrow_and_update(), &tasks.borrow_and_update(), &own.borrow_and_update(), pid);
             if !found.as_ref().is_err_and(ContainerRefused::is_early) {
                 return found;
             }
             let more = tokio::select! {
                 changed = engine.changed() => changed.is_ok(),
                 changed = tasks.changed() => changed.is_ok(),
+                changed = own.changed() => changed.is_ok(),
                 () = sleep_until(end) => false,
             };
             if !more {
@@ -113,7 +134,7 @@ impl ContainerAttestor {
 }
 
 /// The task of a process, if everything agrees.
-fn judge(engine: &Engine, seen: &Seen, pid: u32) -> Result<Caller, ContainerRefused> {
+fn judge(engine: &Engine, seen: &Seen, own: &Own, pid: u32) -> Result<Caller, ContainerRefused> {
     if engine.listed.is_none() {
         return Err(ContainerRefused::NoView("the containers of its instance"));
     }
@@ -130,6 +151,10 @@ fn judge(engine: &Engine, seen: &Seen, pid: u32) -> Result<Caller, ContainerRefu
     let id = || last_part(arn).to_owned();
     let task = seen.tasks.values().find(|task| task.arn == arn);
     let task = task.ok_or_else(|| ContainerRefused::Unknown(id()))?;
+    // Who may start containers here can forge labels, and then at most those of tasks that ECS has put here.
+    if task.container_instance.as_deref() != Some(instance(seen, own)?) {
+        return Err(ContainerRefused::Elsewhere(id()));
+    }
     let definition = seen.definitions.get(&task.definition).filter(|definition| definition.sidecar);
     let definition = definition.ok_or_else(|| ContainerRefused::NotMeshed(id()))?;
     if task.is_stopping() {
@@ -140,6 +165,18 @@ fn judge(engine: &Engine, seen: &Seen, pid: u32) -> Result<Caller, ContainerRefu
     }
     let (workload, sidecar) = (task.workload(), task.sidecar_id().to_owned());
     Ok(Caller { workload, sidecar, next: false, address: None })
+}
+
+/// The EC2 instance that the controller's own task is on.
+fn instance<'a>(seen: &'a Seen, own: &Own) -> Result<&'a str, ContainerRefused> {
+    let arn = match own {
+        Own::Unasked => return Err(ContainerRefused::NoView("its own container")),
+        Own::NoTask => return Err(ContainerRefused::NoInstance),
+        Own::Task(arn) => arn,
+    };
+    let task = seen.tasks.values().find(|task| task.arn == *arn);
+    let task = task.ok_or(ContainerRefused::NoView("its own task: is its cluster in OUTRIGGER_CLUSTERS?"))?;
+    task.container_instance.as_deref().ok_or(ContainerRefused::NoInstance)
 }
 
 #[cfg(test)]

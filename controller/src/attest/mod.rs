@@ -4,6 +4,8 @@
 #[cfg(feature = "ecs")]
 mod container;
 #[cfg(feature = "ecs")]
+mod own;
+#[cfg(feature = "ecs")]
 mod pace;
 mod process;
 #[cfg(feature = "ecs")]
@@ -18,6 +20,8 @@ use outrigger_model::WorkloadId;
 
 #[cfg(feature = "ecs")]
 pub use container::{ContainerAttestor, ContainerRefused};
+#[cfg(feature = "ecs")]
+pub use own::{Own, own_task};
 pub use process::Attestor;
 
 /// How long a sidecar may be ahead of the event that tells of it.

@@ -202,7 +202,7 @@ async fn a_request_waits_for_its_workload_and_is_then_refused_with_the_reason() 
 #[cfg(feature = "ecs")]
 #[tokio::test]
 async fn a_task_of_this_instance_is_let_in_and_one_without_an_address_is_shown() {
-    use crate::attest::ContainerAttestor;
+    use crate::attest::{ContainerAttestor, Own};
     use crate::source::ecs::record::{NetworkMode, Seen as Tasked};
     use crate::source::ecs::samples::{definition, seen as of, task};
 
@@ -218,7 +218,11 @@ async fn a_task_of_this_instance_is_let_in_and_one_without_an_address_is_shown()
     let (_engine, engine) = watch::channel(Seen { containers, listed, ..Seen::default() });
     let tasks = |network_mode| {
         let definition = crate::source::ecs::record::Definition { network_mode, ..definition() };
-        Tasked { listed, ..of(vec![task(1)], definition, Vec::new()) }
+        let here = |n| {
+            let container_instance = Some("here".to_owned());
+            crate::source::ecs::record::Task { container_instance, ..task(n) }
+        };
+        Tasked { listed, ..of(vec![here(1), here(2)], definition, Vec::new()) }
     };
     let (tell, seen) = watch::channel(tasks(NetworkMode::Bridge));
     let mut world = world(1, "now", "now").await;
@@ -230,7 +234,8 @@ async fn a_task_of_this_instance_is_let_in_and_one_without_an_address_is_shown()
         problems: problems.clone(),
     };
     world.socket.set_extension("ecs");
-    let known = Processes::Ecs(ContainerAttestor::new(engine, seen));
+    let (_own, own) = watch::channel(Own::Task(task(2).arn));
+    let known = Processes::Ecs(ContainerAttestor::new(engine, seen, own));
     let control = Control::bind(&world.socket).await.unwrap();
     world._kept.0.spawn("tasks", control.run(Hall::open(desk), known));
 

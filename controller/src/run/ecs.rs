@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{Common, RunError, first_view};
 use crate::attest::sts::Sts;
 use crate::attest::task::TaskAttestor;
-use crate::attest::{ContainerAttestor, Processes};
+use crate::attest::{ContainerAttestor, Own, Processes, own_task};
 use crate::aws;
 use crate::control::tls::TlsControl;
 use crate::control::{Control, Hall};
@@ -91,8 +91,10 @@ async fn on_this_instance(common: &mut Common, hall: Arc<Hall>, tasks: watch::Re
     tracing::info!(socket = %path.display(), "serves the tasks of this instance over a socket");
     let scope = Scope { mesh: common.board.source.mesh(), ..Scope::default() };
     let (tell_engine, engine) = watch::channel(Engine::default());
+    let (tell_own, own) = watch::channel(Own::default());
+    common.parts.spawn("own task", own_task(docker_host.clone(), tell_own));
     common.parts.spawn("docker", watch_engine(docker_host, scope, tell_engine));
-    let known = Processes::Ecs(ContainerAttestor::new(engine, tasks));
+    let known = Processes::Ecs(ContainerAttestor::new(engine, tasks, own));
     common.parts.spawn("control socket", control.run(hall, known));
 }
 

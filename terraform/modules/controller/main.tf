@@ -25,6 +25,13 @@ locals {
     for cluster in local.clusters : "${local.arn}:ecs:${local.region}:${local.account}:cluster/${cluster}"
   ]
   tags = merge(var.tags, { "outrigger:mesh" = var.name })
+
+  # On an instance it serves the tasks there over a socket too: the kernel tells their processes, the engine their containers.
+  placed = var.placement != null
+  launch = local.placed ? "EC2" : "FARGATE"
+  folder = "/run/outrigger"
+  engine = "/var/run/docker.sock"
+  shared = local.placed ? { run = local.folder, engine = local.engine } : {}
 }
 
 resource "aws_cloudwatch_log_group" "controller" {
@@ -36,7 +43,8 @@ resource "aws_cloudwatch_log_group" "controller" {
 resource "aws_ecs_task_definition" "controller" {
   family                   = "${var.name}-controller"
   network_mode             = "awsvpc"
-  requires_compatibilities = ["FARGATE"]
+  pid_mode                 = local.placed ? "host" : null
+  requires_compatibilities = [local.launch]
   cpu                      = var.cpu
   memory                   = var.memory
   task_role_arn            = aws_iam_role.controller.arn
@@ -62,6 +70,14 @@ resource "aws_ecs_task_definition" "controller" {
     }
   }
 
+  dynamic "volume" {
+    for_each = local.shared
+    content {
+      name      = volume.key
+      host_path = volume.value
+    }
+  }
+
   container_definitions = jsonencode([{
     name                   = "controller"
     image                  = var.image
@@ -69,7 +85,11 @@ resource "aws_ecs_task_definition" "controller" {
     readonlyRootFilesystem = false
     stopTimeout            = 30
     portMappings           = [for port in [local.ports.control, local.ports.admin] : { containerPort = port, protocol = "tcp" }]
-    mountPoints            = [{ sourceVolume = "state", containerPath = "/var/lib/outrigger", readOnly = false }]
+    linuxParameters        = { capabilities = { drop = ["ALL"] } }
+    mountPoints = concat(
+      [{ sourceVolume = "state", containerPath = "/var/lib/outrigger", readOnly = false }],
+      [for name, path in local.shared : { sourceVolume = name, containerPath = path, readOnly = name == "engine" }],
+    )
     environment = [for name, value in {
       OUTRIGGER_PLATFORM      = "ecs"
       OUTRIGGER_MESH          = var.name
@@ -106,7 +126,7 @@ resource "aws_ecs_service" "controller" {
   name            = "${var.name}-controller"
   cluster         = var.cluster
   task_definition = aws_ecs_task_definition.controller.arn
-  launch_type     = "FARGATE"
+  launch_type     = local.launch
   propagate_tags  = "SERVICE"
   tags            = local.tags
 
@@ -128,6 +148,21 @@ resource "aws_ecs_service" "controller" {
 
   service_registries {
     registry_arn = aws_service_discovery_service.controller.arn
+  }
+
+  dynamic "placement_constraints" {
+    for_each = var.placement[*]
+    content {
+      type       = "memberOf"
+      expression = placement_constraints.value
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = !local.placed || !var.assign_public_ip
+      error_message = "A task on an EC2 instance gets no public address: leave assign_public_ip out, and give the subnets a NAT gateway or VPC endpoints."
+    }
   }
 
   depends_on = [aws_efs_mount_target.state, aws_iam_role_policy.controller]

@@ -3,6 +3,11 @@ output "control" {
   value       = local.control
 }
 
+output "socket" {
+  description = "Folder of the control socket on the controller's instance: `control` of services that run on it (with the same `placement`), in place of the address and the pin. Null on Fargate."
+  value       = local.placed ? local.folder : null
+}
+
 output "members" {
   description = "Id of the security group that tasks of the mesh carry."
   value       = aws_security_group.members.id

@@ -41,6 +41,12 @@ variable "assign_public_ip" {
   default     = false
 }
 
+variable "placement" {
+  description = "Which EC2 instance the controller runs on, in place of Fargate: an expression of the cluster query language that one instance fits, such as `attribute:outrigger.controller == true`. It serves the tasks of that instance over a socket as well (output `socket`), and may do there what root may."
+  type        = string
+  default     = null
+}
+
 variable "operators" {
   description = "CIDR blocks from which `outrigger status` and Prometheus may reach the admin port, 15021."
   type        = list(string)

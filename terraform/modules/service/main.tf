@@ -147,7 +147,20 @@ resource "aws_ecs_service" "this" {
     }
   }
 
+  dynamic "placement_constraints" {
+    for_each = var.placement[*]
+    content {
+      type       = "memberOf"
+      expression = placement_constraints.value
+    }
+  }
+
   lifecycle {
     ignore_changes = [desired_count]
+
+    precondition {
+      condition     = !startswith(var.control, "/") || var.placement != null
+      error_message = "A folder in control is there only on the controller's own instance: say which that is in placement."
+    }
   }
 }

@@ -58,6 +58,12 @@ variable "capacity_providers" {
   default     = {}
 }
 
+variable "placement" {
+  description = "Which EC2 instances its tasks may run on: an expression of the cluster query language. Needed where `control` is a folder: the controller's own instance."
+  type        = string
+  default     = null
+}
+
 variable "network_mode" {
   description = "awsvpc, or on EC2 bridge or host."
   type        = string

@@ -28,6 +28,8 @@ def refusal(task, definition):
         return f"Fargate only supports network mode awsvpc, not {mode}"
     if mode not in ("awsvpc", "bridge", "host"):
         return f"network mode {mode} is not simulated"
+    if definition.get("pidMode", "host") != "host" or "pidMode" in definition and fargate:
+        return f"pidMode {definition['pidMode']} is not simulated, or not there on Fargate"
     if "proxyConfiguration" in definition and mode != "awsvpc":
         return "proxyConfiguration needs network mode awsvpc"
     for volume in definition.get("volumes", []):

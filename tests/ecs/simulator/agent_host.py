@@ -81,6 +81,7 @@ class Host:
         network = f"container:{owner}"
         spec = container.spec if mode == "awsvpc" else {**container.spec, "extraHosts": []}
         body = agent_container.body(spec, container.override, environment, labels, network, volumes, run.fargate)
+        body["HostConfig"]["PidMode"] = run.definition.get("pidMode", "")
         return self.engine.create(f"{self.agent.prefix}-{run.id[:8]}-{container.name}", body)
 
     def _settle_bridge(self, run, container):

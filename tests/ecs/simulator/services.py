@@ -168,13 +168,23 @@ def place(world, cluster, asked, number, launch):
         subnet = subnets[number % len(subnets)] if subnets else None
         return subnet, zone_of(world, subnet), None
     instances = [one for one in world.records["instance"].values()
-                 if world.private[one["containerInstanceArn"]]["cluster"] == cluster and one["status"] == "ACTIVE"]
+                 if world.private[one["containerInstanceArn"]]["cluster"] == cluster and one["status"] == "ACTIVE"
+                 and all(fits(one, constraint) for constraint in asked.get("placementConstraints", []))]
     if not instances:
         return None
     instance = instances[number % len(instances)]
     zone = next(one["value"] for one in instance["attributes"] if one["name"] == "ecs.availability-zone")
     near = [subnet for subnet in subnets if zone_of(world, subnet) == zone] or subnets
     return near[0] if near else None, zone, instance["containerInstanceArn"]
+
+
+def fits(instance, constraint):
+    """Whether an instance is one of `attribute:NAME == VALUE`; other constraints are not simulated."""
+    name, _, value = constraint.get("expression", "").partition(" == ")
+    if constraint["type"] != "memberOf" or not name.startswith("attribute:"):
+        raise parameter(f"placement constraint {constraint} is not simulated")
+    wanted = {"name": name.removeprefix("attribute:"), "value": value}
+    return wanted in instance["attributes"]
 
 
 def zone_of(world, subnet):
@@ -196,7 +206,8 @@ def start(world, service, one):
             launch = "FARGATE" if capacity.startswith("FARGATE") else "EC2"
         held = world.private[service["serviceArn"]]
         number = held["placed"] = held.get("placed", -1) + 1
-        placed = place(world, service["clusterArn"], one, number, launch)
+        asked = {**one, "placementConstraints": service["placementConstraints"]}
+        placed = place(world, service["clusterArn"], asked, number, launch)
         if placed is None:
             return False
         subnet, zone, instance = placed

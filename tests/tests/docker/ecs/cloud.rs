@@ -31,6 +31,8 @@ pub struct Cloud {
     pub folder: PathBuf,
     prefix: String,
     pin: String,
+    /// The container of the controller.
+    controller: String,
     /// After the simulator, which would replace tasks that go.
     _rest: Rest,
 }
@@ -49,8 +51,8 @@ impl Cloud {
         fs::create_dir_all(&folder).unwrap();
         let arguments = ["--host", "0.0.0.0", "--containers", &prefix, "--pause-image", &apps()];
         let rest = Rest(prefix.clone());
-        let cloud =
-            Self { ecs: Simulator::with(&arguments), folder, prefix, pin: String::new(), _rest: rest };
+        let (pin, controller) = (String::new(), format!("{prefix}-controller"));
+        let cloud = Self { ecs: Simulator::with(&arguments), folder, prefix, pin, controller, _rest: rest };
         cloud
             .ecs
             .post("cluster", json!({ "name": "default", "instances": [{ "zone": "a" }, { "zone": "b" }] }));
@@ -60,21 +62,37 @@ impl Cloud {
     /// The same with a controller that is ready.
     pub fn start() -> Self {
         let mut cloud = Self::bare();
-        cloud.controller();
+        cloud.run_controller();
+        cloud.pin = cloud.pinned();
+        cloud
+    }
+
+    /// The same with a controller that is itself a task, of the cluster's service `controller`; `of` makes its definition.
+    pub fn start_as_task(of: impl Fn(&Self) -> Value) -> Self {
+        let mut cloud = Self::bare();
+        let definition = of(&cloud);
+        cloud.serve("controller", &cloud.made(&definition), &definition, 1);
+        let task = cloud.task("controller").container("controller");
+        cloud.controller = task;
+        cloud.pin = cloud.pinned();
+        cloud
+    }
+
+    /// The controller's pin, once it is ready.
+    fn pinned(&self) -> String {
         let pinned = |status: Value| {
             let pin = status["control_pin"].as_str()?.to_owned();
             (status["ready"] == true).then_some(pin)
         };
-        cloud.pin = within(PATIENCE, "the controller is ready", || pinned(cloud.status()?));
-        cloud
+        within(PATIENCE, "the controller is ready", || pinned(self.status()?))
     }
 
     fn vpc(&self, part: &str) -> &str {
         self.ecs.addresses()["vpc"][part].as_str().expect("a simulator with containers has a network")
     }
 
-    /// The controller, as a container of the network that is always at the same address.
-    fn controller(&self) {
+    /// What the controller is told, as `NAME=value`; any credentials are good for the simulator.
+    pub fn environment(&self) -> Vec<String> {
         let aws = format!("http://{}:{}", self.vpc("gateway"), self.ecs.addresses()["port"]);
         let queue = self.ecs.addresses()["queue"].as_str().unwrap_or_default();
         let queue = queue.rsplit_once(":").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);
@@ -87,15 +105,26 @@ impl Cloud {
         let said = self.ecs.environment().into_iter().filter(|(name, _)| name != "AWS_ENDPOINT_URL");
         environment.extend(said.map(|(name, value)| format!("{name}={value}")));
         environment.push(format!("AWS_ENDPOINT_URL={aws}"));
-        let (name, label) = (self.name("controller"), format!("{PREFIX}={}", self.prefix));
-        let mut words = vec!["run", "-d", "--name", &name, "--label", &label, "--no-healthcheck"];
-        words.extend(["--network", self.vpc("network"), "--ip", self.vpc("controller")]);
+        environment
+    }
+
+    /// The controller, as a container of the network that is always at the same address.
+    fn run_controller(&self) {
+        let environment = self.environment();
+        let mut words = vec!["--network", self.vpc("network"), "--ip", self.vpc("controller")];
         for pair in &environment {
             words.extend(["-e", pair]);
         }
         let image = image("controller");
         words.push(&image);
-        docker(&words);
+        self.run("controller", &words);
+    }
+
+    /// Runs a container beside all tasks that goes with the cloud: `words` as for `docker run`. Its name.
+    pub fn run(&self, part: &str, words: &[&str]) -> String {
+        let (name, label) = (self.name(part), format!("{PREFIX}={}", self.prefix));
+        docker(&[&["run", "-d", "--name", &name, "--label", &label, "--no-healthcheck"], words].concat());
+        name
     }
 
     fn name(&self, part: &str) -> String {
@@ -104,35 +133,49 @@ impl Cloud {
 
     /// What `outrigger status` says; none while the controller does not answer.
     pub fn status(&self) -> Option<Value> {
-        let output = tried(&["exec", &self.name("controller"), "/outrigger", "status", "--json"]);
+        let output = tried(&["exec", &self.controller, "/outrigger", "status", "--json"]);
         serde_json::from_slice(&output.stdout).ok()
     }
 
     /// Kills the controller; its state stays.
     pub fn kill_controller(&self) {
-        docker(&["kill", &self.name("controller")]);
+        docker(&["kill", &self.controller]);
     }
 
     /// Has the controller run again.
     pub fn start_controller(&self) {
-        docker(&["start", &self.name("controller")]);
+        docker(&["start", &self.controller]);
     }
 
-    /// Registers a task definition, meshed; `family:revision`.
+    /// Registers a task definition, meshed, whose sidecar calls the controller over TLS; `family:revision`.
     pub fn register(&self, task: &Value) -> String {
-        let control = format!("https://{}:{CONTROL}", self.vpc("controller"));
-        let made = self.ecs.post("definition", tasks::meshed(task, &control, &self.pin));
+        let address = match self.controller == self.name("controller") {
+            true => self.vpc("controller").to_owned(),
+            false => self.task("controller").address().to_string(),
+        };
+        self.made(&tasks::meshed(task, &format!("https://{address}:{CONTROL}"), &self.pin))
+    }
+
+    /// Registers a task definition as it is; `family:revision`.
+    pub fn made(&self, definition: &Value) -> String {
+        let made = self.ecs.post("definition", definition.clone());
         format!("{}:{}", made["family"].as_str().unwrap(), made["revision"])
     }
 
     /// Makes a service of this name, meshed.
     pub fn service(&self, name: &str, task: &Value, count: u32) {
+        self.serve(name, &self.register(task), task, count);
+    }
+
+    /// Makes a service of a registered revision of `task`.
+    pub fn serve(&self, name: &str, revision: &str, task: &Value, count: u32) {
         let mut order = json!({
             "cluster": "default",
             "serviceName": name,
-            "taskDefinition": self.register(task),
+            "taskDefinition": revision,
             "desiredCount": count,
             "launchType": task["requiresCompatibilities"][0],
+            "placementConstraints": task.get("placementConstraints").unwrap_or(&json!([])),
         });
         if task["networkMode"] == "awsvpc" {
             order["networkConfiguration"] =

@@ -7,6 +7,7 @@ mod controller;
 mod definitions;
 mod identity;
 mod injection;
+mod instance;
 mod loss;
 mod names;
 mod scale;
