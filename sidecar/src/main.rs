@@ -19,7 +19,7 @@ use outrigger_sidecar::settings::{Flags, Settings};
 use outrigger_sidecar::state::State;
 use outrigger_sidecar::stopping::Task;
 use outrigger_sidecar::task::Agent;
-use outrigger_sidecar::task::metadata;
+use outrigger_sidecar::task::metadata::{self, MetadataError};
 use outrigger_sidecar::{Options, Sidecar, StartError, Stopped, capture, health, hold, limits, netns, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -181,9 +181,12 @@ async fn run(settings: Settings, files: Option<Files>, hosts: Option<Hosts>) -> 
     let mut failure = None;
     let leaving = sidecar.leaving();
     let told = async move {
-        match std::env::var(metadata::VARIABLE) {
+        match Agent::of_environment().metadata() {
             Ok(endpoint) => Task::at(endpoint).end(told, leaving, to_drain).await,
-            Err(_) => {
+            Err(error) => {
+                if !matches!(error, MetadataError::NotEcs) {
+                    tracing::warn!(%error, "whether the task stops is not known");
+                }
                 told.await;
                 to_drain
             }

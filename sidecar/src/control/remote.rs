@@ -77,7 +77,8 @@ impl Remote {
             Some(task) => task.clone(),
             None => {
                 let endpoint = self.agent.metadata().map_err(Unproved::from)?;
-                self.task.insert(endpoint.task().await.map_err(Unproved::from)?.arn).clone()
+                let arn = endpoint.task().await.and_then(|task| task.arn()).map_err(Unproved::from)?;
+                self.task.insert(arn).clone()
             }
         };
         let stream = self.shake().await?;

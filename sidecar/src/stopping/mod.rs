@@ -5,39 +5,34 @@
 //! once the task is to stop, and resolves when the application has ended: then nothing needs the sidecar, and a task whose
 //! application ended by itself, a batch task, ends with it.
 
-mod task;
+mod order;
 
 use std::pin::pin;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::task::ask::{AskError, get};
-pub use task::{Container, Order, TaskState};
+use crate::task::{self, Container, Endpoint, MetadataError};
+pub use order::{Order, order};
 
 /// Between two looks. On EC2 all containers of an instance together may ask 40 times a second.
 const LOOK: Duration = Duration::from_secs(1);
 /// The same after it could not be asked; doubles up to [`RARELY`].
 const AGAIN: Duration = Duration::from_secs(2);
 const RARELY: Duration = Duration::from_secs(5);
-/// Bytes of an answer: at most ten containers, each with its labels.
-const LONGEST: usize = 1 << 20;
 
 /// The task that a sidecar is a container of.
 pub struct Task {
-    /// Without a slash at its end.
-    endpoint: String,
+    endpoint: Endpoint,
     own: Option<Container>,
     pause: Duration,
     troubled: bool,
 }
 
 impl Task {
-    /// The task of the container whose metadata are at `endpoint` (`http://169.254.170.2/v4/…`).
-    pub fn at(endpoint: impl Into<String>) -> Self {
-        let endpoint = endpoint.into().trim_end_matches('/').to_owned();
+    /// The task of the container whose metadata are there.
+    pub fn at(endpoint: Endpoint) -> Self {
         Self { endpoint, own: None, pause: LOOK, troubled: false }
     }
 
@@ -87,13 +82,12 @@ impl Task {
             Ok((own, task)) => {
                 self.pause = LOOK;
                 self.troubled = false;
-                Some(task.order(&own, told))
+                Some(order(&task, &own, told))
             }
             Err(error) => {
                 self.pause = if self.troubled { RARELY.min(self.pause * 2) } else { AGAIN };
                 if !self.troubled {
-                    let endpoint = &self.endpoint;
-                    tracing::warn!(endpoint, %error, "the task's metadata: whether the task stops is not known");
+                    tracing::warn!(%error, "whether the task stops is not known");
                 }
                 self.troubled = true;
                 None
@@ -101,11 +95,11 @@ impl Task {
         }
     }
 
-    async fn look(&mut self) -> Result<(Container, TaskState), LookError> {
+    async fn look(&mut self) -> Result<(Container, task::Task), MetadataError> {
         let own = match &self.own {
             Some(own) => own.clone(),
             None => {
-                let own: Container = ask(&self.endpoint).await?;
+                let own = self.endpoint.own().await?;
                 // Until then it would count what started before it as its applications.
                 if own.started_at.is_some() {
                     self.own = Some(own.clone());
@@ -113,22 +107,8 @@ impl Task {
                 own
             }
         };
-        Ok((own, ask(&format!("{}/task", self.endpoint)).await?))
+        Ok((own, self.endpoint.task().await?))
     }
-}
-
-/// Why the metadata is not known.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    #[error("its answer is not understood: {0}")]
-    Answer(#[from] serde_json::Error),
-}
-
-async fn ask<T: DeserializeOwned>(url: &str) -> Result<T, LookError> {
-    let url = url.parse().map_err(|_| AskError::Url(url.to_owned()))?;
-    Ok(serde_json::from_slice(&get(&url, None, LONGEST).await?)?)
 }
 
 fn leave(leaving: &watch::Sender<bool>) {

@@ -42,6 +42,10 @@ impl Endpoint {
         Self { address, task, _tasks: tasks }
     }
 
+    fn place(&self) -> task::Endpoint {
+        task::Endpoint::new(&self.address).unwrap()
+    }
+
     fn say(&self, task: Option<&str>) {
         *self.task.lock().unwrap() = task.map(str::to_owned);
     }
@@ -50,7 +54,7 @@ impl Endpoint {
 /// As EC2 and Fargate write it, shortened.
 fn task(desired: &str, application: &str) -> String {
     format!(
-        r#"{{ "Cluster": "shop", "TaskARN": "arn:aws:ecs:x", "DesiredStatus": "{desired}", "KnownStatus": "RUNNING",
+        r#"{{ "Cluster": "shop", "DesiredStatus": "{desired}", "KnownStatus": "RUNNING",
         "Limits": {{ "CPU": 0.25 }}, "Containers": [
         {{ "DockerId": "own", "Name": "sidecar", "KnownStatus": "RUNNING", "StartedAt": "2026-11-23T10:00:02Z", "Type": "NORMAL" }},
         {{ "DockerId": "pause", "Name": "~internal~ecs~pause", "KnownStatus": "RESOURCES_PROVISIONED", "Type": "CNI_PAUSE" }},
@@ -68,7 +72,7 @@ async fn it_leaves_when_the_task_is_to_stop_and_ends_after_the_application() {
     let endpoint = Endpoint::start(&task("RUNNING", "RUNNING")).await;
     let leaving = watch::Sender::new(false);
     let mut left = leaving.subscribe();
-    let end = Task::at(&endpoint.address).end(std::future::pending(), leaving, DEADLINE);
+    let end = Task::at(endpoint.place()).end(std::future::pending(), leaving, DEADLINE);
     let story = async {
         endpoint.say(Some(&task("STOPPED", "RUNNING")));
         left.wait_for(|left| *left).await.unwrap();
@@ -83,7 +87,7 @@ async fn a_batch_task_ends_with_its_application() {
     let endpoint = Endpoint::start(&task("RUNNING", "STOPPED")).await;
     let leaving = watch::Sender::new(false);
     let left =
-        within(Task::at(&endpoint.address).end(std::future::pending(), leaving.clone(), DEADLINE)).await;
+        within(Task::at(endpoint.place()).end(std::future::pending(), leaving.clone(), DEADLINE)).await;
     assert_eq!((left, *leaving.borrow()), (DEADLINE, false));
 }
 
@@ -97,7 +101,7 @@ async fn told_before_the_application_it_serves_on_but_not_for_ever() {
     let leaving = watch::Sender::new(false);
     let deadline = Duration::from_millis(1500);
     let begun = Instant::now();
-    let left = within(Task::at(&endpoint.address).end(told, leaving.clone(), deadline)).await;
+    let left = within(Task::at(endpoint.place()).end(told, leaving.clone(), deadline)).await;
     assert_eq!((left, *leaving.borrow()), (Duration::ZERO, true));
     assert!(begun.elapsed() >= deadline, "{:?}", begun.elapsed());
 }
@@ -109,7 +113,7 @@ async fn without_an_answer_it_serves_until_it_is_told() {
     endpoint.say(None);
     let (tell, told) = oneshot::channel::<()>();
     let end =
-        Task::at(&endpoint.address).end(async { told.await.unwrap() }, watch::Sender::new(false), DEADLINE);
+        Task::at(endpoint.place()).end(async { told.await.unwrap() }, watch::Sender::new(false), DEADLINE);
     let mut end = pin!(end);
     let early = tokio::time::timeout(Duration::from_millis(300), &mut end).await;
     assert!(early.is_err());

@@ -1,12 +1,13 @@
 //! The task metadata endpoint, version 4: <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4.html>.
-//! EC2 and Fargate answer in slightly different shapes, and newer agents say more: each field is read by itself, and one
-//! that is absent, or of another kind, is as if not said.
+//! EC2 and Fargate answer in slightly different shapes, and newer agents say more: an answer is a JSON object, each field of
+//! it is read by itself, and one that is absent, or of another kind, is as if not said. What somebody cannot do without it
+//! asks for by name ([`Task::arn`]): an agent that leaves a field out must not keep a sidecar from stopping well.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use http::Uri;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ask::{self, AskError};
 
@@ -47,8 +48,8 @@ pub struct TaskArn(String);
 /// A task, as its agent sees it now. What was not said is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Task {
-    /// Its ARN.
-    pub arn: TaskArn,
+    /// Its ARN, as said; see [`Task::arn`].
+    pub said_arn: String,
     /// Name (EC2) or ARN (Fargate) of its ECS cluster.
     pub cluster: String,
     /// Family of its definition.
@@ -78,12 +79,14 @@ pub struct Container {
     pub id: String,
     /// Its name in the task definition.
     pub name: String,
-    /// `NORMAL`; the agent's own have other types.
+    /// `NORMAL`; the agent's own have other types (`CNI_PAUSE`).
     pub kind: String,
     /// `RUNNING`, or `STOPPED` once it is to stop.
     pub desired_status: String,
     /// What it is now: `CREATED`, `RUNNING`, `RESOURCES_PROVISIONED`, `STOPPED`…
     pub known_status: String,
+    /// When its last run began, RFC 3339 in UTC; none before it runs.
+    pub started_at: Option<String>,
     /// How it ended.
     pub exit_code: Option<i64>,
     /// `HEALTHY`, `UNHEALTHY`, `UNKNOWN`; none: it has no health check.
@@ -113,18 +116,26 @@ impl Endpoint {
         let url: Uri = format!("{}/task", self.0).parse().map_err(wrong)?;
         Task::read(&ask::get(&url, None, LIMIT).await?)
     }
+
+    /// The container that asks; as [`Self::task`].
+    ///
+    /// # Errors
+    /// See [`MetadataError`].
+    pub async fn own(&self) -> Result<Container, MetadataError> {
+        Container::read(&ask::get(&self.0, None, LIMIT).await?)
+    }
 }
 
 impl Task {
     /// Reads an answer of `/task`.
     ///
     /// # Errors
-    /// It is not a JSON object, or names no task.
+    /// It is not a JSON object.
     pub fn read(answer: &[u8]) -> Result<Self, MetadataError> {
-        let said: Value = serde_json::from_slice(answer)?;
+        let said = object(answer)?;
         let containers = said.get("Containers").and_then(Value::as_array).into_iter().flatten();
         Ok(Self {
-            arn: TaskArn::parse(&text(&said, "TaskARN"))?,
+            said_arn: text(&said, "TaskARN"),
             cluster: text(&said, "Cluster"),
             family: text(&said, "Family"),
             revision: text(&said, "Revision"),
@@ -138,6 +149,14 @@ impl Task {
         })
     }
 
+    /// Its ARN: who proves its role needs the region.
+    ///
+    /// # Errors
+    /// It was not said, or is not one of a task.
+    pub fn arn(&self) -> Result<TaskArn, MetadataError> {
+        TaskArn::parse(&self.said_arn)
+    }
+
     /// It is to stop: the agent tells this here, and a container that others depend on nothing until they are gone.
     pub fn is_stopping(&self) -> bool {
         self.desired_status == "STOPPED"
@@ -146,6 +165,21 @@ impl Task {
     /// Its container of that name.
     pub fn container(&self, name: &str) -> Option<&Container> {
         self.containers.iter().find(|container| container.name == name)
+    }
+}
+
+impl Container {
+    /// Reads an answer of the endpoint itself.
+    ///
+    /// # Errors
+    /// It is not a JSON object.
+    pub fn read(answer: &[u8]) -> Result<Self, MetadataError> {
+        Ok(container(&object(answer)?))
+    }
+
+    /// It is none of the definition's: the agent has made it for itself.
+    pub fn is_agents(&self) -> bool {
+        !matches!(self.kind.as_str(), "" | "NORMAL")
     }
 }
 
@@ -188,6 +222,10 @@ impl TaskArn {
     }
 }
 
+fn object(answer: &[u8]) -> Result<Value, MetadataError> {
+    Ok(Value::Object(serde_json::from_slice::<Map<String, Value>>(answer)?))
+}
+
 fn container(said: &Value) -> Container {
     let labels = said.get("Labels").and_then(Value::as_object).into_iter().flatten();
     let networks = said.get("Networks").and_then(Value::as_array).into_iter().flatten();
@@ -201,6 +239,7 @@ fn container(said: &Value) -> Container {
         kind: text(said, "Type"),
         desired_status: text(said, "DesiredStatus"),
         known_status: text(said, "KnownStatus"),
+        started_at: some(said, "StartedAt"),
         exit_code: said.get("ExitCode").and_then(Value::as_i64),
         health: said.get("Health").and_then(|health| some(health, "status")),
         labels: labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
