@@ -133,6 +133,7 @@ fn workload(service: &str, number: usize, replica: usize, changed: bool) -> Work
         health: Health::Healthy,
         one_off: false,
         mesh_port: None,
+        outside: None,
         observed: Some(Observed { ready: true, listening, ..Observed::default() }),
     }
 }

@@ -80,11 +80,16 @@ fn cluster(
 /// called by its own name.
 fn endpoint(caller: &Workload, replica: &Workload, port: u16) -> Option<Endpoint> {
     let mut addresses = shared_addresses(caller, replica);
+    // Where there is no sidecar nobody would understand TLS, and nothing but the called port leads to the application.
+    let (at, transport) = match &replica.outside {
+        Some(outside) => (outside.port.unwrap_or(port), Transport::Plaintext),
+        None => (replica.mesh_port.unwrap_or(port::MESH), Transport::Mesh),
+    };
     Some(Endpoint {
         workload: replica.name.clone(),
-        address: SocketAddr::new(addresses.next()?, replica.mesh_port.unwrap_or(port::MESH)),
+        address: SocketAddr::new(addresses.next()?, at),
         also: addresses.collect(),
-        transport: Transport::Mesh,
+        transport,
         instance: replica.instance.clone().unwrap_or_default(),
         ready: readiness(replica, port).is_ok(),
         // One of 0 is not ready, which older sidecars understand, too.

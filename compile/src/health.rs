@@ -29,6 +29,8 @@ pub struct Facts {
     pub checked: Option<Checked>,
     /// Its user gave it a weight of 0.
     pub weightless: bool,
+    /// It has no sidecar: the registry that names it says all that is known of it.
+    pub outside: bool,
 }
 
 /// Why a replica takes no traffic on a port.
@@ -46,6 +48,9 @@ pub enum NotReady {
     /// Not running.
     #[error("not running")]
     Stopped,
+    /// It stands for a service outside the mesh whose registry names nobody.
+    #[error("its registry names no instance of it")]
+    Unregistered,
     /// Its sidecar has not reported.
     #[error("no sidecar has reported yet")]
     NoSidecar,
@@ -95,6 +100,7 @@ impl Facts {
             listening: observed.is_some_and(|observed| observed.listening.contains(&port)),
             checked: observed.filter(|_| wanted).and_then(|observed| observed.checked.clone()),
             weightless: workload.declared.weight == Some(0),
+            outside: workload.outside.is_some(),
         }
     }
 
@@ -111,10 +117,12 @@ impl Facts {
             Lifecycle::Running => {}
             Lifecycle::Stopping => return Err(NotReady::Stopping),
             Lifecycle::Paused => return Err(NotReady::Paused),
+            Lifecycle::Stopped if self.outside => return Err(NotReady::Unregistered),
             Lifecycle::Stopped => return Err(NotReady::Stopped),
         }
         match self.sidecar {
             Some(true) => {}
+            _ if self.outside => {}
             Some(false) => return Err(NotReady::SidecarNotReady),
             None => return Err(NotReady::NoSidecar),
         }
@@ -122,7 +130,7 @@ impl Facts {
             Health::Healthy => {}
             Health::Starting => return Err(NotReady::HealthStarting),
             Health::Unhealthy => return Err(NotReady::Unhealthy),
-            Health::Unchecked if self.listening => {}
+            Health::Unchecked if self.listening || self.outside => {}
             Health::Unchecked => return Err(NotReady::NotListening(port)),
         }
         match &self.checked {

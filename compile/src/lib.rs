@@ -31,6 +31,9 @@ pub enum CompileError {
     /// The snapshot does not know the workload.
     #[error("workload {0} is not in the snapshot: it left the mesh, or its source has not seen it yet")]
     UnknownWorkload(String),
+    /// It has no sidecar.
+    #[error("workload {0} is outside the mesh: it has no sidecar, and is only called")]
+    Outside(String),
     /// A name in it cannot be part of an identity.
     #[error("workload {workload}: {source}")]
     Identity {
@@ -56,7 +59,7 @@ pub enum CompileError {
 /// The configuration of one workload's sidecar.
 ///
 /// # Errors
-/// The workload is not in the snapshot, has no valid identity, or is strict where that could be gone around. Other
+/// The workload is not in the snapshot, is outside the mesh, has no valid identity, or is strict where that could be gone around. Other
 /// services never make it fail: one whose identity is not valid is left out.
 pub fn compile(snapshot: &Snapshot, id: &WorkloadId) -> Result<ProxyConfig, CompileError> {
     let (workload, identity) = subject(snapshot, id)?;
@@ -102,6 +105,9 @@ pub fn proxy(snapshot: &Snapshot, id: &WorkloadId) -> Result<Proxy, CompileError
 /// The workload and its identity, if it can have a configuration.
 fn subject<'a>(snapshot: &'a Snapshot, id: &WorkloadId) -> Result<(&'a Workload, SpiffeId), CompileError> {
     let workload = snapshot.workloads.get(id).ok_or_else(|| CompileError::UnknownWorkload(id.0.clone()))?;
+    if workload.outside.is_some() {
+        return Err(CompileError::Outside(workload.name.clone()));
+    }
     let identity = identity(&snapshot.trust_domain, &service_key(workload))
         .map_err(|source| CompileError::Identity { workload: workload.name.clone(), source })?;
     if workload.declared.mode == Mode::Strict && workload.bypassable() {
@@ -114,7 +120,9 @@ fn subject<'a>(snapshot: &'a Snapshot, id: &WorkloadId) -> Result<(&'a Workload,
 /// What a workload cannot call through its sidecar although it is there or is asked for; empty for a workload that is
 /// not in the snapshot, and wherever the platform redirects.
 pub fn unreachable(snapshot: &Snapshot, id: &WorkloadId) -> Vec<Unreachable> {
-    let workload = snapshot.workloads.get(id).filter(|workload| !workload.declared.capture.takes_inbound());
+    let calls =
+        |workload: &&Workload| workload.outside.is_none() && !workload.declared.capture.takes_inbound();
+    let workload = snapshot.workloads.get(id).filter(calls);
     workload.map_or_else(Vec::new, |workload| Reach::of(workload, snapshot).unreachable)
 }
 

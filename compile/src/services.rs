@@ -167,9 +167,9 @@ impl<'a> Names<'a> {
         self.aliases.contains_key(&(namespace, name))
     }
 
-    /// Single replicas that can be reached, by name.
+    /// Single replicas that can be reached, by name. Names of those outside the mesh are its registry's to answer.
     fn of_replicas(&self, caller: &Workload, replicas: &[&Workload]) -> BTreeMap<String, IpAddr> {
-        let reached = replicas.iter().filter_map(|replica| {
+        let reached = replicas.iter().filter(|replica| replica.outside.is_none()).filter_map(|replica| {
             let name = replica.name.to_ascii_lowercase();
             Some((name, shared_address(caller, replica)?))
         });

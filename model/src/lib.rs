@@ -16,6 +16,6 @@ pub use rate::RateLimit;
 pub use route::Route;
 pub use snapshot::{Conflict, ServiceKey, Snapshot, View, VirtualIndex, merge};
 pub use workload::{
-    Attachment, Capture, Checked, Declared, Health, Lifecycle, Mode, Observed, Protocol, ProxyProtocol,
-    Timeouts, Upstream, Workload, WorkloadId,
+    Attachment, Capture, Checked, Declared, Health, Lifecycle, Mode, Observed, Outside, Protocol,
+    ProxyProtocol, Timeouts, Upstream, Workload, WorkloadId,
 };

@@ -42,8 +42,19 @@ pub struct Workload {
     pub one_off: bool,
     /// The port of its host that leads to its sidecar's inbound port (ECS bridge mode); none: peers use that port itself.
     pub mesh_port: Option<u16>,
+    /// It has no sidecar and never will: callers reach its application in plaintext. None: it is of the mesh.
+    pub outside: Option<Outside>,
     /// What its sidecar reports; none while there is no ready sidecar.
     pub observed: Option<Observed>,
+}
+
+/// What a registry says of a replica outside the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// Where it is registered, for people: `Cloud Map shop.internal/billing`.
+    pub registry: Arc<str>,
+    /// The port where it serves, in the place of the called one; none: that one.
+    pub port: Option<u16>,
 }
 
 /// Settings of one workload, from labels (and, later, the mesh file).

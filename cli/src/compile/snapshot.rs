@@ -74,6 +74,7 @@ pub fn imagine(namespace: &str, trust_domain: &str, mesh: &Mesh, services: &[Out
                 health: Health::Unchecked,
                 one_off: false,
                 mesh_port: None,
+                outside: None,
                 observed: Some(Observed { ready: true, listening: said.clone(), ..Observed::default() }),
             };
             imagined.snapshot.workloads.insert(workload.id.clone(), workload);

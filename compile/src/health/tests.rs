@@ -31,6 +31,7 @@ fn well() -> Workload {
         health: Health::Unchecked,
         one_off: false,
         mesh_port: None,
+        outside: None,
         observed: Some(Observed {
             ready: true,
             listening: [PORT].into(),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use outrigger_compile::service_key;
 use outrigger_model::{
-    Attachment, Checked, Declared, Health, Lifecycle, Observed, Protocol, ServiceKey, Snapshot, VirtualIndex,
-    Workload, WorkloadId, label,
+    Attachment, Checked, Declared, Health, Lifecycle, Observed, Outside, Protocol, ServiceKey, Snapshot,
+    VirtualIndex, Workload, WorkloadId, label,
 };
 use serde::Deserialize;
 
@@ -55,6 +55,8 @@ struct Replica {
     one_off: bool,
     /// The port of the host that leads to its sidecar.
     mesh_port: Option<u16>,
+    /// It has no sidecar.
+    outside: Option<Registered>,
     version: Option<String>,
     app_address: Option<IpAddr>,
     #[serde(default)]
@@ -62,6 +64,13 @@ struct Replica {
     /// Further labels, as a user writes them (`outrigger.mode: strict`).
     #[serde(default)]
     labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Registered {
+    /// Where it serves, in the place of the called port.
+    port: Option<u16>,
 }
 
 fn domain() -> String {
@@ -136,6 +145,9 @@ impl Replica {
             },
             one_off: self.one_off,
             mesh_port: self.mesh_port,
+            outside: self
+                .outside
+                .map(|said| Outside { registry: "Cloud Map shop.internal".into(), port: said.port }),
             observed: self.listening.map(|listening| Observed {
                 ready: self.sidecar_ready,
                 wildcard: listening.difference(&self.loopback).copied().collect(),

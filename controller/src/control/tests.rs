@@ -182,6 +182,7 @@ async fn a_request_waits_for_its_workload_and_is_then_refused_with_the_reason() 
         health: Health::Unchecked,
         one_off: false,
         mesh_port: None,
+        outside: None,
         observed: None,
     };
     let workloads = [(workload.id.clone(), workload)].into();

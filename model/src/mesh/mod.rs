@@ -3,6 +3,7 @@
 //! Two stages. Raw: nodes with positions, as an author wrote them in a file ([`yaml`]) or in labels ([`crate::label`]).
 //! Checked: values of the model, read by the one table of keys ([`table`]).
 
+mod cloud_map;
 mod declare;
 mod duration;
 mod fault;
@@ -25,6 +26,7 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use cloud_map::CloudMap;
 pub use fault::{Code, Fault, Origin, Said, Severity};
 pub use limits::Limits;
 pub use reference::reference;
@@ -120,6 +122,7 @@ impl Mesh {
         let mut mesh = node.map_or_else(Self::default, |node| Self::check(&mut reader, &node));
         let mut faults = reader.faults;
         faults.extend(mesh.bypassable());
+        faults.extend(cloud_map::faults(&mesh));
         faults.sort_by(|a, b| (&a.origin, &a.path).cmp(&(&b.origin, &b.path)));
         if faults.iter().any(|fault| fault.severity == Severity::Error) {
             return Err(faults);

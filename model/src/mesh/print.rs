@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Limits, Mesh, Said, Service, duration, policy, proxy_protocol};
+use super::{Limits, Mesh, Said, Service, cloud_map, duration, policy, proxy_protocol};
 use crate::Policy;
 
 impl fmt::Display for Mesh {
@@ -55,6 +55,9 @@ fn service(f: &mut fmt::Formatter<'_>, said: &Service) -> fmt::Result {
     }
     if let Some(said) = &said.proxy_protocol {
         proxy_protocol::print(f, &said.value)?;
+    }
+    if let Some(said) = &said.cloud_map {
+        cloud_map::print(f, &said.value)?;
     }
     limits(f, "    ", &said.limits)?;
     policy::print(f, "    ", &said.policy)?;

@@ -5,12 +5,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::cloud_map::CloudMap;
 use super::fault::{Code, Said};
 use super::limits::{CONNECT, DEADLINE, IDLE, Limits, STREAM, STREAM_IDLE, TIMEOUT};
 use super::node::Node;
 use super::reader::Reader;
 use super::table::{Choice, Key, Kind, Section};
-use super::{policy, proxy_protocol, rates, routes, value};
+use super::{cloud_map, policy, proxy_protocol, rates, routes, value};
 use crate::{Capture, Mode, Policy, Protocol, ProxyProtocol, RateLimit, Route, ServiceKey, Upstream};
 
 /// `mode`, for the whole mesh and for one service.
@@ -83,6 +84,7 @@ pub const SECTION: Section = Section {
             example: "{ 9001: \"cart:8080\" }",
         },
         proxy_protocol::KEY,
+        cloud_map::KEY,
         TIMEOUT,
         IDLE,
         STREAM,
@@ -160,6 +162,8 @@ pub struct Service {
     pub upstreams: Option<Said<BTreeMap<u16, Upstream>>>,
     /// `proxy-protocol`.
     pub proxy_protocol: Option<Said<ProxyProtocol>>,
+    /// `cloud-map`.
+    pub cloud_map: Option<Said<CloudMap>>,
     /// `timeout`, `idle-timeout`, `stream-timeout`, `stream-idle-timeout`, `connect-timeout`.
     pub limits: Limits,
     /// `retries`, `health`, `limits`, `balance`, `slow-start`.
@@ -182,6 +186,7 @@ impl Service {
             app_address: fields.read(reader, "app-address", value::address),
             upstreams: fields.read(reader, "upstreams", value::upstreams),
             proxy_protocol: fields.read(reader, "proxy-protocol", proxy_protocol::read),
+            cloud_map: fields.read(reader, "cloud-map", cloud_map::read),
             limits: Limits::read(reader, &fields),
             policy: Policy::read(reader, &fields),
             routes: fields.read(reader, "routes", routes::routes),
@@ -233,6 +238,7 @@ impl Service {
             app_address: or(&self.app_address, &other.app_address),
             upstreams: or(&self.upstreams, &other.upstreams),
             proxy_protocol: or(&self.proxy_protocol, &other.proxy_protocol),
+            cloud_map: or(&self.cloud_map, &other.cloud_map),
             limits: self.limits.or(&other.limits),
             policy: self.policy.or(&other.policy),
             routes: or(&self.routes, &other.routes),

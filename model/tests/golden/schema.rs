@@ -115,7 +115,11 @@ fn every_key_of_the_table_is_read() {
                 .keys
                 .iter()
                 .filter(|other| other.default == table::REQUIRED && other.name != key.name);
-            let others: String = others.map(|other| format!(", {}: {}", other.name, other.example)).collect();
+            let mut others: String =
+                others.map(|other| format!(", {}: {}", other.name, other.example)).collect();
+            if key.name == "cloud-map" {
+                others += ", ports: [ 80 ]";
+            }
             let text = format!("{before}{{ {}: {}{others} }}{after}", key.name, key.example);
             let mesh =
                 Mesh::read(&text, "mesh.yaml").unwrap_or_else(|faults| panic!("{}", super::listed(&faults)));
@@ -124,7 +128,7 @@ fn every_key_of_the_table_is_read() {
             seen += 1;
             match key.kind {
                 table::Kind::Section(inner) | table::Kind::TextOr(_, inner) => {
-                    todo.push((format!("{before}{{ {}: ", key.name), format!(" }}{after}"), inner))
+                    todo.push((format!("{before}{{ {}: ", key.name), format!("{others} }}{after}"), inner));
                 }
                 table::Kind::Services(inner) => {
                     todo.push((format!("{before}{{ {}: {{ x: ", key.name), format!(" }} }}{after}"), inner));

@@ -290,6 +290,7 @@ fn workload(id: &str, service: &str, host: u8) -> Workload {
         health: Health::Healthy,
         one_off: false,
         mesh_port: None,
+        outside: None,
         observed: None,
     }
 }

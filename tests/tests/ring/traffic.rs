@@ -103,6 +103,7 @@ fn workload(mesh: &Mesh, (name, service, version): (&str, &str, &str)) -> Worklo
         health: Health::Unchecked,
         one_off: false,
         mesh_port: None,
+        outside: None,
         observed: Some(Observed { ready: true, listening: [PORT].into(), ..Observed::default() }),
     }
 }

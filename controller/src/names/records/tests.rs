@@ -117,6 +117,7 @@ fn workload(id: outrigger_model::WorkloadId, key: ServiceKey) -> outrigger_model
         zone: None,
         networks: BTreeMap::new(),
         mesh_port: None,
+        outside: None,
         exposed: BTreeSet::new(),
         published: BTreeSet::new(),
         lifecycle: outrigger_model::Lifecycle::Running,

@@ -93,6 +93,7 @@ fn workload(
         health: container.health,
         one_off: is_one_off(container),
         mesh_port: None,
+        outside: None,
         observed: None,
     }))
 }
@@ -127,6 +128,7 @@ fn replica(
         health: held.health(),
         one_off: false,
         mesh_port: None,
+        outside: None,
         observed: None,
     }))
 }

@@ -108,6 +108,7 @@ fn workload(
         health: health(task, definition),
         one_off: false,
         mesh_port,
+        outside: None,
         observed: None,
         declared,
     }
