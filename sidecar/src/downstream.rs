@@ -91,12 +91,19 @@ impl Downstream {
         }
     }
 
-    /// True where mutual TLS carries it.
+    /// True where mutual TLS carries it: of several places where it may go, to all.
     pub fn mtls(&self, generation: &Generation) -> bool {
+        let to = |key: &str| generation.clusters.get(key);
         match (&self.destination, self.direction) {
             (_, Direction::Inbound) => self.identity.is_some(),
-            (Destination::Cluster { cluster, .. } | Destination::Endpoint { cluster, .. }, _) => {
-                generation.clusters.get(cluster.as_str()).is_some_and(|cluster| cluster.is_mutual())
+            (Destination::Cluster { cluster, .. }, _) => {
+                let routes = generation.routes.get(cluster.as_str());
+                let mut routed = routes.iter().flat_map(|routes| routes.clusters()).filter_map(to);
+                to(cluster).is_some_and(|cluster| cluster.is_mutual())
+                    && routed.all(|cluster| cluster.is_mutual())
+            }
+            (Destination::Endpoint { cluster, workload }, _) => {
+                to(cluster).is_some_and(|cluster| cluster.is_mutual_to(workload))
             }
             (Destination::Passthrough(_) | Destination::Application(_), _) => false,
         }

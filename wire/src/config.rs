@@ -339,7 +339,7 @@ pub enum Transport {
     /// Mutual TLS 1.3 to its sidecar.
     #[default]
     Mesh,
-    /// The application itself, unencrypted (only from a configuration file, for benchmarks and debugging).
+    /// The application itself, unencrypted: a replica outside the mesh, which has no sidecar.
     Plaintext,
 }
 

@@ -121,7 +121,8 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 fn sidecars(board: &Board, snapshot: &Snapshot, proxies: &BTreeMap<WorkloadId, Proxy>) -> Vec<Sidecar> {
     let beside = board.source.sidecars();
     // A sidecar beside a holder is there before its application.
-    let shown = |w: &&Workload| w.lifecycle != Lifecycle::Stopped || beside.contains_key(&w.id);
+    let there = |w: &&Workload| w.lifecycle != Lifecycle::Stopped || beside.contains_key(&w.id);
+    let shown = |w: &&Workload| w.outside.is_none() && there(w);
     let running = snapshot.workloads.values().filter(shown);
     let mut sidecars: Vec<_> = running
         .map(|workload| {

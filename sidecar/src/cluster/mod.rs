@@ -190,6 +190,12 @@ impl Cluster {
         self.members.iter().all(|m| m.endpoint.transport == Transport::Mesh)
     }
 
+    /// True when mutual TLS reaches that endpoint.
+    pub fn is_mutual_to(&self, workload: &str) -> bool {
+        let member = self.members.iter().find(|m| m.endpoint.workload == workload);
+        member.is_some_and(|m| m.endpoint.transport == Transport::Mesh)
+    }
+
     /// True when at least one endpoint is in balancing.
     pub fn has_ready(&self) -> bool {
         self.members.iter().any(|m| m.ready)

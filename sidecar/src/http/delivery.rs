@@ -16,9 +16,18 @@ const SYN: u64 = 1;
 /// Where `tcpi_bytes_acked` lies in `struct tcp_info` (linux/tcp.h, since 4.1); libc's struct ends before.
 const BYTES_ACKED: usize = 120;
 
+/// Where the other end of a plaintext connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    /// On this one: its kernel is ours.
+    Own,
+    /// Elsewhere: a reset may come from whoever stands between, or from a host that was started anew since it answered.
+    Another,
+}
+
 /// True if the application certainly did not read a request whose first byte was byte `start` of what was
 /// written to `conn`, and that ended with `error` before any byte of a response. `whole`: all of it was written.
-pub(super) fn never_delivered(conn: &Conn, start: u64, whole: bool, error: &Broken) -> bool {
+pub(super) fn never_delivered(conn: &Conn, start: u64, whole: bool, error: &Broken, host: Host) -> bool {
     if conn.written() == start {
         return true;
     }
@@ -31,7 +40,7 @@ pub(super) fn never_delivered(conn: &Conn, start: u64, whole: bool, error: &Brok
         Broken::Closed => untouched(),
         Broken::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => untouched(),
         Broken::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-            whole && conn.is_flushed() && conn.written() - start <= ONE_READ
+            host == Host::Own && whole && conn.is_flushed() && conn.written() - start <= ONE_READ
         }
         Broken::Io(_) | Broken::Bad(_) | Broken::Stream(_) | Broken::Stalled | Broken::Late(_) => false,
     }

@@ -271,7 +271,7 @@ async fn to_endpoint(
             return Ok(new(origin, io, request, None));
         }
         (Transport::Plaintext, _) => {
-            let park = Park::Address(endpoint.address);
+            let park = Park::Outside(endpoint.address);
             if let Some(up) = idle(origin, request, park, fresh) {
                 return Ok(up);
             }
@@ -313,7 +313,7 @@ fn idle(origin: &Origin, request: &Request, park: Park, fresh: bool) -> Option<U
         return None;
     }
     let conn = match park {
-        Park::Address(address) => origin.worker.pools().idle.take(address)?,
+        Park::Address(address) | Park::Outside(address) => origin.worker.pools().idle.take(address)?,
         Park::Announced => origin.announced.as_ref()?.take()?,
     };
     Some(Up::start(origin, conn, request, Some(park), true))

@@ -9,7 +9,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use http::{Method, StatusCode, Version, header};
 
-use super::delivery;
+use super::delivery::{self, Host};
 use super::error::{Broken, RequestError};
 use super::framing::{self, Length};
 use super::h1::Conn;
@@ -132,6 +132,8 @@ pub(super) fn h2_request(request: &Request) -> http::Request<()> {
 pub(super) enum Park {
     /// Among those to that address.
     Address(SocketAddr),
+    /// The same, of an application on another host that has no sidecar.
+    Outside(SocketAddr),
     /// With the client's connection: it began with its PROXY header.
     Announced,
 }
@@ -210,10 +212,11 @@ impl Up {
         let undelivered = match (self, &error) {
             (_, Broken::Bad(bad)) => return RequestError::BadResponse(*bad),
             // An application that answered, if only in part, has read the request.
-            (Self::H1 { conn, wire, start, .. }, _) => {
+            (Self::H1 { conn, wire, start, park, .. }, _) => {
+                let host = if matches!(park, Some(Park::Outside(_))) { Host::Another } else { Host::Own };
                 wire.is_none()
                     && conn.is_idle()
-                    && delivery::never_delivered(conn, *start, upload.is_sent(), &error)
+                    && delivery::never_delivered(conn, *start, upload.is_sent(), &error, host)
             }
             (Self::H2 { .. }, Broken::Stream(error)) => {
                 // GOAWAY reaches a stream only if its id is above the last that the peer took on.
@@ -246,7 +249,9 @@ impl Up {
         {
             let (worker, seconds) = (&origin.worker, wire.keep_alive_seconds);
             match (park, &origin.announced) {
-                (Park::Address(address), _) => Idle::park(worker, address, conn, seconds),
+                (Park::Address(address) | Park::Outside(address), _) => {
+                    Idle::park(worker, address, conn, seconds)
+                }
                 (Park::Announced, Some(announced)) => announced.park(worker, conn, seconds),
                 (Park::Announced, None) => {}
             }

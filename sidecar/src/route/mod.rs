@@ -75,6 +75,11 @@ pub enum Drawn {
 }
 
 impl Routes {
+    /// Keys of the clusters that they lead to.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().flat_map(|route| &route.backends).filter_map(|backend| backend.cluster.as_deref())
+    }
+
     /// Makes them ready for `caller` (`web.shop`); matches for other callers are left out.
     ///
     /// # Errors

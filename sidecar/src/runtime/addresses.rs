@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use outrigger_wire::{Protocol, ProxyConfig, Service, ServicePort, Shared, Timeouts};
+use outrigger_wire::{Protocol, ProxyConfig, Service, ServicePort, Shared, Timeouts, Transport};
 
 use super::generation::Changes;
 use crate::cluster::{Cluster, Member};
@@ -159,10 +159,15 @@ fn virtual_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
     service.virtual_addresses.iter().map(IpAddr::to_canonical)
 }
 
-/// Addresses that the application may call, and which endpoint each is of.
+/// Addresses that the application may call, and which endpoint each is of. One without a sidecar serves where it is reached,
+/// and at the called port of that address may be somebody else.
 fn addresses(cluster: &outrigger_wire::Cluster) -> impl Iterator<Item = (SocketAddr, usize)> {
     cluster.endpoints.iter().enumerate().flat_map(move |(index, endpoint)| {
         let all = std::iter::once(endpoint.address.ip()).chain(endpoint.also.iter().copied());
-        all.map(move |ip| (SocketAddr::new(ip.to_canonical(), cluster.port), index))
+        let port = match endpoint.transport {
+            Transport::Mesh => cluster.port,
+            Transport::Plaintext => endpoint.address.port(),
+        };
+        all.map(move |ip| (SocketAddr::new(ip.to_canonical(), port), index))
     })
 }

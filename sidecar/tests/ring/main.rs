@@ -19,6 +19,7 @@ mod lasting;
 mod leaving;
 mod mesh;
 mod names;
+mod outside;
 mod policy;
 mod proxy_protocol;
 mod rate;

@@ -121,3 +121,28 @@ fn what_changes_is_put_on_top_as_if_all_were_made_anew() {
         }
     }
 }
+
+/// Several replicas without a sidecar may share one host: each is at the port that it serves, and the called port of that host is
+/// somebody else's.
+#[test]
+fn a_replica_without_a_sidecar_is_known_by_its_own_port() {
+    let endpoint = |name: &str, port: u16| json!({ "workload": name, "address": format!("10.0.0.5:{port}"), "transport": "plaintext" });
+    let cluster = json!({
+        "service": "billing.shop", "port": 80, "identity": "spiffe://a/shop/billing",
+        "endpoints": [endpoint("one", 32768), endpoint("two", 32769)],
+    });
+    let config = json!({
+        "proxy": { "identity": "spiffe://a/shop/web", "workload": "w", "listeners": {} },
+        "services": { "billing.shop": { "names": ["billing"], "ports": { "80": { "cluster": "billing.shop:80" } } } },
+        "clusters": { "billing.shop:80": cluster },
+    });
+    let generation = Generation::new(serde_json::from_value(config).unwrap(), None, None, &mut 0).unwrap();
+    let found = |port: u16| match generation.outbound(([10, 0, 0, 5], port).into()) {
+        Found::To(Destination::Endpoint { workload, .. }, _) => Some(workload),
+        _ => None,
+    };
+    assert_eq!(
+        (found(32768).as_deref(), found(32769).as_deref(), found(80)),
+        (Some("one"), Some("two"), None)
+    );
+}
