@@ -127,6 +127,15 @@ fn signal(process: &Process, signal: i32) {
     assert_eq!(unsafe { libc::kill(id, signal) }, 0);
 }
 
+/// Stops a process, and comes back when each of its threads stands still: the signal alone leaves it running for a moment.
+fn stop(process: &Process) {
+    signal(process, libc::SIGSTOP);
+    let (id, mut status) = (i32::try_from(process.0.id()).unwrap(), 0);
+    // SAFETY: `status` is ours; the process was started here and is not yet waited for.
+    assert_eq!(unsafe { libc::waitpid(id, &raw mut status, libc::WUNTRACED) }, id);
+    assert!(libc::WIFSTOPPED(status), "it ended instead: {status}");
+}
+
 /// Looks again and again, as nothing tells.
 fn until(what: &str, mut seen: impl FnMut() -> bool) {
     let limit = Instant::now() + LIMIT;
@@ -189,7 +198,7 @@ fn what_the_capture_step_opens_is_carried_nowhere() {
         until("it listens", || {
             [port::OUTBOUND, port::INBOUND, port::DNS, port::ADMIN].into_iter().all(listens)
         });
-        signal(&sidecar, libc::SIGSTOP);
+        stop(&sidecar);
         capture(LIMIT).unwrap();
         // The kernel acknowledges the end of each for the sidecar, some milliseconds after the rules: FIN_WAIT1 is over.
         until("the ends are acknowledged", || !table().lines().any(|line| is(line, "04")));
