@@ -76,6 +76,8 @@ def body(container, override, environment, labels, network, volumes, fargate):
     `override` is of the call that started the task; `environment` what ECS adds; `volumes` the engine's source of each
     volume of the task, by name.
     """
+    sizes = ("cpu", "memory", "memoryReservation")
+    container = {**container, **{name: override[name] for name in sizes if name in override}}
     linux = container.get("linuxParameters", {})
     capabilities = linux.get("capabilities", {})
     pairs = {one["name"]: one["value"] for one in container.get("environment", [])}

@@ -21,17 +21,26 @@ def dependencies(definition):
 def met(condition, state):
     """Whether what is waited for has come: True, False for never, None for not yet.
 
-    `state` has `started` and `ended` (bools), `exit` (code) and `health`.
+    `state` has `started` and `ended` (bools), `exit` (code) and `health`. As the agent has it, nobody gives up on one
+    that is not healthy: only `startTimeout` ends that.
     """
+    if state.ended and not state.started:
+        return False
     if condition == START:
-        return True if state.started else False if state.ended else None
+        return True if state.started else None
     if condition == HEALTHY:
-        if state.ended or state.health == "UNHEALTHY":
-            return False
         return True if state.health == "HEALTHY" else None
     if not state.ended:
         return None
     return condition == COMPLETE or state.exit == 0
+
+
+def time_left(condition, state, now):
+    """Seconds until `startTimeout` of what is waited for is over, which counts from its own start; None: no limit."""
+    limit = state.spec.get("startTimeout")
+    if condition == START or not limit or not state.started or state.ended:
+        return None
+    return state.started_at + limit - now
 
 
 def dependents(wanted, name):

@@ -9,8 +9,10 @@ from .agent_engine import Refused
 
 # Until the first good probe this is asked so often, whatever the definition's interval: tests wait for it.
 FIRST_PROBES = 0.4
-# Seconds an awaited container may take where the definition says nothing (the agent's own limit is three minutes).
-START_TIMEOUT = 180
+# What `restartAttemptPeriod` is multiplied by, for the same reason: its least, a minute, is a second.
+RESTART_PACE = 1 / 60
+# The agent's exit code of a container whose turn never came.
+NEVER_STARTED = 143
 
 
 class Container:
@@ -132,7 +134,11 @@ class Run:
 
     def _carry(self, container):
         """From its turn to its end."""
-        reason = self._await_turn(container) or self._run_once(container)
+        reason = self._await_turn(container)
+        if reason:
+            container.exit = NEVER_STARTED
+        else:
+            reason = self._run_once(container)
         while reason is None and self._may_restart(container):
             container.restarts += 1
             reason = self._run_once(container)
@@ -144,10 +150,9 @@ class Run:
             if reason:
                 fields["reason"] = reason
             tasks.change_container(self.world, self.arn, container.name, **fields)
-            if reason and not self.stopping:
-                self._fail(reason)
-            elif container.essential and not self.stopping:
-                self._fail("Essential container in task exited", "EssentialContainerExited")
+            if container.essential and not self.stopping:
+                ended = ("Essential container in task exited", "EssentialContainerExited")
+                self._fail(*((reason,) if reason else ended))
             self._is_running()
             self.moved.notify_all()
 
@@ -155,15 +160,17 @@ class Run:
         """Waits for what it depends on; why it will never start, if so."""
         for name, condition in self.wanted[container.name]:
             on = self.containers[name]
-            limit = on.spec.get("startTimeout", START_TIMEOUT)
             with self.moved:
-                in_time = self.moved.wait_for(
-                    lambda: self.stopping or agent_order.met(condition, on) is not None, limit
-                )
-                if not self.stopping and not in_time:
-                    return f"{container.name}: dependency {name} did not become {condition} within {limit} s"
-                if not self.stopping and agent_order.met(condition, on) is False:
-                    return f"{container.name}: dependency {name} will never be {condition}"
+                while not self.stopping:
+                    come = agent_order.met(condition, on)
+                    if come:
+                        break
+                    if come is False:
+                        return f"{container.name}: dependency {name} will never be {condition}"
+                    left = agent_order.time_left(condition, on, time.time())
+                    if left is not None and left <= 0:
+                        return f"{container.name}: dependency {name} has timed out: it is not yet {condition}"
+                    self.moved.wait(left)
         return None
 
     def _run_once(self, container):
@@ -203,7 +210,8 @@ class Run:
         policy = container.spec.get("restartPolicy", {})
         if not policy.get("enabled") or self.stopping or not container.started:
             return False
-        long_enough = container.finished_at - container.started_at >= policy.get("restartAttemptPeriod", 300)
+        least = policy.get("restartAttemptPeriod", 300) * RESTART_PACE
+        long_enough = container.finished_at - container.started_at >= least
         return long_enough and container.exit not in policy.get("ignoredExitCodes", [])
 
     def _is_running(self):

@@ -224,6 +224,11 @@ class Api:
         launch = asked.get("launchType", "EC2")
         if launch not in definition["compatibilities"]:
             raise client(f"Task definition does not support launch_type {launch}.")
+        names = {one["name"] for one in definition["containerDefinitions"]}
+        for one in asked.get("overrides", {}).get("containerOverrides", []):
+            if one.get("name") not in names:
+                raise parameter(f"Override for container named {one.get('name')} is not a container in the "
+                                "TaskDefinition.")
         tags = {tag["key"]: tag.get("value", "") for tag in asked.get("tags", [])}
         made, failures = [], []
         for number in range(count):

@@ -11,6 +11,8 @@ BYTES = 64 * 1024
 NOT_IN_AWSVPC = ("links", "hostname", "extraHosts", "dnsServers", "dnsSearchDomains")
 NOT_ON_FARGATE = ("links", "disableNetworking", "dockerSecurityOptions", "privileged", "extraHosts", "dnsServers",
                   "dnsSearchDomains", "hostname")
+# Seconds that a container must have run to be started again.
+RESTART_PERIOD = (60, 1800)
 FARGATE_CAPABILITIES = {"SYS_PTRACE"}
 # What the API adds to a container that does not say it.
 DEFAULTS = {"cpu": 0, "portMappings": [], "essential": True, "environment": [], "mountPoints": [], "volumesFrom": [],
@@ -84,6 +86,9 @@ def check(asked):
         if not any(size in holder for size in ("memory", "memoryReservation") for holder in (one, asked)):
             raise client(f"Invalid setting for container '{one['name']}'. At least one of 'memory' or "
                          "'memoryReservation' must be specified.")
+        period = one.get("restartPolicy", {}).get("restartAttemptPeriod", RESTART_PERIOD[1])
+        if not RESTART_PERIOD[0] <= period <= RESTART_PERIOD[1]:
+            raise client(f"Container '{one['name']}': restartAttemptPeriod must be between 60 and 1800.")
     check_order(containers)
     check_ports(asked, containers)
     check_mode(asked, containers)

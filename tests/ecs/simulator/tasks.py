@@ -210,7 +210,9 @@ def bound(world, task, name):
 
 
 def ended(one):
-    return {**one, "lastStatus": "STOPPED", "exitCode": one.get("exitCode", 0)}
+    # One that has ended already, the agent knows: it may never have run.
+    over = one["lastStatus"] == "STOPPED"
+    return one if over else {**one, "lastStatus": "STOPPED", "exitCode": one.get("exitCode", 0)}
 
 
 def stop(world, arn, reason=None, code="UserInitiated"):

@@ -1,6 +1,7 @@
 //! Tasks to workloads. Pure: the same tasks give the same view and the same problems.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use outrigger_model::label::{self, ENABLE, Fault};
 use outrigger_model::mesh::Origin;
@@ -88,12 +89,19 @@ fn targets(seen: &Seen) -> BTreeMap<(String, String), BTreeSet<u16>> {
 
 fn workload(
     (task, definition): (&Task, &Definition),
-    declared: Declared,
+    mut declared: Declared,
     published: BTreeSet<u16>,
     mesh_port: Option<u16>,
 ) -> Workload {
     let attachment = Attachment { network: NETWORK.into(), addresses: task.addresses.clone() };
     let apps = definition.containers.iter().filter(|container| !container.is_managed());
+    let exposed: BTreeSet<u16> = apps.flat_map(|container| &container.ports).copied().collect();
+    // A task that maps no port serves nobody. To wait for one would leave its application without names while it starts:
+    // unlike on Docker, nobody else resolves them.
+    let calls_only = declared.ports.is_empty() && exposed.is_empty() && published.is_empty();
+    if calls_only && declared.capture == Capture::Names {
+        declared.app_address.get_or_insert(Ipv4Addr::LOCALHOST.into());
+    }
     Workload {
         id: task.workload(),
         name: format!("{}-{}", declared.service, task.id.get(..ID).unwrap_or(&task.id)),
@@ -101,7 +109,7 @@ fn workload(
         aliases: BTreeSet::new(),
         zone: task.zone.clone(),
         networks: [(NETWORK.to_owned(), attachment)].into(),
-        exposed: apps.flat_map(|container| &container.ports).copied().collect(),
+        exposed,
         published,
         lifecycle: lifecycle(task),
         instance: (task.last_status >= Stage::Activating).then(|| task.id.clone()),

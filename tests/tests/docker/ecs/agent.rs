@@ -1,10 +1,9 @@
 //! The simulator's agent does what ECS promises of the order of containers, of metadata, and of tasks that end.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use super::cloud::{Cloud, PATIENCE};
+use super::cloud::{Cloud, PATIENCE, Task};
+use super::tasks::in_subnet;
 use crate::project::{apps, within};
 
 /// Says when metadata shows the order to stop and when the signal comes, and ends with it.
@@ -61,31 +60,9 @@ fn task() -> Value {
     })
 }
 
-/// A container of a task, as the API has it.
-fn state(cloud: &Cloud, arn: &str, container: &str) -> Value {
-    let records = cloud.ecs.records("task");
-    let task = records.iter().find(|one| one["taskArn"] == arn).expect("it was started");
-    let containers = task["containers"].as_array().expect("a task has containers");
-    containers.iter().find(|one| one["name"] == container).expect("it has this one").clone()
-}
-
-fn run(cloud: &Cloud, definition: &Value, launch: &str) -> String {
+fn run<'a>(cloud: &'a Cloud, definition: &Value, launch: &str) -> Task<'a> {
     cloud.ecs.post("definition", definition.clone());
-    let order = json!({
-        "cluster": "default",
-        "taskDefinition": definition["family"],
-        "launchType": launch,
-        "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-a"] } }
-    });
-    let made = cloud.ecs.post("run", order);
-    made["tasks"][0]["taskArn"].as_str().expect("a task is made").to_owned()
-}
-
-fn until(cloud: &Cloud, arn: &str, status: &str, limit: Duration) -> Value {
-    within(limit, &format!("{arn} is {status}"), || {
-        let records = cloud.ecs.records("task");
-        records.into_iter().find(|one| one["taskArn"] == arn).filter(|one| one["lastStatus"] == status)
-    })
+    cloud.run(definition["family"].as_str().expect("it has a name"), launch, &in_subnet("a"))
 }
 
 #[test]
@@ -95,19 +72,17 @@ fn containers_start_in_order_and_stop_in_the_reverse_one_and_metadata_tells_befo
     for (launch, cluster) in
         [("EC2", "default"), ("FARGATE", "arn:aws:ecs:eu-central-1:123456789012:cluster/default")]
     {
-        let arn = run(&cloud, &task(), launch);
-        let record = until(&cloud, &arn, "RUNNING", PATIENCE);
-        assert_eq!(record["healthStatus"], "HEALTHY", "{launch}");
-        let task = cloud.known(&record);
+        let task = run(&cloud, &task(), launch);
+        assert_eq!(task.until("RUNNING")["healthStatus"], "HEALTHY", "{launch}");
         within(PATIENCE, "the application starts", || task.log("app").contains("started").then_some(()));
         assert_eq!(task.log("app").trim(), "started 1", "{launch}: the hosts file is shared");
-        let step = state(&cloud, &arn, "step");
+        let step = task.state("step");
         assert_eq!((&step["lastStatus"], &step["exitCode"]), (&"STOPPED".into(), &0.into()), "{launch}");
 
-        cloud.ecs.post("stop", json!({ "task": arn }));
+        cloud.ecs.post("stop", json!({ "task": task.arn }));
         within(PATIENCE, "the order is told", || task.log("watcher").contains("STOPPED").then_some(()));
         assert!(!task.log("watcher").contains("signal"), "{launch}: the application still runs");
-        until(&cloud, &arn, "STOPPED", PATIENCE);
+        task.until("STOPPED");
         assert_eq!(task.log("app").trim(), "started 1\ngone", "{launch}");
         let watched = task.log("watcher");
         let said = |status: &str| format!("{status} {launch} {cluster} order");
@@ -136,13 +111,13 @@ fn an_image_that_is_not_there_fails_to_start_and_an_essential_end_stops_the_task
     let missing = plain("missing", json!({ "image": "orecs-no-such-image:1" }));
     let refused = run(&cloud, &missing, "FARGATE");
     let ended = run(&cloud, &plain("ending", json!({})), "FARGATE");
-    let refused = until(&cloud, &refused, "STOPPED", PATIENCE);
+    let refused = refused.until("STOPPED");
     assert_eq!(refused["stopCode"], "TaskFailedToStart");
     assert!(
         refused["stoppedReason"].as_str().is_some_and(|why| why.contains("CannotPullContainerError")),
         "{refused}"
     );
-    let ended = until(&cloud, &ended, "STOPPED", PATIENCE);
+    let ended = ended.until("STOPPED");
     assert_eq!(
         (&ended["stopCode"], &ended["containers"][0]["exitCode"]),
         (&"EssentialContainerExited".into(), &3.into())

@@ -184,6 +184,14 @@ impl Cloud {
         self.ecs.post("service", order);
     }
 
+    /// Runs one task of a definition that is registered already; `more` is added to what RunTask is asked.
+    pub fn run(&self, definition: &str, launch: &str, more: &Value) -> Task<'_> {
+        let mut order = json!({ "cluster": "default", "taskDefinition": definition, "launchType": launch });
+        let fields = order.as_object_mut().expect("an object");
+        fields.extend(more.as_object().cloned().unwrap_or_default());
+        self.known(&self.ecs.post("run", order)["tasks"][0])
+    }
+
     /// Changes a service; `order` as UpdateService asks.
     pub fn update(&self, name: &str, mut order: Value) {
         order["cluster"] = "default".into();
@@ -291,6 +299,20 @@ impl Task<'_> {
             .into_iter()
             .find(|one| one["taskArn"] == self.arn.as_str())
             .expect("a task that was there stays for an hour")
+    }
+
+    /// Waits until it is in this state; its record then.
+    pub fn until(&self, status: &str) -> Value {
+        within(PATIENCE, &format!("{} is {status}", self.arn), || {
+            Some(self.record()).filter(|record| record["lastStatus"] == status)
+        })
+    }
+
+    /// One of its containers, as the API has it.
+    pub fn state(&self, container: &str) -> Value {
+        let record = self.record();
+        let mut containers = record["containers"].as_array().expect("a task has containers").iter();
+        containers.find(|one| one["name"] == container).expect("it has this one").clone()
     }
 
     /// Its address in the VPC; that of its instance in bridge mode is not its own.

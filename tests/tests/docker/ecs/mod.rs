@@ -1,6 +1,7 @@
 //! The mesh on ECS, on the simulator of `tests/ecs`.
 
 mod agent;
+mod batch;
 mod calls;
 mod cloud;
 mod controller;

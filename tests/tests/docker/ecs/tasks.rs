@@ -64,6 +64,11 @@ pub fn storing(task: Value, folder: &str) -> Value {
     task
 }
 
+/// What RunTask is asked for a task in a subnet, which is in the zone of the same letter.
+pub fn in_subnet(zone: &str) -> Value {
+    json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": [format!("subnet-{zone}")] } } })
+}
+
 /// What `register-task-definition` takes, meshed.
 pub fn meshed(task: &Value, control: &str, pin: &str) -> Value {
     let options = Options {

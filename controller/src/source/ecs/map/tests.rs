@@ -106,6 +106,21 @@ fn where_the_task_has_no_network_of_its_own_only_explicit_capture_holds() {
     assert!(sight.view.is_empty() && problem.what.contains("networkMode to awsvpc"), "{problem:?}");
 }
 
+/// Else the application of a batch task had no names in its first ten seconds, often its whole life.
+#[test]
+fn a_task_that_maps_no_port_and_calls_by_names_is_not_waited_for() {
+    let caller = |ports: &[u16]| {
+        let mut definition = Definition { labels: BTreeMap::new(), ..definition() };
+        definition.containers[0] =
+            DefinitionContainer { ports: ports.iter().copied().collect(), ..defined("app", &[]) };
+        definition.containers[1].labels.insert(CAPTURE.into(), "names".into());
+        let alone = Task { service: None, group: "family:cart".into(), ..task(1) };
+        only(&sighted(vec![alone], definition)).declared.app_address
+    };
+    assert_eq!(caller(&[]), Some(Ipv4Addr::LOCALHOST.into()));
+    assert_eq!(caller(&[8080]), None);
+}
+
 #[test]
 fn faults_of_labels_name_family_and_container() {
     let mut definition = definition();
