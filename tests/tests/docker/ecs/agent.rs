@@ -62,7 +62,7 @@ fn task() -> Value {
 
 fn run<'a>(cloud: &'a Cloud, definition: &Value, launch: &str) -> Task<'a> {
     cloud.ecs.post("definition", definition.clone());
-    cloud.run(definition["family"].as_str().expect("it has a name"), launch, &in_subnet("a"))
+    cloud.run_task(definition["family"].as_str().expect("it has a name"), launch, &in_subnet("a"))
 }
 
 #[test]

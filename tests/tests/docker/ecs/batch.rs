@@ -79,7 +79,7 @@ fn a_batch_task_calls_through_the_mesh_and_ends_with_its_application() {
         let mut order = in_subnet("a");
         order.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
         let launch = task["requiresCompatibilities"][0].as_str().expect("it says where");
-        cloud.run(&cloud.register(task), launch, &order)
+        cloud.run_task(&cloud.register(task), launch, &order)
     };
 
     // RunTask says how it ends; and one with other words and no essential container but the sidecar.

@@ -185,7 +185,7 @@ impl Cloud {
     }
 
     /// Runs one task of a definition that is registered already; `more` is added to what RunTask is asked.
-    pub fn run(&self, definition: &str, launch: &str, more: &Value) -> Task<'_> {
+    pub fn run_task(&self, definition: &str, launch: &str, more: &Value) -> Task<'_> {
         let mut order = json!({ "cluster": "default", "taskDefinition": definition, "launchType": launch });
         let fields = order.as_object_mut().expect("an object");
         fields.extend(more.as_object().cloned().unwrap_or_default());
