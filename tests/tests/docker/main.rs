@@ -6,6 +6,7 @@ mod capture;
 mod clients;
 mod down;
 mod ecs;
+mod ejection;
 mod health;
 mod holders;
 mod impostor;
