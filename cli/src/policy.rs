@@ -27,6 +27,9 @@ pub struct PolicyArguments {
     /// Id of the private hosted zone that it writes the names of services into
     #[arg(long, value_name = "ID")]
     pub zone: Option<String>,
+    /// Id of the private hosted zone that it writes the addresses of tasks with edge ports into, for callers outside the mesh
+    #[arg(long, value_name = "ID")]
+    pub edge_zone: Option<String>,
     /// It injects into services with the tag `outrigger:inject`
     #[arg(long)]
     pub inject: bool,
@@ -128,24 +131,40 @@ fn policy(arguments: &PolicyArguments) -> Result<Value, String> {
         let arn = if queue.starts_with("arn:") { queue.clone() } else { place.arn("sqs", queue) };
         statements.push(statement("Events", &["sqs:ReceiveMessage", "sqs:DeleteMessage"], arn.into(), None));
     }
-    if let Some(zone) = &arguments.zone {
-        let id = zone.trim_start_matches("/hostedzone/");
-        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(format!(
-                "--zone {zone}: write the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"
-            ));
+    // Addresses, and beside each a note of whose it is.
+    let zones = [
+        ("--zone", &arguments.zone, ["Zone", "Names"], &["A", "TXT"][..]),
+        ("--edge-zone", &arguments.edge_zone, ["EdgeZone", "EdgeNames"], &["A", "AAAA", "TXT"]),
+    ];
+    for (option, zone, sids, kinds) in zones {
+        if let Some(zone) = zone {
+            statements.extend(hosted_zone((option, zone), sids, kinds, &place)?);
         }
-        let arn = Value::from(format!("arn:{}:route53:::hostedzone/{id}", place.partition));
-        let read = ["route53:GetHostedZone", "route53:ListResourceRecordSets"];
-        // Addresses, and beside each a note of whose it is.
-        let kinds = json!({ "ForAllValues:StringEquals": { "route53:ChangeResourceRecordSetsRecordTypes": ["A", "TXT"] } });
-        statements.push(statement("Zone", &read, arn.clone(), None));
-        statements.push(statement("Names", &["route53:ChangeResourceRecordSets"], arn, Some(kinds)));
     }
     if arguments.inject {
         statements.extend(injection(arguments, &place)?);
     }
     Ok(json!({ "Version": "2012-10-17", "Statement": statements }))
+}
+
+fn hosted_zone(
+    (option, zone): (&str, &str),
+    [look, change]: [&str; 2],
+    kinds: &[&str],
+    place: &Place,
+) -> Result<[Value; 2], String> {
+    let id = zone.trim_start_matches("/hostedzone/");
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(format!("{option} {zone}: write the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"));
+    }
+    let arn = Value::from(format!("arn:{}:route53:::hostedzone/{id}", place.partition));
+    let read = ["route53:GetHostedZone", "route53:ListResourceRecordSets"];
+    let kinds =
+        json!({ "ForAllValues:StringEquals": { "route53:ChangeResourceRecordSetsRecordTypes": kinds } });
+    Ok([
+        statement(look, &read, arn.clone(), None),
+        statement(change, &["route53:ChangeResourceRecordSets"], arn, Some(kinds)),
+    ])
 }
 
 fn injection(arguments: &PolicyArguments, place: &Place) -> Result<Vec<Value>, String> {

@@ -14,7 +14,19 @@ const SHOP: &str = "arn:aws:ecs:eu-west-1:111122223333:cluster/shop";
 const ROLES: &str = "arn:aws:iam::111122223333:role/cart,arn:aws:iam::111122223333:role/execution";
 
 /// All that can be asked for.
-const ALL: [&str; 9] = ["--cluster", SHOP, "--queue", "q", "--zone", "Z01", "--inject", "--pass-role", ROLES];
+const ALL: [&str; 11] = [
+    "--cluster",
+    SHOP,
+    "--queue",
+    "outrigger",
+    "--zone",
+    "Z01",
+    "--edge-zone",
+    "Z02",
+    "--inject",
+    "--pass-role",
+    ROLES,
+];
 
 fn policy(words: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
@@ -30,10 +42,7 @@ fn root() -> PathBuf {
 fn the_policy_is_the_golden_one() {
     for (name, words) in [
         ("look", &["--cluster", "shop,batch", "--account", "111122223333", "--region", "eu-west-1"][..]),
-        (
-            "all",
-            &["--cluster", SHOP, "--queue", "outrigger", "--zone", "Z01", "--inject", "--pass-role", ROLES],
-        ),
+        ("all", &ALL),
         ("china", &["--cluster", "shop", "--account", "111122223333", "--region", "cn-north-1", "--inject"]),
     ] {
         let (code, found, said) = policy(words);
@@ -58,6 +67,7 @@ fn bad_usage_is_64() {
         (&["--cluster", "arn:aws:ecs:x"], "cluster/NAME"),
         (&["--cluster", SHOP, "--inject", "--pass-role", "cart"], "ARN of a role"),
         (&["--cluster", SHOP, "--zone", "shop.internal"], "id of a hosted zone"),
+        (&["--cluster", SHOP, "--edge-zone", "outside.internal"], "--edge-zone outside.internal"),
         (&["--cluster", SHOP, "--pass-role", ROLES], "--inject"),
         (&[], "--cluster"),
     ] {

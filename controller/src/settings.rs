@@ -74,6 +74,8 @@ pub struct Settings {
     pub names_zone: Option<String>,
     /// How the tasks are captured that ask that zone; default `platform`.
     pub names_for: NamesFor,
+    /// Id of the private hosted zone in which services with edge ports are kept for callers outside the mesh; default none.
+    pub edge_zone: Option<String>,
 }
 
 /// What is done about tagged ECS services.
@@ -242,6 +244,7 @@ impl Default for Settings {
             inject_patience: 1_200,
             names_zone: None,
             names_for: NamesFor::Platform,
+            edge_zone: None,
         }
     }
 }
@@ -292,6 +295,7 @@ impl Settings {
             ("queue", self.queue.as_ref().is_none_or(|queue| is_url(queue))),
             ("inject-patience", (30..=86_400).contains(&self.inject_patience)),
             ("names-zone", self.names_zone.as_ref().is_none_or(|zone| names::is_zone(zone))),
+            ("edge-zone", names::is_edge_zone(self.edge_zone.as_deref(), self.names_zone.as_deref())),
             ("control-url", outrigger_inject::ecs::is_control(&self.control_url)),
         ];
         possible.into_iter().filter(|(_, possible)| !possible).map(|(key, _)| key).collect()
@@ -378,6 +382,17 @@ mod tests {
         assert_eq!(found.settings.mesh_text.as_deref(), Some(text));
         let both = faults(&[("OUTRIGGER_MESH_TEXT", text), ("OUTRIGGER_MESH_FILE", "/mesh.yaml")]);
         assert!(both.ends_with("write what would stand in mesh.yaml, and no mesh-file beside it"), "{both}");
+    }
+
+    #[test]
+    fn two_zones_are_two() {
+        let zones = |edge| [("OUTRIGGER_NAMES_ZONE", "Z01"), ("OUTRIGGER_EDGE_ZONE", edge)];
+        let found = Settings::layered(&said(&zones("Z02"), &Flags::default())).unwrap();
+        assert_eq!(found.settings.edge_zone.as_deref(), Some("Z02"));
+        for wrong in ["Z01", "edge.internal"] {
+            let said = faults(&zones(wrong));
+            assert!(said.contains(wrong) && said.ends_with("another one than names-zone"), "{said}");
+        }
     }
 
     #[test]

@@ -95,6 +95,11 @@ pub static CONTROLLER: Section = Section {
         number("inject-patience", "OUTRIGGER_INJECT_PATIENCE", "seconds from 30 to 86400, such as 1200"),
         text("names-zone", "OUTRIGGER_NAMES_ZONE", "the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"),
         text("names-for", "OUTRIGGER_NAMES_FOR", "platform or names"),
+        text(
+            "edge-zone",
+            "OUTRIGGER_EDGE_ZONE",
+            "the id of a hosted zone, such as Z0123456789ABCDEFGHIJ, another one than names-zone",
+        ),
     ],
 };
 

@@ -1,19 +1,13 @@
 //! What a hosted zone is to hold, and what has to change. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
 
-use outrigger_compile::{service_key, virtual_address};
-use outrigger_model::{Capture, ServiceKey, Snapshot};
-
+use super::wanted::Names;
 use crate::status::Problem;
 
-/// Seconds that resolvers keep an answer: addresses do not change, services come and go.
-pub(super) const TTL: i64 = 60;
-/// A service that is gone keeps its names so long, since its only task may be replaced: resolvers keep the answer that there is no
-/// such name for 15 minutes, as a new zone's SOA record says.
-const LINGER: Duration = Duration::from_secs(600);
+/// Seconds that resolvers keep an owner's record; nobody asks for it.
+const OWNER_TTL: i64 = 60;
 /// Stands before the name of an owner's record: `_outrigger.cart.mesh.internal`.
 const OWNER: &str = "_outrigger.";
 
@@ -26,7 +20,7 @@ pub struct Record {
     pub kind: String,
     /// Seconds.
     pub ttl: i64,
-    /// As Route 53 writes them: text in quotes.
+    /// As Route 53 writes them: text in quotes. In order.
     pub values: Vec<String>,
 }
 
@@ -41,90 +35,101 @@ pub enum Change {
     Delete(Record),
 }
 
-/// The names of services and their addresses, without a zone behind them: `cart.shop`, and `cart` where one namespace alone
-/// has such a service.
-pub fn wanted(snapshot: &Snapshot, capture: Capture) -> BTreeMap<String, Ipv4Addr> {
-    let workloads = snapshot.workloads.values().filter(|workload| !workload.one_off);
-    let services: BTreeSet<ServiceKey> = workloads.map(service_key).collect();
-    let mut owners: BTreeMap<&str, u32> = BTreeMap::new();
-    for key in &services {
-        *owners.entry(&key.service).or_default() += 1;
-    }
-    let mut names = BTreeMap::new();
-    for key in &services {
-        let Some(index) = snapshot.indices.get(key) else { continue };
-        let address = virtual_address(capture, *index);
-        let alone = owners.get(key.service.as_str()) == Some(&1);
-        let short = alone.then(|| key.service.clone());
-        for name in short.into_iter().chain([key.to_string()]) {
-            let name = name.to_ascii_lowercase();
-            if is_name(&name) {
-                // A service may be called as another one in its namespace is: `cart.shop`.
-                names.entry(name).or_insert(address);
-            }
-        }
-    }
-    names
+/// A hosted zone, and what this mesh keeps in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Zone<'a> {
+    /// With the final dot.
+    pub name: &'a str,
+    /// Whose records are ours.
+    pub mesh: &'a str,
+    /// Seconds that resolvers keep an address.
+    pub ttl: i64,
+    /// Types of our records: `A`, or `A` and `AAAA`.
+    pub kinds: &'static [&'static str],
 }
 
-/// Names that were wanted lately, and since when they are not.
-#[derive(Default)]
-pub struct Lately(BTreeMap<String, (Ipv4Addr, Option<Instant>)>);
-
-impl Lately {
-    /// `wanted`, and what was wanted less than ten minutes ago.
-    pub fn and(&mut self, wanted: BTreeMap<String, Ipv4Addr>, now: Instant) -> BTreeMap<String, Ipv4Addr> {
-        for (name, (_, gone)) in &mut self.0 {
-            if !wanted.contains_key(name) {
-                gone.get_or_insert(now);
-            }
-        }
-        self.0.extend(wanted.into_iter().map(|(name, address)| (name, (address, None))));
-        self.0.retain(|_, (_, gone)| gone.is_none_or(|gone| now.duration_since(gone) < LINGER));
-        self.0.iter().map(|(name, (address, _))| (name.clone(), *address)).collect()
-    }
-}
-
-/// What makes `there` hold `wanted`, by name, and what cannot be had because others own it. `zone` with its final dot.
-pub fn changes(
-    there: &[Record],
-    wanted: &BTreeMap<String, Ipv4Addr>,
-    (zone, mesh): (&str, &str),
-) -> (Vec<Vec<Change>>, BTreeSet<Problem>) {
-    let mut by_name: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
-    for record in there {
-        by_name.entry(&record.name).or_default().push(record);
-    }
-    let at = |name: &str| by_name.get(name).map(Vec::as_slice).unwrap_or_default();
-    let wanted: BTreeMap<String, Ipv4Addr> =
-        wanted.iter().map(|(name, address)| (format!("{name}.{zone}"), *address)).collect();
+/// What makes `there` hold `wanted`, by name, and what cannot be had because others own it.
+pub fn changes(there: &[Record], wanted: &Names, zone: Zone<'_>) -> (Vec<Vec<Change>>, BTreeSet<Problem>) {
+    let there = ByName::of(there);
+    let wanted: BTreeMap<String, &BTreeSet<IpAddr>> =
+        wanted.iter().map(|(name, addresses)| (format!("{name}.{}", zone.name), addresses)).collect();
     let (mut changes, mut problems) = (Vec::new(), BTreeSet::new());
-    for (name, address) in &wanted {
-        let (record, owner) = (address_of(name, *address), owner_of(name, mesh));
-        let ours = at(&owner.name).contains(&&owner);
-        let found = at(name);
-        let foreign = found.iter().any(|found| !ours || found.kind != "A");
-        if foreign || (!ours && !at(&owner.name).is_empty()) {
+    for (name, addresses) in &wanted {
+        let (found, owner) = (there.at(name), owner_of(name, zone.mesh));
+        let ours = there.has(&owner);
+        let foreign = found.iter().any(|found| !ours || !zone.kinds.contains(&found.kind.as_str()));
+        if foreign || (!ours && !there.at(&owner.name).is_empty()) {
             problems.insert(taken(name));
-        } else if !ours {
-            changes.push(vec![Change::Create(owner), Change::Create(record)]);
-        } else if found != [&record] {
-            changes.push(vec![Change::Replace(record)]);
+            continue;
+        }
+        let records = zone.kinds.iter().map(|kind| (kind, record_of(name, addresses, kind, zone.ttl)));
+        let steps: Vec<Change> = if ours {
+            records.filter_map(|(kind, record)| step(there.kind(name, kind), record)).collect()
+        } else {
+            [owner].into_iter().chain(records.filter_map(|(_, record)| record)).map(Change::Create).collect()
+        };
+        if !steps.is_empty() {
+            changes.push(steps);
         }
     }
-    let gone = by_name
-        .keys()
-        .filter_map(|owner| owner.strip_prefix(OWNER))
-        .filter(|name| !wanted.contains_key(*name));
-    for name in gone {
-        let owner = owner_of(name, mesh);
-        if at(&owner.name).contains(&&owner) {
-            let address = at(name).iter().find(|record| record.kind == "A");
-            let deleted = address.into_iter().map(|record| Change::Delete((*record).clone()));
-            changes.push(deleted.chain([Change::Delete(owner)]).collect());
-        }
+    for name in there.owned(zone.mesh).filter(|name| !wanted.contains_key(*name)) {
+        let ours = there.at(name).iter().filter(|record| zone.kinds.contains(&record.kind.as_str()));
+        let ours = ours.map(|record| Change::Delete((*record).clone()));
+        changes.push(ours.chain([Change::Delete(owner_of(name, zone.mesh))]).collect());
     }
     (changes, problems)
+}
+
+/// What a name of ours that has `found` needs to have `wanted`, both of one type.
+fn step(found: Option<&Record>, wanted: Option<Record>) -> Option<Change> {
+    match (found, wanted) {
+        (found, Some(wanted)) => (found != Some(&wanted)).then_some(Change::Replace(wanted)),
+        (Some(found), None) => Some(Change::Delete(found.clone())),
+        (None, None) => None,
+    }
+}
+
+/// The names that are ours, with the addresses they have.
+pub fn ours(there: &[Record], zone: Zone<'_>) -> Names {
+    let there = ByName::of(there);
+    let named = there.owned(zone.mesh).filter_map(|full| {
+        let name = full.strip_suffix(zone.name)?.strip_suffix('.')?;
+        let records = there.at(full).iter().filter(|record| zone.kinds.contains(&record.kind.as_str()));
+        let addresses = records.flat_map(|record| &record.values).filter_map(|value| value.parse().ok());
+        Some((name.to_owned(), addresses.collect()))
+    });
+    named.filter(|(_, addresses): &(_, BTreeSet<_>)| !addresses.is_empty()).collect()
+}
+
+/// The records of a zone.
+struct ByName<'a>(BTreeMap<&'a str, Vec<&'a Record>>);
+
+impl<'a> ByName<'a> {
+    fn of(records: &'a [Record]) -> Self {
+        let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for record in records {
+            by_name.entry(record.name.as_str()).or_default().push(record);
+        }
+        Self(by_name)
+    }
+
+    fn at(&self, name: &str) -> &[&'a Record] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn kind(&self, name: &str, kind: &str) -> Option<&'a Record> {
+        self.at(name).iter().find(|record| record.kind == kind).copied()
+    }
+
+    fn has(&self, record: &Record) -> bool {
+        self.at(&record.name).contains(&record)
+    }
+
+    /// Names beside which an owner's record of this mesh stands.
+    fn owned(&self, mesh: &str) -> impl Iterator<Item = &'a str> {
+        let names = self.0.keys().filter_map(|owner| owner.strip_prefix(OWNER));
+        names.filter(move |name| self.has(&owner_of(name, mesh)))
+    }
 }
 
 /// What a zone holds after a change.
@@ -136,25 +141,24 @@ pub fn apply(there: &mut Vec<Record>, change: Change) {
     }
 }
 
-fn address_of(name: &str, address: Ipv4Addr) -> Record {
-    Record { name: name.to_owned(), kind: "A".into(), ttl: TTL, values: vec![address.to_string()] }
+/// The addresses of one type; none where there are none.
+fn record_of(name: &str, addresses: &BTreeSet<IpAddr>, kind: &str, ttl: i64) -> Option<Record> {
+    let of = |address: &&IpAddr| kind == if address.is_ipv4() { "A" } else { "AAAA" };
+    let mut values: Vec<_> = addresses.iter().filter(of).map(IpAddr::to_string).collect();
+    values.sort();
+    let record = Record { name: name.to_owned(), kind: kind.to_owned(), ttl, values };
+    (!record.values.is_empty()).then_some(record)
 }
 
 fn owner_of(name: &str, mesh: &str) -> Record {
     let values = vec![format!("\"heritage=outrigger,mesh={mesh}\"")];
-    Record { name: format!("{OWNER}{name}"), kind: "TXT".into(), ttl: TTL, values }
+    Record { name: format!("{OWNER}{name}"), kind: "TXT".into(), ttl: OWNER_TTL, values }
 }
 
 fn taken(name: &str) -> Problem {
     let what = "the hosted zone has records of that name which this mesh did not make, and they are left alone: applications \
                 that resolve it go there. Remove them, or give the mesh a zone of its own";
     Problem { kind: "names", subject: name.trim_end_matches('.').to_owned(), what: what.into() }
-}
-
-/// Letters, digits, `-` and `_`, parts of at most 63: Route 53 writes nothing else as it was given.
-fn is_name(name: &str) -> bool {
-    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    name.split('.').all(|part| (1..=63).contains(&part.len()) && part.bytes().all(letter))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Route 53: reads a private hosted zone and keeps our records in it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,14 @@ use outrigger_model::{Capture, Snapshot};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::records::{Change, Lately, Record, apply, changes, wanted};
+use super::batch::batches;
+use super::outside::outside;
+use super::pace::Pace;
+use super::records::{Change, Record, Zone, apply, changes, ours};
+use super::wanted::{Lately, Names, inside};
 use crate::problems::Problems;
 use crate::status::Problem;
 
-/// Between two calls: an account has five a second for all who call.
-const PACE: Duration = Duration::from_millis(400);
 /// Services come in groups: so long is waited for the rest.
 const GATHER: Duration = Duration::from_secs(1);
 /// The zone is read anew so often: others may change it.
@@ -26,15 +27,62 @@ const RELIST: Duration = Duration::from_secs(600);
 /// Pause after a failure; doubles up to [`RARELY`].
 const AGAIN: Duration = Duration::from_secs(5);
 const RARELY: Duration = Duration::from_secs(120);
-/// Names in one batch: at most 1,000 records may be in it, and one that is replaced counts twice.
-const BATCH: usize = 250;
+
+/// Who asks a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Tasks of the mesh with this capture, `names` or `platform`: they find services at different virtual addresses.
+    Tasks(Capture),
+    /// Callers outside the mesh: they find the tasks of services with edge ports.
+    Outsiders,
+}
+
+impl Readers {
+    fn names(self, snapshot: &Snapshot) -> (Names, BTreeSet<Problem>) {
+        match self {
+            Self::Tasks(capture) => (inside(snapshot, capture), BTreeSet::new()),
+            Self::Outsiders => outside(snapshot),
+        }
+    }
+
+    /// Seconds that resolvers keep an answer: a virtual address does not change, a task's is soon another's.
+    fn ttl(self) -> i64 {
+        match self {
+            Self::Tasks(_) => 60,
+            Self::Outsiders => 10,
+        }
+    }
+
+    fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Self::Tasks(_) => &["A"],
+            Self::Outsiders => &["A", "AAAA"],
+        }
+    }
+
+    /// Whose problems they are.
+    fn finder(self) -> &'static str {
+        match self {
+            Self::Tasks(_) => "names",
+            Self::Outsiders => "names for outsiders",
+        }
+    }
+
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Tasks(_) => "OUTRIGGER_NAMES_ZONE",
+            Self::Outsiders => "OUTRIGGER_EDGE_ZONE",
+        }
+    }
+}
 
 /// A private hosted zone that names of services are kept in.
 pub struct HostedZone {
     client: Client,
     id: String,
-    capture: Capture,
+    readers: Readers,
     mesh: String,
+    pace: Pace,
 }
 
 /// Why the zone is not as it should be.
@@ -43,10 +91,10 @@ enum ZoneError {
     #[error("{0}")]
     Call(String),
     #[error(
-        "it is a public zone: virtual addresses mean something in tasks of the mesh alone. Make a private hosted zone for the \
-         VPC, and name that one in OUTRIGGER_NAMES_ZONE"
+        "it is a public zone, and the addresses mean something in the VPC alone. Make a private hosted zone for the VPC, and \
+         name that one in {0}"
     )]
-    Public,
+    Public(&'static str),
     #[error("a record cannot be written: {0}")]
     Build(#[from] BuildError),
 }
@@ -58,24 +106,21 @@ struct Held {
 }
 
 impl HostedZone {
-    /// The zone `id`. `capture`: how tasks that ask it are captured, `names` or `platform`; they find services at different
-    /// addresses.
-    pub fn new(config: &SdkConfig, id: &str, capture: Capture, mesh: &str) -> Self {
+    /// The zone `id`; `pace` is one for all zones.
+    pub fn new(config: &SdkConfig, id: &str, readers: Readers, mesh: &str, pace: Pace) -> Self {
         let id = id.trim_start_matches("/hostedzone/").to_owned();
-        Self { client: Client::new(config), id, capture, mesh: mesh.to_owned() }
+        Self { client: Client::new(config), id, readers, mesh: mesh.to_owned(), pace }
     }
 
     /// Keeps the records; never ends.
     pub async fn keep(self, mut snapshot: watch::Receiver<Arc<Snapshot>>, problems: Problems) {
         // The first one is nobody's view.
         drop(snapshot.wait_for(|snapshot| !snapshot.trust_domain.is_empty()).await);
-        let (mut held, mut pause, mut lately) = (None, AGAIN, Lately::default());
+        let (mut held, mut pause, mut lately) = (None, AGAIN, None);
         loop {
-            let names = wanted(&snapshot.borrow_and_update(), self.capture);
-            let names = lately.and(names, Instant::now());
-            match self.reconcile(&mut held, &names).await {
+            match self.turn(&mut held, &mut lately, &mut snapshot).await {
                 Ok(found) => {
-                    problems.set("names", found);
+                    problems.set(self.readers.finder(), found);
                     pause = AGAIN;
                     match timeout(RELIST, snapshot.changed()).await {
                         Ok(Ok(())) => sleep(GATHER).await,
@@ -86,7 +131,7 @@ impl HostedZone {
                 Err(error) => {
                     let (kind, subject) = ("names", format!("hosted zone {}", self.id));
                     let what = format!("{error}; what is there stays, and it is tried again");
-                    problems.set("names", [Problem { kind, subject, what }].into());
+                    problems.set(self.readers.finder(), [Problem { kind, subject, what }].into());
                     held = None;
                     sleep(pause).await;
                     pause = RARELY.min(pause * 2);
@@ -95,36 +140,50 @@ impl HostedZone {
         }
     }
 
-    async fn reconcile(
+    fn zone<'a>(&'a self, name: &'a str) -> Zone<'a> {
+        Zone { name, mesh: &self.mesh, ttl: self.readers.ttl(), kinds: self.readers.kinds() }
+    }
+
+    /// Has the zone hold what the newest snapshot wants.
+    async fn turn(
         &self,
         held: &mut Option<Held>,
-        names: &BTreeMap<String, Ipv4Addr>,
+        lately: &mut Option<Lately>,
+        snapshot: &mut watch::Receiver<Arc<Snapshot>>,
     ) -> Result<BTreeSet<Problem>, ZoneError> {
         let held = match held {
             Some(held) => held,
             None => held.insert(self.read().await?),
         };
-        let (changes, problems) = changes(&held.records, names, (&held.name, &self.mesh));
-        for batch in changes.chunks(BATCH) {
+        let lately = lately.get_or_insert_with(|| match self.readers {
+            Readers::Tasks(_) => Lately::default(),
+            // Tasks may be in the midst of being replaced when this controller starts.
+            Readers::Outsiders => Lately::left(ours(&held.records, self.zone(&held.name)), Instant::now()),
+        });
+        let (names, mut problems) = self.readers.names(&snapshot.borrow_and_update());
+        let names = lately.and(names, Instant::now());
+        let (changes, taken) = changes(&held.records, &names, self.zone(&held.name));
+        problems.extend(taken);
+        for batch in batches(&changes) {
             self.change(batch.iter().flatten()).await?;
             batch.iter().flatten().cloned().for_each(|change| apply(&mut held.records, change));
             tracing::info!(zone = self.id, names = batch.len(), "hosted zone changed");
-            sleep(PACE).await;
         }
         Ok(problems)
     }
 
     async fn read(&self) -> Result<Held, ZoneError> {
+        self.pace.turn().await;
         let zone =
             self.client.get_hosted_zone().id(&self.id).send().await.map_err(failed("GetHostedZone"))?;
         let zone =
             zone.hosted_zone.ok_or_else(|| ZoneError::Call("GetHostedZone: it says nothing".into()))?;
         if !zone.config.is_some_and(|config| config.private_zone) {
-            return Err(ZoneError::Public);
+            return Err(ZoneError::Public(self.readers.variable()));
         }
         let (mut records, mut from) = (Vec::new(), None::<(Option<String>, Option<RrType>)>);
         loop {
-            sleep(PACE).await;
+            self.pace.turn().await;
             let (name, kind) = from.take().unwrap_or_default();
             let call = self.client.list_resource_record_sets().hosted_zone_id(&self.id);
             let page = call.set_start_record_name(name).set_start_record_type(kind);
@@ -140,6 +199,7 @@ impl HostedZone {
     async fn change(&self, changes: impl Iterator<Item = &Change>) -> Result<(), ZoneError> {
         let changes: Vec<types::Change> = changes.map(change).collect::<Result<_, _>>()?;
         let batch = ChangeBatch::builder().comment("outrigger").set_changes(Some(changes)).build()?;
+        self.pace.turn().await;
         let call = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
         call.send().await.map(drop).map_err(failed("ChangeResourceRecordSets"))
     }
@@ -150,12 +210,14 @@ fn failed<E: std::error::Error>(call: &'static str) -> impl FnOnce(E) -> ZoneErr
 }
 
 fn record(set: ResourceRecordSet) -> Record {
-    let values = set.resource_records.unwrap_or_default().into_iter().map(|record| record.value);
+    let values = set.resource_records.unwrap_or_default().into_iter();
+    let mut values: Vec<_> = values.map(|record| record.value).collect();
+    values.sort();
     Record {
         name: set.name.to_ascii_lowercase(),
         kind: set.r#type.as_str().to_owned(),
         ttl: set.ttl.unwrap_or_default(),
-        values: values.collect(),
+        values,
     }
 }
 

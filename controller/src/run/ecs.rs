@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::pin::pin;
 use std::sync::Arc;
 
+use aws_config::SdkConfig;
 use outrigger_model::Capture;
 use outrigger_wire::control::PORT;
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ use crate::control::tls::TlsControl;
 use crate::control::{Control, Hall};
 use crate::indices::Indices;
 use crate::inject::ecs::mover;
-use crate::names::HostedZone;
+use crate::names::{HostedZone, Pace, Readers};
 use crate::scope::Scope;
 use crate::settings::{NamesFor, Settings};
 use crate::source::Source;
@@ -60,14 +61,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     if has_engine(&settings.docker_host) {
         on_this_instance(&mut common, hall, seen.clone()).await;
     }
-    if let Some(zone) = &settings.names_zone {
-        let capture = match settings.names_for {
-            NamesFor::Platform => Capture::Platform,
-            NamesFor::Names => Capture::Names,
-        };
-        let zone = HostedZone::new(&config, zone, capture, &board.source.mesh());
-        common.parts.spawn("names", zone.keep(board.snapshot.clone(), board.problems.clone()));
-    }
+    keep_names(&mut common, &config);
     common.merge(Indices::load(&settings.state));
     // None: the root cannot be used, which is a problem of its own; nothing can be injected then.
     let pin = board.pin.get().map(ToString::to_string).unwrap_or_default();
@@ -75,6 +69,26 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         common.parts.spawn("injection", mover.run());
     }
     common.until(shutdown).await
+}
+
+/// Keeps the hosted zones that the settings name.
+fn keep_names(common: &mut Common, config: &SdkConfig) {
+    let (board, settings) = (common.board.clone(), common.settings.clone());
+    let (mesh, pace) = (board.source.mesh(), Pace::default());
+    let capture = match settings.names_for {
+        NamesFor::Platform => Capture::Platform,
+        NamesFor::Names => Capture::Names,
+    };
+    let zones = [
+        ("names", &settings.names_zone, Readers::Tasks(capture)),
+        ("names for outsiders", &settings.edge_zone, Readers::Outsiders),
+    ];
+    for (part, id, readers) in zones {
+        if let Some(id) = id {
+            let zone = HostedZone::new(config, id, readers, &mesh, pace.clone());
+            common.parts.spawn(part, zone.keep(board.snapshot.clone(), board.problems.clone()));
+        }
+    }
 }
 
 /// Serves the tasks of this EC2 instance over the Unix socket as well. Where the socket cannot be made they can still call

@@ -16,3 +16,8 @@ pub enum NamesFor {
 pub(super) fn is_zone(said: &str) -> bool {
     (1..=32).contains(&said.len()) && said.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
+
+/// None, or a zone that is not the one of tasks: a name has one kind of address.
+pub(super) fn is_edge_zone(said: Option<&str>, names_zone: Option<&str>) -> bool {
+    said.is_none_or(|zone| is_zone(zone) && said != names_zone)
+}

@@ -43,23 +43,29 @@ locals {
       Resource = aws_sqs_queue.events.arn
     },
   ]
-  zone = var.names == null ? "" : "${local.arn}:route53:::hostedzone/${var.names.zone}"
-  names = var.names == null ? [] : [
-    {
-      Sid       = "Zone"
-      Effect    = "Allow"
-      Action    = ["route53:GetHostedZone", "route53:ListResourceRecordSets"]
-      Resource  = local.zone
-      Condition = {}
-    },
-    {
-      Sid       = "Names"
-      Effect    = "Allow"
-      Action    = ["route53:ChangeResourceRecordSets"]
-      Resource  = local.zone
-      Condition = { "ForAllValues:StringEquals" = { "route53:ChangeResourceRecordSetsRecordTypes" = ["A", "TXT"] } }
-    },
-  ]
+  # Addresses, and beside each a note of whose it is.
+  zones = concat(
+    var.names == null ? [] : [{ whose = "", id = var.names.zone, kinds = ["A", "TXT"] }],
+    var.edge_zone == null ? [] : [{ whose = "Edge", id = var.edge_zone, kinds = ["A", "AAAA", "TXT"] }],
+  )
+  names = flatten([
+    for zone in local.zones : [
+      {
+        Sid       = "${zone.whose}Zone"
+        Effect    = "Allow"
+        Action    = ["route53:GetHostedZone", "route53:ListResourceRecordSets"]
+        Resource  = "${local.arn}:route53:::hostedzone/${zone.id}"
+        Condition = {}
+      },
+      {
+        Sid       = "${zone.whose}Names"
+        Effect    = "Allow"
+        Action    = ["route53:ChangeResourceRecordSets"]
+        Resource  = "${local.arn}:route53:::hostedzone/${zone.id}"
+        Condition = { "ForAllValues:StringEquals" = { "route53:ChangeResourceRecordSetsRecordTypes" = zone.kinds } }
+      },
+    ]
+  ])
   injects = var.inject != "on" ? [] : concat(
     [
       {

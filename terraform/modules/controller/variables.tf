@@ -121,6 +121,17 @@ variable "names" {
   default     = null
 }
 
+variable "edge_zone" {
+  description = "Id of a private hosted zone, another one than in `names`, in which the controller keeps services with edge ports at the addresses of their tasks: for Lambda, and others outside the mesh."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = can(regex("^Z[A-Z0-9]{1,31}$", coalesce(var.edge_zone, "Z00")))
+    error_message = "Write the id of a hosted zone: zone_id of aws_route53_zone, such as Z0123456789ABCDEFGHIJ."
+  }
+}
+
 variable "inject" {
   description = "What the controller may do about services that carry the tag outrigger:inject: `off`, `plan` (says what it would do) or `on`."
   type        = string
