@@ -3,6 +3,7 @@
 //! container, and the view of ECS says whether that task is one of ours, and runs where the controller does.
 
 use outrigger_inject::ecs::SIDECAR;
+use outrigger_model::WorkloadId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -130,6 +131,13 @@ impl ContainerAttestor {
                 return found;
             }
         }
+    }
+}
+
+impl ContainerAttestor {
+    /// Resolves once the task is over.
+    pub async fn over(&self, workload: &WorkloadId) {
+        super::over(&self.tasks, workload).await;
     }
 }
 

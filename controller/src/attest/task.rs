@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use outrigger_model::WorkloadId;
 use outrigger_wire::control::proof::{BadProof, Proof, Region};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -15,6 +16,12 @@ use crate::source::ecs::record::{Definition, NetworkMode, Seen, Task, last_part}
 
 /// How far the clocks of two hosts may be apart.
 const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Proofs that do not hold which an address may have in a row, and at once; on a host in bridge mode, all tasks call from
+/// one.
+const BURST: f64 = 64.0;
+/// So many more in a second.
+const PER_SECOND: f64 = 1.0;
 
 /// Knows the tasks of the watched clusters by their proofs.
 pub struct TaskAttestor {
@@ -142,7 +149,12 @@ impl TaskRefused {
 impl TaskAttestor {
     /// Looks into what the ECS source sees.
     pub fn new(seen: watch::Receiver<Seen>, sts: Sts) -> Self {
-        Self { seen, sts, pace: Pace::default() }
+        Self { seen, sts, pace: Pace::new(BURST, PER_SECOND) }
+    }
+
+    /// Resolves once the task is over.
+    pub async fn over(&self, workload: &WorkloadId) {
+        super::over(&self.seen, workload).await;
     }
 
     /// The task whose proof this is, called from `address` over the connection that `bound_to` names. What costs little is
@@ -157,12 +169,13 @@ impl TaskAttestor {
         address: IpAddr,
     ) -> Result<Caller, TaskRefused> {
         let address = address.to_canonical();
-        if !self.pace.may(address, Instant::now()) {
+        // Taken before it is known whether the proof holds: many at once are not heard oftener than one after another.
+        if !self.pace.take(address, Instant::now()) {
             return Err(TaskRefused::Pause(address));
         }
         let found = self.known(proof, bound_to, address).await;
-        if found.as_ref().is_err_and(|refused| !refused.is_ours()) {
-            self.pace.refused(address, Instant::now());
+        if found.as_ref().map_or_else(TaskRefused::is_ours, |_| true) {
+            self.pace.give_back(address, Instant::now());
         }
         found
     }

@@ -1,13 +1,14 @@
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::HeaderMap;
+use outrigger_model::WorkloadId;
 use tonic::Status;
 
 use super::Hall;
 use super::peer::{Peer, PeerError};
 #[cfg(feature = "ecs")]
 use super::refusals::subject_of_task;
+use super::strangers::Stranger;
 #[cfg(feature = "ecs")]
 use crate::attest::ContainerRefused;
 use crate::attest::{Caller, Processes};
@@ -23,6 +24,8 @@ pub(super) enum Guest {
         peer: Result<Peer, Arc<PeerError>>,
         /// Knows whose it is.
         attestor: Processes,
+        /// Counted until it is known.
+        stranger: Mutex<Option<Stranger<u32>>>,
     },
     /// Somebody over TLS, who is to prove a task's role.
     #[cfg(feature = "ecs")]
@@ -35,8 +38,6 @@ pub(super) struct Limits {
     pub streams: u32,
     /// Bytes that may be under way, and are kept for who does not read them.
     pub window: u32,
-    /// Without a stream it ends after this.
-    pub idle: Option<Duration>,
 }
 
 /// Why a process is turned away.
@@ -70,9 +71,9 @@ impl Guest {
     pub(super) fn limits(&self) -> Limits {
         match self {
             // One is used, another may follow before the first has ended. The window is hyper's own.
-            Self::Process { .. } => Limits { streams: 4, window: 1 << 20, idle: None },
+            Self::Process { .. } => Limits { streams: 4, window: 1 << 20 },
             #[cfg(feature = "ecs")]
-            Self::Task(_) => Limits { streams: 1, window: 1 << 16, idle: Some(super::tls::PROOF) },
+            Self::Task(_) => Limits { streams: 1, window: 1 << 16 },
         }
     }
 
@@ -83,8 +84,11 @@ impl Guest {
     )]
     pub(super) async fn caller(&self, hall: &Hall, headers: &HeaderMap) -> Result<Caller, Status> {
         match self {
-            Self::Process { peer, attestor } => {
+            Self::Process { peer, attestor, stranger } => {
                 let known = process(peer, attestor).await;
+                if known.is_ok() {
+                    stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
+                }
                 #[cfg(feature = "ecs")]
                 of_task(hall, &known);
                 known.map_err(|refusal| {
@@ -97,6 +101,40 @@ impl Guest {
             }
             #[cfg(feature = "ecs")]
             Self::Task(guest) => guest.caller(headers).await,
+        }
+    }
+}
+
+/// What an open stream rested on, and does not any more: whoever is at the other end now, it is not who was let in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Over {
+    #[error("the process that was let in has ended")]
+    Process,
+    #[error("the task is over")]
+    Task,
+}
+
+impl Guest {
+    /// Resolves when a stream of this workload is to be cut. One that is to stop is not over: it still hears orders.
+    pub(super) async fn over(&self, workload: &WorkloadId) -> Over {
+        match self {
+            Self::Process { peer, attestor, .. } => {
+                let ended = async {
+                    match peer {
+                        Ok(peer) => peer.ended().await,
+                        Err(_nobody_is_let_in) => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = ended => Over::Process,
+                    () = attestor.over(workload) => Over::Task,
+                }
+            }
+            #[cfg(feature = "ecs")]
+            Self::Task(guest) => {
+                guest.over(workload).await;
+                Over::Task
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod refusals;
 mod seats;
 mod session;
 mod socket;
+mod strangers;
 #[cfg(feature = "ecs")]
 pub mod tls;
 mod worlds;
@@ -27,7 +28,7 @@ use outrigger_model::Snapshot;
 use outrigger_wire::control::rpc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -41,6 +42,7 @@ use guest::{Guest, Refusal};
 use peer::Peer;
 use seats::Seats;
 use session::Session;
+use strangers::Strangers;
 use worlds::Worlds;
 
 pub use socket::{EVERYBODY, OWNER, SocketError, listen};
@@ -49,7 +51,9 @@ pub use socket::{EVERYBODY, OWNER, SocketError, listen};
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// How long a ping may stay unanswered: a busy machine is not a dead one.
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// For a guest that has had its stream to read the end of it.
+/// From a connection to a proof that holds: STS and the view of ECS have their own limits, which add up to less.
+const PROOF: Duration = Duration::from_secs(40);
+/// For a guest that has had its stream, or was turned away, to read the end of it.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Messages on their way to one sidecar; one that lets more pile up does not read.
 const QUEUE: usize = 16;
@@ -59,6 +63,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const FORGET: Duration = Duration::from_secs(15);
 /// Pids whose refusal was logged already; forgotten all at once beyond.
 const LOGGED: usize = 1024;
+
+/// Connections to the socket without a proof, of all users together. Sidecars of a whole host may wait for the first view.
+const STRANGERS: usize = 2048;
+/// Of one user: sidecars have one of their own, whom an application cannot keep out.
+const STRANGERS_OF_ONE: usize = 1024;
 
 /// The socket, bound.
 pub struct Control(UnixListener);
@@ -130,12 +139,15 @@ impl Control {
     /// Serves until it is dropped.
     pub async fn run(self, hall: Arc<Hall>, attestor: Processes) {
         let (mut connections, mut forget) = (Tasks::new(), interval(FORGET));
+        let strangers = Strangers::new(STRANGERS, STRANGERS_OF_ONE);
         loop {
             tokio::select! {
                 accepted = self.0.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let peer = Peer::of(&stream).map_err(Arc::new);
-                        let guest = Guest::Process { peer, attestor: attestor.clone() };
+                        let user = stream.peer_cred().map_or(u32::MAX, |credentials| credentials.uid());
+                        let Some(stranger) = strangers.admit(user) else { continue };
+                        let (peer, stranger) = (Peer::of(&stream).map_err(Arc::new), Mutex::new(Some(stranger)));
+                        let guest = Guest::Process { peer, attestor: attestor.clone(), stranger };
                         connections.spawn("connection", serve(stream, guest, hall.clone()));
                     }
                     Err(error) => {
@@ -156,18 +168,22 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = guest.limits();
-    let guest = Arc::new(guest);
+    let (guest, turned_away) = (Arc::new(guest), Arc::new(Notify::new()));
     let (start, mut started) = mpsc::channel(1);
     let service = service_fn(|request: Request<Incoming>| {
-        let (hall, guest, start) = (hall.clone(), guest.clone(), start.clone());
+        let (hall, guest, start, turned_away) =
+            (hall.clone(), guest.clone(), start.clone(), turned_away.clone());
         async move {
             let caller = match guest.caller(&hall, request.headers()).await {
                 Ok(caller) => caller,
-                Err(refused) => return Ok(refused.into_http()),
+                Err(refused) => {
+                    turned_away.notify_one();
+                    return Ok(refused.into_http());
+                }
             };
             let answer = rpc::answer(request, |up| {
                 let (down, messages) = mpsc::channel(QUEUE);
-                let session = Session::new(hall, caller, up, down);
+                let session = Session::new(hall, guest, caller, up, down);
                 start.try_send(session).map_err(|_| Status::resource_exhausted("streams open too fast"))?;
                 Ok(ReceiverStream::new(messages))
             });
@@ -180,7 +196,7 @@ where
     server.keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_ANSWER);
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
     let mut sessions = Tasks::new();
-    let mut end = limits.idle.map(|idle| Instant::now() + idle);
+    let mut end = Some(Instant::now() + PROOF);
     loop {
         tokio::select! {
             ended = &mut connection => {
@@ -191,8 +207,12 @@ where
                 sessions.spawn("session", session.run());
                 end = None;
             }
-            Some(_ended) = sessions.next_ended() => if limits.idle.is_some() {
-                // A proof is good for one stream.
+            // Who has more to say dials again: a proof is good for one stream.
+            Some(_ended) = sessions.next_ended() => if sessions.is_empty() {
+                connection.as_mut().graceful_shutdown();
+                end = Some(Instant::now() + FAREWELL);
+            },
+            () = turned_away.notified() => if sessions.is_empty() {
                 connection.as_mut().graceful_shutdown();
                 end = Some(Instant::now() + FAREWELL);
             },

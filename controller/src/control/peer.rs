@@ -3,8 +3,15 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
+use tokio::time::sleep;
+
+/// Between two looks whether a process has ended, where the kernel does not tell.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The process that connected.
 #[derive(Debug)]
@@ -56,6 +63,25 @@ impl Peer {
         self.pid
     }
 
+    /// Resolves when the process has ended: a stream may live on in another one that it was handed to.
+    pub async fn ended(&self) {
+        let held = match &self.hold {
+            Hold::Pidfd(pidfd) => pidfd.try_clone().ok(),
+            Hold::Started(_) => None,
+        };
+        // A descriptor of its own: several streams may wait for the same process.
+        // SAFETY: an `OwnedFd` names one descriptor as long as it lives, and nothing here puts another in its place.
+        let held = held.map(|own| unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) });
+        if let Some(Ok(held)) = held
+            && held.readable().await.is_ok()
+        {
+            return;
+        }
+        while self.is_same() {
+            sleep(LOOK).await;
+        }
+    }
+
     /// True while [`Peer::pid`] still names the process that connected. Ask after every look-up by pid.
     pub fn is_same(&self) -> bool {
         match &self.hold {
@@ -95,6 +121,37 @@ fn started(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// A connection that another process has made, and its maker, which goes on running: as when a socket is handed on.
+#[cfg(test)]
+pub(super) fn handed_on(path: &std::path::Path) -> (std::os::unix::net::UnixStream, std::process::Child) {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::process::CommandExt;
+
+    let mut address =
+        libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
+    for (to, from) in address.sun_path.iter_mut().zip(path.as_os_str().as_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    // SAFETY: no memory is shared with it.
+    let socket = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    assert!(socket >= 0);
+    // SAFETY: the kernel has just made it for us.
+    let socket = unsafe { std::os::unix::net::UnixStream::from_raw_fd(socket) };
+    let number = socket.as_raw_fd();
+    let mut child = std::process::Command::new("sleep");
+    let connect = move || {
+        let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        // SAFETY: `address` is in this closure, and `length` is its size.
+        match unsafe { libc::connect(number, (&raw const address).cast(), length) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it only makes a system call.
+    let child = unsafe { child.arg("1000").pre_exec(connect) }.spawn().unwrap();
+    (socket, child)
 }
 
 #[cfg(test)]
@@ -141,8 +198,12 @@ mod tests {
         assert_eq!(held.pid(), child.id());
         let by_start = Peer { pid: child.id(), hold: Hold::Started(started(child.id())) };
         assert!(held.is_same() && by_start.is_same());
+        let early = tokio::time::timeout(Duration::from_millis(50), held.ended()).await;
+        assert!(early.is_err());
         drop(child.stdin.take());
         child.wait().unwrap();
+        let ended = async { tokio::join!(held.ended(), held.ended(), by_start.ended()) };
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
         assert!(!held.is_same() && !by_start.is_same());
         std::fs::remove_file(&path).unwrap();
     }

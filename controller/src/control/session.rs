@@ -1,14 +1,16 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use outrigger_compile::{CompileError, service_key};
-use outrigger_model::Snapshot;
+use outrigger_model::{Lifecycle, Snapshot};
 use outrigger_wire::control::{Ack, Certificate, Down, Hello, Nack, Renew, Up, down, up};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::Hall;
+use super::guest::Guest;
 use super::seats::Seat;
 use crate::attest::Caller;
 use crate::publish::{Offer, Outbox};
@@ -18,9 +20,16 @@ const HELLO: Duration = Duration::from_secs(10);
 /// Applying takes milliseconds. A sidecar that does not answer for so long is told to start over.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// A sidecar needs one in hours; who asks without end does not keep the controller busy.
+const BETWEEN_SIGNATURES: Duration = Duration::from_secs(1);
+/// The longest life of a certificate that is signed for a workload that is about to stop: it drains, and is renewed meanwhile,
+/// and what is left of it afterwards is of no use for long.
+const FAREWELL_LIFETIME: Duration = Duration::from_secs(600);
+
 /// One sidecar's stream.
 pub struct Session {
     hall: Arc<Hall>,
+    guest: Arc<Guest>,
     caller: Caller,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     up: Streaming<Up>,
@@ -32,6 +41,8 @@ pub struct Session {
     answer_by: Instant,
     /// A request that waits for its workload to be seen.
     request: Option<Vec<u8>>,
+    /// Earlier than this nothing is signed.
+    next_signature: Instant,
     failure: Option<CompileError>,
 }
 
@@ -46,6 +57,7 @@ impl Session {
     /// A stream of an attested caller.
     pub fn new(
         hall: Arc<Hall>,
+        guest: Arc<Guest>,
         caller: Caller,
         up: Streaming<Up>,
         down: mpsc::Sender<Result<Down, Status>>,
@@ -53,6 +65,7 @@ impl Session {
         Self {
             snapshot: hall.desk.snapshot.clone(),
             hall,
+            guest,
             caller,
             up,
             down,
@@ -60,6 +73,7 @@ impl Session {
             stale: true,
             answer_by: Instant::now(),
             request: None,
+            next_signature: Instant::now(),
             failure: None,
         }
     }
@@ -83,6 +97,8 @@ impl Session {
         };
         let seat = self.hall.seats.take(&self.caller.sidecar);
         let mut present = Present { hall: self.hall.clone(), caller: self.caller.clone(), seat };
+        let (guest, workload) = (self.guest.clone(), self.caller.workload.clone());
+        let mut over = pin!(guest.over(&workload));
         self.greet(hello)?;
         loop {
             self.publish()?;
@@ -96,6 +112,11 @@ impl Session {
                     Ok(()) => self.stale = true,
                     Err(_) => return Err(Status::unavailable("the controller stops")),
                 },
+                over = &mut over => {
+                    tracing::info!(workload = %workload.0, %over, "the stream is cut");
+                    return Err(Status::permission_denied(over.to_string()));
+                }
+                () = sleep_until(self.next_signature), if self.must_wait() => {}
                 () = present.seat.lost() => return Err(Status::aborted("a newer stream of this sidecar is open")),
                 () = sleep_until(self.answer_by), if self.outbox.is_awaiting() => {
                     return Err(Status::deadline_exceeded("no answer to a change of configuration"));
@@ -196,8 +217,16 @@ impl Session {
         Ok(())
     }
 
+    /// A request came too soon after the one before.
+    fn must_wait(&self) -> bool {
+        self.request.is_some() && Instant::now() < self.next_signature
+    }
+
     /// Answers a signing request as soon as the workload is known.
     fn sign(&mut self) -> Result<(), Status> {
+        if self.must_wait() {
+            return Ok(());
+        }
         let Some(request) = self.request.take() else { return Ok(()) };
         let snapshot = self.snapshot.borrow().clone();
         let Some(workload) = snapshot.workloads.get(&self.caller.workload) else {
@@ -205,10 +234,13 @@ impl Session {
             return Ok(());
         };
         let name = workload.name.clone();
+        let at_most =
+            if workload.lifecycle == Lifecycle::Stopping { FAREWELL_LIFETIME } else { Duration::MAX };
+        self.next_signature = Instant::now() + BETWEEN_SIGNATURES;
         let identity = outrigger_compile::identity(&snapshot.trust_domain, &service_key(workload));
         let certificate = match (&self.hall.desk.authority, identity) {
             (Ok(authority), Ok(identity)) => authority
-                .sign(&request, &identity, SystemTime::now())
+                .sign(&request, &identity, SystemTime::now(), at_most)
                 .inspect(|_| tracing::debug!(workload = name, %identity, "signed"))
                 .map_err(|error| error.to_string()),
             (Err(why), _) => Err(why.clone()),

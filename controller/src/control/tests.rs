@@ -19,6 +19,8 @@ use outrigger_model::label::{MANAGED, MESH};
 use outrigger_model::{Health, WorkloadId};
 use outrigger_wire::control::Down;
 
+mod over;
+
 const LIMIT: Duration = Duration::from_secs(30);
 
 struct World {
@@ -30,6 +32,10 @@ struct World {
 /// A controller of an empty snapshot, whose one sidecar has `pid` and joined the run `joined` of a workload that is
 /// in its run `now`.
 async fn world(pid: u32, joined: &str, now: &str) -> World {
+    world_of(Err("there is no root".into()), pid, joined, now).await
+}
+
+async fn world_of(authority: Result<Authority, String>, pid: u32, joined: &str, now: &str) -> World {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let socket = std::env::temp_dir().join(format!("outrigger-hall-{}-{number}.sock", std::process::id()));
@@ -41,7 +47,7 @@ async fn world(pid: u32, joined: &str, now: &str) -> World {
     let proxies = Proxies::default();
     let desk = Desk {
         snapshot: snapshot.subscribe(),
-        authority: Err("there is no root".into()),
+        authority,
         proxies: proxies.clone(),
         problems: Problems::default(),
     };
@@ -96,6 +102,43 @@ impl World {
         let app = WorkloadId("app".into());
         let wait = proxies.wait_for(|all| all.get(&app).is_some_and(&what));
         tokio::time::timeout(LIMIT, wait).await.unwrap().unwrap();
+    }
+}
+
+impl World {
+    /// The only workload is in this part of its life.
+    fn shows(&self, lifecycle: outrigger_model::Lifecycle) {
+        let workload = outrigger_model::Workload {
+            id: WorkloadId("app".into()),
+            name: "shop-cart-1".into(),
+            namespace: "shop".into(),
+            declared: outrigger_model::Declared { service: "cart".into(), ..Default::default() },
+            aliases: BTreeSet::new(),
+            zone: None,
+            networks: BTreeMap::new(),
+            exposed: BTreeSet::new(),
+            published: BTreeSet::new(),
+            lifecycle,
+            instance: None,
+            health: Health::Unchecked,
+            one_off: false,
+            mesh_port: None,
+            outside: None,
+            observed: None,
+        };
+        let workloads = [(workload.id.clone(), workload)].into();
+        let snapshot =
+            Snapshot { trust_domain: "outrigger.internal".into(), workloads, ..Snapshot::default() };
+        self._kept.2.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// The next answer to a request; the configuration comes as well.
+async fn certificate(down: &mut Streaming<Down>) -> outrigger_wire::control::Certificate {
+    loop {
+        if let Some(down::Kind::Certificate(answer)) = next(down).await.unwrap().unwrap().kind {
+            return answer;
+        }
     }
 }
 
@@ -167,35 +210,8 @@ async fn a_request_waits_for_its_workload_and_is_then_refused_with_the_reason() 
     up.send(Up { kind: Some(up::Kind::Sign(SigningRequest { csr: b"?".to_vec() })) }).unwrap();
     up.send(Up { kind: Some(up::Kind::Report(Report::default())) }).unwrap();
     world.sees(|proxy| proxy.report.is_some()).await;
-    let workload = outrigger_model::Workload {
-        id: WorkloadId("app".into()),
-        name: "shop-cart-1".into(),
-        namespace: "shop".into(),
-        declared: outrigger_model::Declared { service: "cart".into(), ..Default::default() },
-        aliases: BTreeSet::new(),
-        zone: None,
-        networks: BTreeMap::new(),
-        exposed: BTreeSet::new(),
-        published: BTreeSet::new(),
-        lifecycle: outrigger_model::Lifecycle::Running,
-        instance: None,
-        health: Health::Unchecked,
-        one_off: false,
-        mesh_port: None,
-        outside: None,
-        observed: None,
-    };
-    let workloads = [(workload.id.clone(), workload)].into();
-    let snapshot = Snapshot { trust_domain: "outrigger.internal".into(), workloads, ..Snapshot::default() };
-    world._kept.2.send_replace(Arc::new(snapshot));
-    let mut refused = None;
-    while refused.is_none() {
-        // The configuration comes as well.
-        if let Some(down::Kind::Certificate(answer)) = next(&mut down).await.unwrap().unwrap().kind {
-            refused = Some(answer);
-        }
-    }
-    let refused = refused.unwrap();
+    world.shows(outrigger_model::Lifecycle::Running);
+    let refused = certificate(&mut down).await;
     assert_eq!(refused.refused, "there is no root");
     assert!(refused.chain.is_empty());
 }

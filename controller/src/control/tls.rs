@@ -2,7 +2,6 @@
 //! signed by the mesh's root, and the root goes along, for sidecars know it by its hash. The sidecar then proves its task,
 //! on this very connection; until it has, a connection may take little memory and little time.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,29 +10,35 @@ use std::time::{Duration, SystemTime};
 
 use hyper::HeaderMap;
 use outrigger_lifecycle::Tasks;
+use outrigger_model::WorkloadId;
 use outrigger_wire::control::pin::Pin;
 use outrigger_wire::control::proof::{EXPORTER, Exported, Proof, binding};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tonic::Status;
 
 use super::refusals::{Refusals, subject_of_task};
+use super::strangers::{Stranger, Strangers};
 use super::{ACCEPT_PAUSE, FORGET, Hall, guest, serve};
-use crate::attest::Caller;
 use crate::attest::task::{TaskAttestor, TaskRefused};
+use crate::attest::{Caller, Pace};
 use crate::identity::{Authority, SignError};
 
 /// For a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// From the handshake to a proof that holds: STS and the view of ECS have their own limits, which add up to less.
-pub(super) const PROOF: Duration = Duration::from_secs(40);
 /// Connections without a proof, of all addresses together: each may hold some 100 KiB.
 const STRANGERS: usize = 512;
 /// Of one address: a host in bridge mode has its tasks behind one.
 const STRANGERS_OF_ONE: usize = 64;
+
+/// Handshakes of one address that lead to no proof which holds: what they cost is ours. A host that starts all its tasks at
+/// once, while the controller does not know them yet, stays below.
+const BURST: f64 = 256.0;
+/// So many more in a second.
+const PER_SECOND: f64 = 8.0;
 
 /// The TLS listener, bound.
 pub struct TlsControl {
@@ -56,13 +61,8 @@ struct Door {
     tasks: TaskAttestor,
     root: Pin,
     refusals: Refusals,
-    strangers: Mutex<BTreeMap<IpAddr, usize>>,
-}
-
-/// A connection that has proved nothing yet; counted until it has, or is gone.
-struct Stranger {
-    door: Arc<Door>,
-    address: IpAddr,
+    strangers: Arc<Strangers<IpAddr>>,
+    pace: Pace,
 }
 
 /// Somebody whose TLS handshake is done.
@@ -71,7 +71,7 @@ pub(super) struct Guest {
     address: IpAddr,
     bound_to: String,
     asked: AtomicBool,
-    stranger: Mutex<Option<Stranger>>,
+    stranger: Mutex<Option<Stranger<IpAddr>>>,
 }
 
 /// The certificate in use.
@@ -110,15 +110,19 @@ impl TlsControl {
             tracing::info!(%address, pin = %root, "control listens for sidecars of other hosts");
         }
         let refusals = Refusals::new("control listener", hall.desk.problems.clone());
-        let door = Arc::new(Door { hall: hall.clone(), tasks, root, refusals, strangers: Mutex::default() });
+        let strangers = Strangers::new(STRANGERS, STRANGERS_OF_ONE);
+        let pace = Pace::new(BURST, PER_SECOND);
+        let door = Arc::new(Door { hall: hall.clone(), tasks, root, refusals, strangers, pace });
         let (mut leaf, mut connections, mut forget) = (None, Tasks::new(), interval(FORGET));
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, from)) => {
-                        let Some(stranger) = Door::admit(&door, from.ip().to_canonical()) else { continue };
+                        let Some(stranger) = door.admit(from.ip().to_canonical()) else { continue };
                         match current(&mut leaf, authority) {
-                            Ok(config) => connections.spawn("connection", welcome(stream, stranger, config)),
+                            Ok(config) => {
+                                connections.spawn("connection", welcome(stream, stranger, config, door.clone()));
+                            }
                             Err(error) => tracing::error!(%error, "no certificate for the controller itself"),
                         }
                     }
@@ -135,18 +139,18 @@ impl TlsControl {
 }
 
 /// One connection, from its first byte.
-async fn welcome(stream: TcpStream, stranger: Stranger, config: Arc<ServerConfig>) {
+async fn welcome(stream: TcpStream, stranger: Stranger<IpAddr>, config: Arc<ServerConfig>, door: Arc<Door>) {
     let _small_messages_at_once = stream.set_nodelay(true);
     let tls = match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(tls)) => tls,
         failed => {
-            tracing::debug!(from = %stranger.address, error = ?failed.map(|done| done.err()), "no TLS handshake");
+            tracing::debug!(from = %stranger.from, error = ?failed.map(|done| done.err()), "no TLS handshake");
             return;
         }
     };
     let exported = tls.get_ref().1.export_keying_material(Exported::default(), EXPORTER, None);
     let Ok(exported) = exported else { return };
-    let (door, address) = (stranger.door.clone(), stranger.address);
+    let address = stranger.from;
     let bound_to = binding(door.root, &exported);
     let hall = door.hall.clone();
     let stranger = Mutex::new(Some(stranger));
@@ -156,27 +160,9 @@ async fn welcome(stream: TcpStream, stranger: Stranger, config: Arc<ServerConfig
 
 impl Door {
     /// Counts a connection, if it may be there.
-    fn admit(door: &Arc<Self>, address: IpAddr) -> Option<Stranger> {
-        let mut strangers = door.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = strangers.values().sum();
-        let of_one = strangers.get(&address).copied().unwrap_or_default();
-        if all >= STRANGERS || of_one >= STRANGERS_OF_ONE {
-            return None;
-        }
-        strangers.insert(address, of_one + 1);
-        Some(Stranger { door: door.clone(), address })
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let mut strangers = self.door.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_one) = strangers.get_mut(&self.address) {
-            *of_one -= 1;
-            if *of_one == 0 {
-                strangers.remove(&self.address);
-            }
-        }
+    fn admit(&self, address: IpAddr) -> Option<Stranger<IpAddr>> {
+        let stranger = self.strangers.admit(address)?;
+        self.pace.take(address, Instant::now()).then_some(stranger)
     }
 }
 
@@ -192,12 +178,18 @@ impl Guest {
         match self.door.tasks.caller(proof, &self.bound_to, self.address).await {
             Ok(caller) => {
                 self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
+                self.door.pace.give_back(self.address, Instant::now());
                 let task = crate::source::ecs::record::last_part(&caller.workload.0);
                 self.door.refusals.admitted(&[subject_of_task(task), self.address.to_string()]);
                 Ok(caller)
             }
             Err(refused) => Err(self.refuse(&refused)),
         }
+    }
+
+    /// Resolves once its task is over.
+    pub(super) async fn over(&self, workload: &WorkloadId) {
+        self.door.tasks.over(workload).await;
     }
 
     fn refuse(&self, refused: &TaskRefused) -> Status {

@@ -81,8 +81,8 @@ impl Authority {
         Ok((key, root.der().to_vec()))
     }
 
-    /// Signs the key of a request for `identity`, from now for the lifetime of this authority. Whatever else
-    /// the request asks for is ignored.
+    /// Signs the key of a request for `identity`, from now for the lifetime of this authority, or `at_most` where that is
+    /// shorter. Whatever else the request asks for is ignored.
     ///
     /// # Errors
     /// See [`SignError`].
@@ -91,6 +91,7 @@ impl Authority {
         request: &[u8],
         identity: &SpiffeId,
         now: SystemTime,
+        at_most: Duration,
     ) -> Result<Certificate, SignError> {
         if request.len() > MAX_REQUEST {
             return Err(SignError::Long(request.len()));
@@ -103,7 +104,7 @@ impl Authority {
         let name =
             Ia5String::try_from(identity.as_str()).map_err(|_| SignError::Identity(identity.clone()))?;
         let uses = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        asked.params = self.leaf(name, uses, now)?;
+        asked.params = self.leaf(name, uses, now, self.lifetime.min(at_most))?;
         let leaf = asked.signed_by(&self.issuer).map_err(SignError::Signing)?;
         let (chain, roots) = (vec![leaf.der().to_vec()], vec![self.root.clone()]);
         Ok(Certificate { chain, roots, refused: String::new() })
@@ -122,7 +123,7 @@ impl Authority {
         let name = format!("spiffe://{}/{CONTROLLER}", self.trust_domain);
         let name = Ia5String::try_from(name).map_err(|error| own(&error))?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| own(&error))?;
-        let leaf = self.leaf(name, vec![ExtendedKeyUsagePurpose::ServerAuth], now)?;
+        let leaf = self.leaf(name, vec![ExtendedKeyUsagePurpose::ServerAuth], now, self.lifetime)?;
         let leaf = leaf.signed_by(&key, &self.issuer).map_err(SignError::Signing)?;
         let chain = vec![leaf.der().clone(), self.root.clone().into()];
         Ok((chain, key.into()))
@@ -133,6 +134,7 @@ impl Authority {
         name: Ia5String,
         uses: Vec<ExtendedKeyUsagePurpose>,
         now: SystemTime,
+        lifetime: Duration,
     ) -> Result<CertificateParams, SignError> {
         let mut leaf = CertificateParams::default();
         leaf.distinguished_name = DistinguishedName::new();
@@ -142,8 +144,8 @@ impl Authority {
         leaf.extended_key_usages = uses;
         leaf.use_authority_key_identifier_extension = true;
         leaf.serial_number = Some(serial()?);
-        leaf.not_before = (now - BACKDATE.min(self.lifetime / 10)).into();
-        leaf.not_after = (now + self.lifetime).into();
+        leaf.not_before = (now - BACKDATE.min(lifetime / 10)).into();
+        leaf.not_after = (now + lifetime).into();
         Ok(leaf)
     }
 

@@ -48,7 +48,7 @@ fn a_leaf_names_who_was_attested_and_nothing_that_was_asked_for() {
     let mut greedy = CertificateParams::new(["bank.example".to_owned()]).unwrap();
     greedy.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let now = SystemTime::now();
-    let signed = authority.sign(&request(&greedy), &cart(), now).unwrap();
+    let signed = authority.sign(&request(&greedy), &cart(), now, Duration::MAX).unwrap();
     let (_, leaf) = parse_x509_certificate(&signed.chain[0]).unwrap();
     let names = leaf.subject_alternative_name().unwrap().unwrap();
     assert_eq!(names.value.general_names, [GeneralName::URI(cart().as_str())]);
@@ -58,7 +58,7 @@ fn a_leaf_names_who_was_attested_and_nothing_that_was_asked_for() {
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
     assert_eq!(leaf.validity().not_before.timestamp(), seconds - 60);
     assert_eq!(leaf.validity().not_after.timestamp(), seconds + 86_400);
-    let again = authority.sign(&request(&CertificateParams::default()), &cart(), now).unwrap();
+    let again = authority.sign(&request(&CertificateParams::default()), &cart(), now, Duration::MAX).unwrap();
     let (_, again) = parse_x509_certificate(&again.chain[0]).unwrap();
     assert_ne!(leaf.raw_serial(), again.raw_serial());
 }
@@ -66,7 +66,9 @@ fn a_leaf_names_who_was_attested_and_nothing_that_was_asked_for() {
 #[test]
 fn a_short_life_is_not_spent_before_it_begins() {
     let authority = open(&fresh("short"), 10).unwrap();
-    let signed = authority.sign(&request(&CertificateParams::default()), &cart(), SystemTime::now()).unwrap();
+    let signed = authority
+        .sign(&request(&CertificateParams::default()), &cart(), SystemTime::now(), Duration::MAX)
+        .unwrap();
     let (_, leaf) = parse_x509_certificate(&signed.chain[0]).unwrap();
     let life = leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp();
     assert!((10..=12).contains(&life), "{life}");
@@ -78,12 +80,12 @@ fn requests_of_another_key_kind_or_signature_are_refused() {
     let now = SystemTime::now();
     let other = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let other = CertificateParams::default().serialize_request(&other).unwrap().der().to_vec();
-    assert!(matches!(authority.sign(&other, &cart(), now), Err(SignError::Key)));
+    assert!(matches!(authority.sign(&other, &cart(), now, Duration::MAX), Err(SignError::Key)));
     let mut forged = request(&CertificateParams::default());
     *forged.last_mut().unwrap() ^= 1;
-    assert!(matches!(authority.sign(&forged, &cart(), now), Err(SignError::Request(_))));
-    assert!(matches!(authority.sign(b"?", &cart(), now), Err(SignError::Request(_))));
-    assert!(matches!(authority.sign(&[0; 5000], &cart(), now), Err(SignError::Long(5000))));
+    assert!(matches!(authority.sign(&forged, &cart(), now, Duration::MAX), Err(SignError::Request(_))));
+    assert!(matches!(authority.sign(b"?", &cart(), now, Duration::MAX), Err(SignError::Request(_))));
+    assert!(matches!(authority.sign(&[0; 5000], &cart(), now, Duration::MAX), Err(SignError::Long(5000))));
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub fn headers_of(key: &Key, bound_to: &str, seconds: i64) -> HeaderMap {
     headers
 }
 
-/// Opens the stream: good, or the status and its words.
+/// Opens the stream: good, or the status and its words; who is refused is not left connected.
 pub async fn open(line: Line, headers: HeaderMap) -> Result<(), String> {
     let (mut sender, connection) =
         within(h2::client::handshake(line)).await.map_err(|error| error.to_string())?;
@@ -92,14 +92,15 @@ pub async fn open(line: Line, headers: HeaderMap) -> Result<(), String> {
     let answer = within(asked.0).await.map_err(|error| error.to_string())?;
     let word =
         |name| answer.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
-    match word("grpc-status") {
-        None if answer.status() == 200 => Ok(()),
-        status => Err(format!(
-            "{} {}",
-            status.unwrap_or_default(),
-            plain(&word("grpc-message").unwrap_or_default())
-        )),
-    }
+    let refused = match word("grpc-status") {
+        None if answer.status() == 200 => return Ok(()),
+        status => {
+            format!("{} {}", status.unwrap_or_default(), plain(&word("grpc-message").unwrap_or_default()))
+        }
+    };
+    drop((answer, asked.1, sender));
+    within(tasks.next_ended()).await;
+    Err(refused)
 }
 
 /// Without percent-encoding.

@@ -11,6 +11,7 @@ use outrigger_wire::control::pin::Pin;
 
 use crate::control::within;
 use cloud::{CART, Cloud, Controller, arn};
+use outrigger_controller::source::ecs::record::Stage;
 
 const ANY: std::net::SocketAddr =
     std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -82,4 +83,32 @@ async fn a_task_that_the_view_does_not_show_yet_is_waited_for() {
         cloud.seen.send_replace(all);
     });
     assert_eq!(answered, Ok(()));
+}
+
+/// It still hears that its peers go, and others hear of it; what it was let in by is not over.
+#[tokio::test]
+async fn a_task_that_stops_keeps_its_stream_and_one_that_is_over_loses_it() {
+    let cloud = Cloud::new().await;
+    let controller = cloud.controller(ANY).await;
+    let road = cloud.road(controller.address, controller.pin);
+    let mut sidecar = cloud.world.sidecar_by(road, cloud.world.state());
+    sidecar.certified(|_| true).await;
+    let before = controller.sees(|proxy| proxy.connected && !proxy.acked.is_empty()).await;
+    cloud.change(|task| {
+        task.desired_status = Stage::Stopped;
+        task.last_status = Stage::Stopping;
+    });
+    cloud.snapshot.send_modify(|snapshot| std::sync::Arc::make_mut(snapshot).trust_domain.push_str(".new"));
+    let after = controller.sees(|proxy| proxy.acked != before.acked).await;
+    assert!(after.connected, "it hears on");
+    assert_eq!(cloud.sts.asked(), 1, "over the same stream");
+
+    cloud.seen.send_modify(|seen| {
+        seen.current = false;
+        seen.error = Some("throttled".into());
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(controller.sees(|_| true).await.connected, "a view that is not whole cuts nobody");
+    cloud.change(|task| task.last_status = Stage::Stopped);
+    controller.sees(|proxy| !proxy.connected).await;
 }

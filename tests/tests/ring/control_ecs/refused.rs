@@ -239,7 +239,7 @@ async fn keys_that_aws_does_not_know_are_refused_and_who_goes_on_so_waits() {
     let cloud = Cloud::new().await;
     let controller = cloud.controller(ANY).await;
     let mut told = String::new();
-    for _ in 0..21 {
+    for _ in 0..80 {
         let line = shake(controller.address, controller.pin, None).await.unwrap();
         let made_up = super::fake::Key { id: "ASIAMADEUP0000000000", ..key("cart") };
         let headers = headers_of(&made_up, &bound(&line, controller.pin), 0);
@@ -251,4 +251,19 @@ async fn keys_that_aws_does_not_know_are_refused_and_who_goes_on_so_waits() {
     }
     assert!(told.contains("was refused too often"), "{told}");
     assert_eq!(call(&controller, "web", Some("127.0.0.2")).await, Ok(()), "others are heard");
+}
+
+/// Handshakes cost the controller more than the caller.
+#[tokio::test]
+async fn who_shakes_hands_without_end_and_proves_nothing_is_not_answered_and_others_are() {
+    let cloud = Cloud::new().await;
+    let controller = cloud.controller(ANY).await;
+    let mut answered = 0;
+    while shake(controller.address, controller.pin, None).await.is_ok() {
+        answered += 1;
+        assert!(answered < 2000, "it goes on and on");
+    }
+    assert!(answered >= 64, "{answered}");
+    assert_eq!(call(&controller, "web", Some("127.0.0.2")).await, Ok(()));
+    assert_eq!(cloud.sts.asked(), 1);
 }
