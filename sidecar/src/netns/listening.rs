@@ -21,8 +21,9 @@ pub type Listening = BTreeMap<u16, BTreeSet<IpAddr>>;
 const ENGINE_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 /// An application opens its ports soon after its start, so at first, and after each change, look often.
 const EAGER: Duration = Duration::from_millis(100);
-/// How long it stays eager.
-const EAGER_FOR: Duration = Duration::from_secs(30);
+/// Then ever less: so many looks fit into the time since the last change, and what comes late is found a twentieth later.
+/// A look costs the kernel a walk over a table that is as large as its memory.
+const LOOKS: u32 = 20;
 /// Between two looks where nothing listens yet: a slow start must not wait for the sidecar as well.
 const AWAITING: Duration = Duration::from_millis(200);
 /// Between two looks at a quiet namespace.
@@ -53,11 +54,8 @@ pub fn watch_listening() -> io::Result<(watch::Receiver<Listening>, impl Future<
     let follow = async move {
         let mut changed = Instant::now();
         loop {
-            let wait = match changed.elapsed() < EAGER_FOR {
-                true => EAGER,
-                false if publish.borrow().is_empty() => AWAITING,
-                false => QUIET,
-            };
+            let longest = if publish.borrow().is_empty() { AWAITING } else { QUIET };
+            let wait = (changed.elapsed() / LOOKS).clamp(EAGER, longest);
             tokio::time::sleep(wait).await;
             // A read that fails says nothing: the last view stays.
             let Ok(now) = listening() else { continue };
