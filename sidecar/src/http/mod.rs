@@ -1,9 +1,11 @@
 //! The life of a request.
 //!
 //! `head`, `framing`, `chunked` and `hop` are pure: bytes to messages and back, and what may pass a hop.
-//! `h1` and `h2stream` put them on connections; `server1` and `server2` take requests from clients; `forward` is
-//! the way of one request, `relay` of its response, `give` that of an answer in the application's place; `open`, `pool` and `link` find it a connection; `pump` moves the bodies.
+//! `h1` and `h2stream` put them on connections; `server1` and `server2` take requests from clients, `carrier` carries those
+//! of HTTP/2; `forward` is the way of one request, `relay` of its response, `give` that of an answer in the application's
+//! place; `open`, `pool` and `link` find it a connection; `pump` moves the bodies.
 
+mod carrier;
 pub mod chunked;
 mod coalesce;
 mod deadline;
@@ -51,11 +53,12 @@ use crate::rate::Admission;
 use crate::stream::Stream;
 use crate::worker::Worker;
 
-/// Connections of one worker to endpoints and to the application.
+/// Connections of one worker to endpoints and to the application, and what waits to carry requests.
 #[derive(Default)]
 pub struct Pools {
     idle: pool::Idle,
     links: link::Links,
+    carriers: carrier::Carriers,
 }
 
 /// Serves one accepted connection until it ends. `prefix` are bytes that were read from it already.

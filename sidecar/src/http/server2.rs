@@ -1,4 +1,4 @@
-//! An HTTP/2 client's connection: a task per stream.
+//! An HTTP/2 client's connection: its streams, each carried by a task.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -7,21 +7,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::RecvStream;
-use h2::ext::Protocol;
-use h2::server::{Builder, Connection, SendResponse};
+use h2::server::{Builder, Connection};
 
+use super::carrier::{Asked, Carriers};
 use super::coalesce::Coalesced;
-use super::deadline::Deadline;
-use super::forward::forward;
-use super::framing;
-use super::give::refuse_bad;
-use super::h2stream::H2Stream;
-use super::head::Request;
 use super::limits;
 use super::origin::Origin;
-use super::sides::Down;
-use super::websocket;
 use crate::stream::Stream;
 
 /// From the connection's first byte to the client's SETTINGS.
@@ -66,9 +57,8 @@ async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, ori
         let ended = loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    // Boxed: a task is copied three times on its way to its place, and the place of a large one is slow to find.
-                    let task = Box::pin(stream(origin.clone(), request, respond));
-                    origin.worker.spawn(task);
+                    let asked = Asked { origin: origin.clone(), request, respond };
+                    Carriers::carry(&origin.worker, asked);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "HTTP/2 connection broke");
@@ -83,40 +73,4 @@ async fn drive(mut connection: Connection<Coalesced, Bytes>, io: &Coalesced, ori
         ended
     })
     .await;
-}
-
-/// One request. What a block captures lies there once; arguments of an async function lie there twice, and a new task is
-/// copied whole.
-fn stream(
-    origin: Rc<Origin>,
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) -> impl Future<Output = ()> {
-    let (head, recv) = request.into_parts();
-    let length = framing::of_stream(&head.headers, recv.is_end_stream());
-    let mut request =
-        Request { method: head.method, uri: head.uri, headers: head.headers, length, upgrade: None };
-    let mut down = Down::H2 { respond, stream: H2Stream { recv: Some(recv), send: None } };
-    let protocol = head.extensions.get::<Protocol>();
-    let bad = protocol.and_then(|protocol| websocket::bootstrap(&mut request, protocol).err());
-    async move {
-        match bad {
-            Some(bad) => Box::pin(refuse_bad(&origin, down, bad)).await,
-            None => drop(forward(&origin, &mut Deadline::default(), &mut down, &mut request).await),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// It is copied three times on its way into its task, and lies there as long as the request runs.
-    #[test]
-    fn a_stream_is_small() {
-        fn size<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
-            size_of::<F>()
-        }
-        assert!(size(stream) <= 2200, "{} bytes", size(stream));
-    }
 }
