@@ -77,15 +77,8 @@ pub fn has_no_body(status: StatusCode, method: &Method) -> bool {
 }
 
 /// A length becomes one field in plain digits, however it was said: `5, 5` and `005` are `5`.
-pub fn collapse_length(headers: &mut HeaderMap, said: SaidLength) {
-    let SaidLength::Is(length) = said else { return };
-    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
-    let plain = match (lines.next(), lines.next()) {
-        (Some(b"0"), None) => true,
-        (Some(digits), None) => !digits.starts_with(b"0") && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !plain {
+pub fn collapse_length(headers: &mut HeaderMap, hop: &Hop) {
+    if let (SaidLength::Is(length), false) = (hop.said_length, hop.said_plainly) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

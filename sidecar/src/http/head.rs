@@ -92,7 +92,7 @@ pub fn take_request(buffer: &mut BytesMut) -> Result<Option<(Request, Wire)>, Ba
     let mut headers = fields_at(&head, places, &hop)?;
     let uri = target_of(&method, head.slice(target), version, &mut headers)?;
     let length = framing::of_request(&hop, version)?;
-    framing::collapse_length(&mut headers, hop.said_length);
+    framing::collapse_length(&mut headers, &hop);
     // RFC 9110 section 7.8: an upgrade needs HTTP/1.1. One to h2c is ours to decline.
     let upgrade = hop.upgrade().filter(|_| version == Version::HTTP_11);
     let wire = hop.wire(version);
@@ -125,7 +125,7 @@ pub fn take_response(buffer: &mut BytesMut, method: &Method) -> Result<Option<(R
     if hop.is_chunked() || status == StatusCode::NO_CONTENT || status.is_informational() {
         headers.remove(header::CONTENT_LENGTH);
     } else {
-        framing::collapse_length(&mut headers, hop.said_length);
+        framing::collapse_length(&mut headers, &hop);
     }
     let upgrade = hop.upgrade().filter(|_| status == StatusCode::SWITCHING_PROTOCOLS);
     let mut wire = hop.wire(version);
@@ -174,14 +174,15 @@ pub fn put_request(out: &mut BytesMut, request: &Request, chunked: bool, caller:
         }
         None => put_fields(out, &request.headers),
     }
-    let empty = request.length == Length::Empty && !request.headers.contains_key(header::CONTENT_LENGTH);
-    if empty && [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
+    let says_length = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
+    let empty = says_length && request.length == Length::Empty;
+    if empty && !request.headers.contains_key(header::CONTENT_LENGTH) {
         put_field(out, b"content-length", b"0");
     }
     if let Some(upgrade) = &request.upgrade {
         put_field(out, b"connection", b"upgrade");
         put_field(out, b"upgrade", upgrade.as_bytes());
-    } else if request.headers.contains_key(header::TE) {
+    } else if hop::has(&request.headers, &header::TE) {
         put_field(out, b"connection", b"te");
     }
     put_end(out, chunked);

@@ -15,10 +15,6 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Fields that end at each hop.
-const ALWAYS: [&str; 7] =
-    ["connection", "transfer-encoding", "upgrade", "te", "keep-alive", "proxy-connection", "http2-settings"];
-
 /// What `transfer-encoding` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Coding {
@@ -50,6 +46,8 @@ pub enum SaidLength {
 pub struct Hop {
     pub(super) coding: Coding,
     pub(super) said_length: SaidLength,
+    /// It is said once, in plain digits.
+    pub(super) said_plainly: bool,
     close: bool,
     keep_alive: bool,
     upgrade_option: bool,
@@ -67,7 +65,7 @@ impl Hop {
         let mut hop = Self { clean: true, ..Self::default() };
         for (name, value) in fields {
             hop.read(name, value);
-            hop.clean &= !ALWAYS.iter().any(|always| name.eq_ignore_ascii_case(always));
+            hop.clean &= !always_ends(name);
         }
         hop
     }
@@ -100,6 +98,11 @@ impl Hop {
     }
 
     fn read_length(&mut self, value: &[u8]) {
+        // What is one number without anything around it begins and ends with a digit.
+        let bare =
+            value.first().is_some_and(u8::is_ascii_digit) && value.last().is_some_and(u8::is_ascii_digit);
+        let plain = bare && (value == b"0" || !value.starts_with(b"0")) && !value.contains(&b',');
+        self.said_plainly = plain && self.said_length == SaidLength::None;
         for item in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
             self.said_length = match (self.said_length, digits(item)) {
                 (SaidLength::None, Some(length)) => SaidLength::Is(length),
@@ -130,8 +133,7 @@ impl Hop {
         }
         // Nominating these would take away what the message means, or what we have just checked.
         let kept = || *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::EXPECT;
-        ALWAYS.contains(&name.as_str())
-            || (!self.nominated.is_empty() && self.nominated.contains(name) && !kept())
+        always_ends(name.as_str()) || (!self.nominated.is_empty() && self.nominated.contains(name) && !kept())
     }
 
     /// `te: trailers` travels on: it is true of us as of the client.
@@ -199,6 +201,7 @@ impl Caller {
     /// Writes the fields of a head with all that [`Caller::tell`] puts into them: into text it costs a fifth.
     pub fn put_fields(&self, out: &mut BytesMut, headers: &HeaderMap, authority: Option<&str>) {
         let (mut chain, mut proto, mut host) = (false, false, false);
+        let mut called = authority.map(str::as_bytes);
         for (name, value) in headers {
             match name.as_str() {
                 "x-forwarded-client-cert" => continue,
@@ -210,6 +213,7 @@ impl Caller {
                 }
                 "x-forwarded-proto" => proto = true,
                 "x-forwarded-host" => host = true,
+                "host" => called = Some(value.as_bytes()),
                 _ => {}
             }
             put_field(out, name.as_str().as_bytes(), value.as_bytes());
@@ -220,8 +224,7 @@ impl Caller {
         if !proto {
             put_field(out, b"x-forwarded-proto", b"http");
         }
-        let called = || headers.get(header::HOST).map(HeaderValue::as_bytes).or(authority.map(str::as_bytes));
-        if let Some(called) = (!host).then(called).flatten() {
+        if let Some(called) = called.filter(|_| !host) {
             put_field(out, b"x-forwarded-host", called);
         }
         if let Some(identity) = &self.identity {
@@ -238,6 +241,25 @@ impl Caller {
         chain.extend_from_slice(self.address.as_bytes());
         HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)).unwrap_or_else(|_| self.address.clone())
     }
+}
+
+/// A field that ends at each hop, however it is spelt.
+fn always_ends(name: &str) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    match name.len() {
+        2 => is("te"),
+        7 => is("upgrade"),
+        10 => is("connection") || is("keep-alive"),
+        14 => is("http2-settings"),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        _ => false,
+    }
+}
+
+/// True if a field is there. A head has few: to look at each costs less than to hash the name.
+pub(super) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|key| key == name)
 }
 
 /// False if the field is there. Looks it up once.

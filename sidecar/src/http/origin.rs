@@ -9,7 +9,7 @@ use outrigger_wire::Timeouts;
 
 use super::error::BadMessage;
 use super::head::Request;
-use super::hop::{CLIENT_CERT, Caller};
+use super::hop::{self, CLIENT_CERT, Caller};
 use super::limits::Client;
 use super::open::Attempts;
 use super::pool::Announced;
@@ -213,7 +213,9 @@ impl Origin {
         if self.downstream.direction == Direction::Inbound {
             if self.told_in_text().is_some() {
                 // Only ours may be believed, here as there.
-                request.headers.remove(CLIENT_CERT);
+                if hop::has(&request.headers, &CLIENT_CERT) {
+                    request.headers.remove(CLIENT_CERT);
+                }
             } else {
                 let authority = request.uri.authority().map(http::uri::Authority::as_str);
                 self.caller.tell(&mut request.headers, authority);

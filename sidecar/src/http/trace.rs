@@ -4,7 +4,9 @@
 //! new one is sampled (`01`): the tracing of applications follows what comes in, by default; with `00` the mesh would
 //! silently switch it off wherever a caller has none.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
+
+use super::hop;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -19,17 +21,21 @@ const PARENT: std::ops::Range<usize> = 36..52;
 /// Gives a request that is in no trace a new one. What is none by the specification is replaced, and its `tracestate` with
 /// it.
 pub(super) fn begin(headers: &mut HeaderMap, rng: impl FnOnce() -> (u128, u64)) {
-    let mut lines = headers.get_all(&TRACEPARENT).iter();
-    let goes_on = match (lines.next(), lines.next()) {
-        (Some(only), None) => trace_of(only.as_bytes()).is_some(),
-        _ => false,
-    };
-    if !goes_on {
-        let (trace, parent) = rng();
-        headers.insert(TRACEPARENT, value(trace, parent));
+    match headers.entry(TRACEPARENT) {
+        Entry::Occupied(mut place) => {
+            let mut lines = place.iter();
+            if let (Some(only), None) = (lines.next(), lines.next())
+                && trace_of(only.as_bytes()).is_some()
+            {
+                place.get_mut().set_sensitive(true);
+                return;
+            }
+            place.insert(new(rng()));
+        }
+        Entry::Vacant(place) => drop(place.insert(new(rng()))),
+    }
+    if hop::has(headers, &TRACESTATE) {
         headers.remove(TRACESTATE);
-    } else if let Some(only) = headers.get_mut(&TRACEPARENT) {
-        only.set_sensitive(true);
     }
 }
 
@@ -64,7 +70,7 @@ fn is_hex(digit: &u8) -> bool {
 
 /// Never the same twice: HTTP/2 is told not to keep it in its table (RFC 7541 section 6.2.3), where it would push out what
 /// comes again.
-fn value(trace: u128, parent: u64) -> HeaderValue {
+fn new((trace, parent): (u128, u64)) -> HeaderValue {
     let mut text = *b"00-................................-................-01";
     put_hex(text.get_mut(TRACE), &trace.max(1).to_be_bytes());
     put_hex(text.get_mut(PARENT), &parent.max(1).to_be_bytes());
