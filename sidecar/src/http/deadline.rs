@@ -21,6 +21,11 @@ impl Deadline {
         self.at = limit.map(|limit| Instant::now() + limit);
     }
 
+    /// So much from a moment that is known: reading the clock has its price.
+    pub fn since(&mut self, moment: Instant, limit: Option<Duration>) {
+        self.at = limit.map(|limit| moment + limit);
+    }
+
     /// How much is left; nothing where there is none.
     pub fn left(&self) -> Duration {
         self.at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))

@@ -28,13 +28,13 @@ use crate::route::Fault;
 /// Informational responses before the final one; they are not held back for a client that does not read.
 const MAX_INTERIM: u32 = 64;
 
-/// Carries one request and its response. Returns true if an HTTP/1 client may send another.
+/// Carries one request and its response. Returns when that ended, if an HTTP/1 client may send another.
 pub(super) async fn forward(
     origin: &Origin,
     deadline: &mut Deadline,
     down: &mut Down<'_>,
     request: &mut Request,
-) -> bool {
+) -> Option<Instant> {
     let started = Instant::now();
     let grpc = is_grpc(&request.headers);
     let mut upload = Pump::upload(request.length == Length::Empty);
@@ -49,17 +49,19 @@ pub(super) async fn forward(
         Err(error) => Box::pin(refuse(origin, down, &error, &request.method, grpc)).await,
     };
     deadline.after(None);
-    origin.edge(grpc).request(answer.status, started.elapsed(), answer.failed);
+    let took = answer.ended - started;
+    origin.edge(grpc).request(answer.status, took, answer.failed);
     if let Some(taken) = &attempts.taken {
         taken.counters(origin).request(answer.status);
     }
     if origin.worker.telemetry().logs_access() {
-        origin.log(request, answer.status, upload.bytes, started.elapsed(), &attempts, answer.error);
+        origin.log(request, answer.status, upload.bytes, took, &attempts, answer.error);
     }
-    match down {
+    let another = match down {
         Down::H1 { conn, keep_alive, .. } => *keep_alive && upload.is_received() && conn.is_read(),
         Down::H2 { .. } => false,
-    }
+    };
+    another.then_some(answer.ended)
 }
 
 async fn carry(
@@ -103,7 +105,7 @@ async fn carry(
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return Box::pin(upgrade::carry(origin, watch, down, up, response, &request.method))
             .await
-            .map(|status| Answer { status, failed: false, error: None });
+            .map(|status| Answer::now(status, false, None));
     }
     if matches!(down, Down::H2 { .. }) && request.upgrade.is_some() && response.status.is_success() {
         // To this client success would say that the WebSocket begins.
@@ -123,18 +125,22 @@ async fn attempt(
     upload: &mut Pump,
     attempts: &mut Attempts,
 ) -> Result<(Response, Up), RequestError> {
+    let mut waited = false;
     let mut up = {
         let mut opening = pin!(open(origin, request, attempts, upload.is_received() && upload.is_sent()));
-        poll_fn(|cx| match (opening.as_mut().poll(cx), down.poll_failed(cx)) {
-            (Poll::Ready(up), _) => Poll::Ready(up),
-            (Poll::Pending, Poll::Ready(gone)) => Poll::Ready(Err(RequestError::ClientGone(gone))),
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
+        poll_fn(|cx| {
+            // Nearly always: there is a connection.
+            if let Poll::Ready(up) = opening.as_mut().poll(cx) {
+                return Poll::Ready(up);
+            }
+            waited = true;
+            down.poll_failed(cx).map(|gone| Err(RequestError::ClientGone(gone)))
         })
         .await?
     };
     attempts.sent_on(&up);
     let limits = Limits::of(origin, attempts);
-    deadline.after(limits.now(upload));
+    deadline.since(if waited { Instant::now() } else { attempts.began() }, limits.now(upload));
     let interim = &mut attempts.interim;
     match answer(deadline, &limits, down, &mut up, upload, request, interim).await {
         Ok(response) => Ok((response, up)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use h2::Reason;
 use http::Method;
+use tokio::time::Instant;
 
 use super::error::{BadMessage, Broken, RequestError};
 use super::head::Response;
@@ -20,6 +21,14 @@ pub(super) struct Answer {
     pub failed: bool,
     /// Why it is not whole, or not the application's.
     pub error: Option<&'static str>,
+    pub ended: Instant,
+}
+
+impl Answer {
+    /// One that ends now.
+    pub fn now(status: u16, failed: bool, error: Option<&'static str>) -> Self {
+        Self { status, failed, error, ended: Instant::now() }
+    }
 }
 
 /// Gives an answer of a route.
@@ -28,7 +37,7 @@ pub(super) async fn give(down: &mut Down<'_>, own: Own, method: &Method) -> Answ
     if let Err(error) = answer_with(down, reply::own(own, method), method).await {
         tracing::debug!(%error, "the client is gone before it was answered");
     }
-    Answer { status: status.as_u16(), failed: false, error: None }
+    Answer::now(status.as_u16(), false, None)
 }
 
 /// Answers what is no request.
@@ -50,7 +59,7 @@ pub(super) async fn refuse(
     if matches!(error, RequestError::ClientGone(broken) if !matches!(broken, Broken::Bad(_))) {
         down.abort(Reason::CANCEL);
         // What nginx logs for it: no answer was sent.
-        return Answer { status: 499, failed: false, error: Some(error.flag()) };
+        return Answer::now(499, false, Some(error.flag()));
     }
     let mut send = true;
     match down {
@@ -72,7 +81,7 @@ pub(super) async fn refuse(
     if send && let Err(error) = answer_with(down, reply::of(error, grpc, method), method).await {
         tracing::debug!(%error, "the client is gone before it was answered");
     }
-    Answer { status: status.as_u16(), failed: status.is_server_error(), error: Some(refused) }
+    Answer::now(status.as_u16(), status.is_server_error(), Some(refused))
 }
 
 async fn answer_with(

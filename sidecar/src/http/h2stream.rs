@@ -57,16 +57,20 @@ impl H2Stream {
     ) -> Poll<Result<(), Broken>> {
         let Some(send) = &mut self.send else { return Poll::Ready(Err(Broken::Closed)) };
         while !data.is_empty() {
-            if send.capacity() == 0 {
+            // Each question is a lock.
+            let mut room = send.capacity();
+            if room == 0 {
                 send.reserve_capacity(data.len());
+                room = send.capacity();
             }
-            while send.capacity() == 0 {
+            while room == 0 {
                 match ready!(send.poll_capacity(cx)) {
                     Some(capacity) => drop(capacity?),
                     None => return Poll::Ready(Err(gone(send, cx))),
                 }
+                room = send.capacity();
             }
-            let piece = data.split_to(send.capacity().min(data.len()));
+            let piece = data.split_to(room.min(data.len()));
             send.send_data(piece, last && data.is_empty())?;
         }
         Poll::Ready(Ok(()))

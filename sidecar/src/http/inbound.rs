@@ -1,10 +1,10 @@
 //! What a request to the own application has to pass: rate limits, then a place among those under way.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::error::RequestError;
 use super::head::Request;
+use super::open::Attempts;
 use super::origin::Origin;
 use crate::downstream::Direction;
 use crate::rate::{Asked, Capacity, Fields, Place};
@@ -16,19 +16,19 @@ use crate::rate::{Asked, Capacity, Fields, Place};
 pub(super) fn admit(
     origin: &Origin,
     request: &Request,
-    grpc: bool,
+    attempts: &Attempts,
 ) -> Result<Option<Box<Fields>>, RequestError> {
     if origin.downstream.direction == Direction::Outbound {
         return Ok(None);
     }
     let Some(rates) = origin.worker.rates() else { return Ok(None) };
-    let Request { method, uri, headers, .. } = request;
+    let (Request { method, uri, headers, .. }, grpc) = (request, attempts.grpc);
     // A proven peer's name is made once for its connection.
     let caller = origin.is_mesh().then(|| origin.edge(grpc).key().peer.as_str());
     let source = origin.downstream.remote.ip();
     let asked = Asked { method, uri, headers, grpc, caller, source };
     let counted = |name: &str| origin.worker.telemetry().rate_limit(name);
-    match rates.admit(asked, Instant::now(), counted) {
+    match rates.admit(asked, attempts.started.into_std(), counted) {
         Ok(fields) => Ok(fields.map(Box::new)),
         Err(refusal) => Err(RequestError::RateLimited(refusal)),
     }

@@ -63,7 +63,7 @@ async fn carry(
     let mut up = open(origin, copy, &mut attempts, ended).await?;
     let carried = exchange(&mut up, copy, pieces, trailers).await;
     if carried.map_err(RequestError::Upstream)? {
-        up.release(origin, &Pump::done());
+        up.release(origin, &Pump::done(), Instant::now());
     }
     Ok(())
 }

@@ -93,6 +93,17 @@ impl Attempts {
         self.reused = up.was_reused();
     }
 
+    /// When this attempt began. The clock is not read where nothing was waited for since the request came.
+    pub fn began(&self) -> Instant {
+        let delayed = self.taken.as_ref().is_some_and(|taken| taken.fault.delay.is_some());
+        if self.count == 0 && !delayed { self.started } else { Instant::now() }
+    }
+
+    /// A connection that was used before will do, if it may still wait at that moment; none: it must be a new one.
+    fn used(&self) -> Option<Instant> {
+        (!self.fresh).then(|| self.began())
+    }
+
     /// The cluster that a route sends it to.
     fn cluster(&self) -> Option<&Arc<str>> {
         self.taken.as_ref()?.cluster.as_ref()
@@ -219,10 +230,10 @@ pub(super) async fn open(
             if attempts.place.is_none() {
                 attempts.place = inbound::place(origin).await?;
             }
-            return to_application(origin, request, *address, attempts.fresh, ended).await;
+            return to_application(origin, request, *address, attempts.used(), ended).await;
         }
         (Destination::Passthrough(address), None) => {
-            return to_application(origin, request, *address, attempts.fresh, ended).await;
+            return to_application(origin, request, *address, attempts.used(), ended).await;
         }
     };
     let mut picked = picked.map_err(|why| match why {
@@ -236,9 +247,8 @@ pub(super) async fn open(
     if attempts.count == 0 {
         retry::earn(&picked);
     }
-    let fresh = attempts.fresh;
     attempts.picked = Some(picked);
-    to_endpoint(origin, request, cluster, endpoint, fresh, ended).await
+    to_endpoint(origin, request, cluster, endpoint, attempts.used(), ended).await
 }
 
 fn not_picked(cluster: &str, why: NoEndpoint) -> RequestError {
@@ -253,7 +263,7 @@ async fn to_endpoint(
     request: &Request,
     cluster: &str,
     endpoint: Arc<Endpoint>,
-    fresh: bool,
+    used: Option<Instant>,
     ended: bool,
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
@@ -272,7 +282,7 @@ async fn to_endpoint(
         }
         (Transport::Plaintext, _) => {
             let park = Park::Outside(endpoint.address);
-            if let Some(up) = idle(origin, request, park, fresh) {
+            if let Some(up) = idle(origin, request, park, used) {
                 return Ok(up);
             }
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
@@ -288,7 +298,7 @@ async fn to_application(
     origin: &Origin,
     request: &Request,
     address: SocketAddr,
-    fresh: bool,
+    used: Option<Instant>,
     ended: bool,
 ) -> Result<Up, RequestError> {
     let announced = origin.announced.as_deref();
@@ -300,7 +310,7 @@ async fn to_application(
         return over_link(origin, request, &to, || CONNECT, ended).await;
     }
     let park = if announced.is_some() { Park::Announced } else { Park::Address(address) };
-    if let Some(up) = idle(origin, request, park, fresh) {
+    if let Some(up) = idle(origin, request, park, used) {
         return Ok(up);
     }
     let header = announced.map(|announced| &**announced.header());
@@ -308,13 +318,11 @@ async fn to_application(
     Ok(new(origin, io, request, Some(park)))
 }
 
-fn idle(origin: &Origin, request: &Request, park: Park, fresh: bool) -> Option<Up> {
-    if fresh || request.upgrade.is_some() {
-        return None;
-    }
+fn idle(origin: &Origin, request: &Request, park: Park, used: Option<Instant>) -> Option<Up> {
+    let now = used.filter(|_| request.upgrade.is_none())?;
     let conn = match park {
-        Park::Address(address) | Park::Outside(address) => origin.worker.pools().idle.take(address)?,
-        Park::Announced => origin.announced.as_ref()?.take()?,
+        Park::Address(address) | Park::Outside(address) => origin.worker.pools().idle.take(address, now)?,
+        Park::Announced => origin.announced.as_ref()?.take(now)?,
     };
     Some(Up::start(origin, conn, request, Some(park), true))
 }

@@ -55,43 +55,43 @@ impl Announced {
     }
 
     /// A connection that was used before and still looks open.
-    pub fn take(&self) -> Option<Box<Conn>> {
-        take(&mut self.idle.borrow_mut())
+    pub fn take(&self, now: Instant) -> Option<Box<Conn>> {
+        take(&mut self.idle.borrow_mut(), now)
     }
 
-    /// Keeps a connection; `seconds` is what the application says it keeps it for.
-    pub fn park(&self, worker: &Worker, mut conn: Box<Conn>, seconds: Option<u64>) {
-        let until = until(worker, seconds);
+    /// Keeps a connection.
+    pub fn park(&self, mut conn: Box<Conn>, until: Instant, now: Instant) {
         conn.rest();
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|parked| parked.until > Instant::now());
+        idle.retain(|parked| parked.until > now);
         idle.push(Parked { conn, until });
     }
 }
 
-fn take(parked: &mut Vec<Parked>) -> Option<Box<Conn>> {
+fn take(parked: &mut Vec<Parked>, now: Instant) -> Option<Box<Conn>> {
     while let Some(mut last) = parked.pop() {
-        if last.until > Instant::now() && last.conn.is_quiet() {
+        if last.until > now && last.conn.is_quiet() {
             return Some(last.conn);
         }
     }
     None
 }
 
-fn until(worker: &Worker, seconds: Option<u64>) -> Instant {
+/// How long a connection may wait whose last request ended at that moment; `seconds` is what the application says it keeps
+/// it for.
+pub(super) fn until(worker: &Worker, ended: Instant, seconds: Option<u64>) -> Instant {
     let said = seconds.map(|s| Duration::from_secs(s).saturating_sub(SWEEP).min(MAX_IDLE));
-    Instant::now() + said.unwrap_or(worker.patience().pooled)
+    ended + said.unwrap_or(worker.patience().pooled)
 }
 
 impl Idle {
     /// A connection that was used before and still looks open.
-    pub fn take(&self, address: SocketAddr) -> Option<Box<Conn>> {
-        take(self.by_address.borrow_mut().get_mut(&address)?)
+    pub fn take(&self, address: SocketAddr, now: Instant) -> Option<Box<Conn>> {
+        take(self.by_address.borrow_mut().get_mut(&address)?, now)
     }
 
-    /// Keeps a connection; `seconds` is what the application says it keeps it for.
-    pub fn park(worker: &Worker, address: SocketAddr, mut conn: Box<Conn>, seconds: Option<u64>) {
-        let until = until(worker, seconds);
+    /// Keeps a connection.
+    pub fn park(worker: &Worker, address: SocketAddr, mut conn: Box<Conn>, until: Instant) {
         conn.rest();
         let idle = &worker.pools().idle;
         let mut by_address = idle.by_address.borrow_mut();

@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use super::error::{Broken, RequestError};
 use super::framing::Length;
@@ -92,8 +93,9 @@ pub(super) async fn relay(
     })
     .await;
     failed |= download.trailers().is_some_and(|trailers| grpc_failed(trailers.get(GRPC_STATUS)));
+    let ended = Instant::now();
     match broken {
-        Ok(()) => up.release(origin, upload),
+        Ok(()) => up.release(origin, upload, ended),
         Err(error) => {
             tracing::debug!(%error, "response cut short");
             failed = true;
@@ -103,7 +105,7 @@ pub(super) async fn relay(
             }
         }
     }
-    Ok(Answer { status: status.as_u16(), failed, error: cut })
+    Ok(Answer { status: status.as_u16(), failed, error: cut, ended })
 }
 
 /// Ends a call of gRPC that lasts too long with status DEADLINE_EXCEEDED; false where that cannot be told.

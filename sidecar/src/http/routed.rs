@@ -65,7 +65,7 @@ pub(super) fn begin(
     if origin.is_leaving() {
         return Err(RequestError::Draining);
     }
-    attempts.rated = inbound::admit(origin, request, attempts.grpc)?;
+    attempts.rated = inbound::admit(origin, request, attempts)?;
     let own = take(origin, request, attempts)?;
     time_left::bound(origin, request, attempts)?;
     Ok(own)

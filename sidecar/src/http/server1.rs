@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Version;
+use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::error::{BadMessage, Broken};
@@ -37,8 +38,9 @@ pub(super) fn serve(io: Stream, prefix: BytesMut, origin: Origin) -> impl Future
         let patience = origin.worker.patience();
         let mut ending = origin.ending.clone();
         let mut ending = pin!(ending.begun());
+        let mut rested = Instant::now();
         let open = loop {
-            let exchange = match next(&mut conn, &mut deadline, patience, ending.as_mut()).await {
+            let exchange = match next(&mut conn, &mut deadline, patience, rested, ending.as_mut()).await {
                 Next::Head(head) => Box::pin(exchange(&origin, &mut conn, &mut deadline, head)),
                 Next::End => break false,
                 Next::Wait if origin.moves() => return wait_elsewhere(conn, &origin),
@@ -48,8 +50,9 @@ pub(super) fn serve(io: Stream, prefix: BytesMut, origin: Origin) -> impl Future
                     Next::Wait => return wait_elsewhere(conn, &origin),
                 },
             };
-            if !exchange.await {
-                break true;
+            match exchange.await {
+                Some(ended) => rested = ended,
+                None => break true,
             }
         };
         if open {
@@ -60,29 +63,31 @@ pub(super) fn serve(io: Stream, prefix: BytesMut, origin: Origin) -> impl Future
 
 type Head = Result<(Request, Wire), BadMessage>;
 
-/// One request and its response; false if the connection takes no other. What its block captures lies there once.
+/// One request and its response; when that ended, if the connection takes another. What its block captures lies there once.
 fn exchange(
     origin: &Origin,
     conn: &mut Conn,
     deadline: &mut Deadline,
     mut head: Head,
-) -> impl Future<Output = bool> {
+) -> impl Future<Output = Option<Instant>> {
     let ending = origin.is_ending();
     async move {
         let (request, wire) = match &mut head {
             Ok((request, wire)) => (request, *wire),
             Err(bad) => {
                 Box::pin(refuse(conn, origin, *bad)).await;
-                return false;
+                return None;
             }
         };
         let keep_alive = wire.keep_alive && !ending;
         let mut down = Down::H1 { conn, wire, keep_alive };
-        let goes_on = forward(origin, deadline, &mut down, request).await;
-        if goes_on && let Down::H1 { conn, .. } = down {
+        let ended = forward(origin, deadline, &mut down, request).await;
+        if ended.is_some()
+            && let Down::H1 { conn, .. } = down
+        {
             conn.rest();
         }
-        goes_on
+        ended
     }
 }
 
@@ -108,17 +113,20 @@ async fn last(conn: &mut Conn, deadline: &mut Deadline, patience: Patience) -> N
     if idle.is_zero() {
         return Next::End;
     }
-    next(conn, deadline, Patience { idle, ..patience }, pin!(std::future::pending())).await
+    let patience = Patience { idle, ..patience };
+    next(conn, deadline, patience, Instant::now(), pin!(std::future::pending())).await
 }
 
+/// The next request; `rested` is when it began to be waited for.
 async fn next(
     conn: &mut Conn,
     deadline: &mut Deadline,
     patience: Patience,
+    rested: Instant,
     mut ending: Pin<&mut impl Future<Output = ()>>,
 ) -> Next {
     let mut idle = conn.is_idle();
-    deadline.after(Some(if idle { patience.idle } else { patience.head }));
+    deadline.since(rested, Some(if idle { patience.idle } else { patience.head }));
     poll_fn(|cx| {
         match conn.poll_request(cx) {
             Poll::Ready(Ok(Some(head))) => return Poll::Ready(Next::Head(Ok(head))),

@@ -8,6 +8,7 @@ use h2::Reason;
 use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use http::{Method, StatusCode, Version, header};
+use tokio::time::Instant;
 
 use super::delivery::{self, Host};
 use super::error::{Broken, RequestError};
@@ -17,7 +18,7 @@ use super::h2stream::H2Stream;
 use super::head::{Request, Response, Wire};
 use super::link::InUse;
 use super::origin::Origin;
-use super::pool::Idle;
+use super::pool::{Idle, until};
 use super::pump::{Half, Pump};
 
 /// The side that asked.
@@ -188,8 +189,13 @@ impl Up {
                 Poll::Ready(Ok(response))
             }
             Self::H2 { response, stream, .. } => {
-                if let Poll::Ready(Some(informational)) = response.poll_informational(cx) {
-                    return Poll::Ready(Ok(from_h2(informational?.into_parts().0, true)));
+                match response.poll_informational(cx) {
+                    Poll::Ready(Some(informational)) => {
+                        return Poll::Ready(Ok(from_h2(informational?.into_parts().0, true)));
+                    }
+                    Poll::Ready(None) => {}
+                    // Nothing has come at all, and this task is woken when something does.
+                    Poll::Pending => return Poll::Pending,
                 }
                 let (head, recv) = ready!(std::pin::Pin::new(response).poll(cx))?.into_parts();
                 let response = from_h2(head, recv.is_end_stream());
@@ -238,8 +244,8 @@ impl Up {
         matches!(self, Self::H1 { .. })
     }
 
-    /// The exchange ended well: keeps the connection if another request may follow.
-    pub fn release(self, origin: &Origin, upload: &Pump) {
+    /// The exchange ended well, just now: keeps the connection if another request may follow.
+    pub fn release(self, origin: &Origin, upload: &Pump, ended: Instant) {
         if let Self::H1 { conn, park: Some(park), wire: Some(wire), .. } = self
             && wire.keep_alive
             && upload.is_sent()
@@ -247,12 +253,13 @@ impl Up {
             && conn.is_read()
             && conn.is_idle()
         {
-            let (worker, seconds) = (&origin.worker, wire.keep_alive_seconds);
+            let worker = &origin.worker;
+            let until = until(worker, ended, wire.keep_alive_seconds);
             match (park, &origin.announced) {
                 (Park::Address(address) | Park::Outside(address), _) => {
-                    Idle::park(worker, address, conn, seconds)
+                    Idle::park(worker, address, conn, until)
                 }
-                (Park::Announced, Some(announced)) => announced.park(worker, conn, seconds),
+                (Park::Announced, Some(announced)) => announced.park(conn, until, ended),
                 (Park::Announced, None) => {}
             }
         }
