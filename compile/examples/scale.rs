@@ -105,7 +105,7 @@ fn snapshot(services: usize, routes: &Arc<[Route]>, changed: usize) -> Snapshot 
             let mut workload =
                 workload(&key.service, service * REPLICAS + replica, replica + 1, service < changed);
             workload.declared.routes = routes.clone();
-            snapshot.workloads.insert(workload.id.clone(), workload);
+            snapshot.workloads.insert(workload.id.clone(), workload.into());
         }
     }
     snapshot

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::mem::discriminant;
+use std::sync::Arc;
 
-use outrigger_model::{Checked, Health, Lifecycle, Snapshot, Workload, WorkloadId};
+use outrigger_model::{Checked, Health, Lifecycle, ServiceKey, Snapshot, Workload, WorkloadId};
 
 use crate::{ports_of, service_key};
 
@@ -152,7 +153,16 @@ pub fn readiness(workload: &Workload, port: u16) -> State {
 
 /// The states of all replicas as they were last told, so that each change is told once.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(BTreeMap<(WorkloadId, u16), State>);
+pub struct Ledger(BTreeMap<ServiceKey, Told>);
+
+/// What was told of one service.
+#[derive(Clone, Debug)]
+struct Told {
+    replicas: Vec<Arc<Workload>>,
+    states: States,
+}
+
+type States = BTreeMap<(WorkloadId, u16), State>;
 
 /// A replica came into balancing on a port, left it, or stays out for another reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,30 +188,50 @@ impl Transition {
 
 impl Ledger {
     /// Takes what is known now and gives what changed, ordered by workload and port. Another wording of the same reason is
-    /// no change. What is not there any more is forgotten.
+    /// no change. What is not there any more is forgotten. A service whose replicas are the same allocations is not looked at.
     pub fn turn(&mut self, snapshot: &Snapshot) -> Vec<Transition> {
-        let mut services: BTreeMap<_, Vec<&Workload>> = BTreeMap::new();
+        let mut services: BTreeMap<ServiceKey, Vec<Arc<Workload>>> = BTreeMap::new();
         for workload in snapshot.workloads.values().filter(|workload| !workload.one_off) {
-            services.entry(service_key(workload)).or_default().push(workload);
+            services.entry(service_key(workload)).or_default().push(workload.clone());
         }
-        let mut states = BTreeMap::new();
-        for replicas in services.values() {
-            for port in ports_of(replicas).into_keys() {
-                for workload in replicas {
-                    states.insert((workload.id.clone(), port), readiness(workload, port));
+        // A replica may have come from one service to another.
+        let (mut before, mut now) = (States::new(), States::new());
+        let mut told = std::mem::take(&mut self.0);
+        for (key, replicas) in services {
+            let known = match told.remove(&key) {
+                Some(known) if is_same_set(&known.replicas, &replicas) => known,
+                known => {
+                    before.extend(known.into_iter().flat_map(|known| known.states));
+                    let states = states(&replicas);
+                    now.extend(states.clone());
+                    Told { replicas, states }
                 }
-            }
+            };
+            self.0.insert(key, known);
         }
-        let told = std::mem::replace(&mut self.0, states);
-        let changed = self.0.iter().filter_map(|(key, now)| {
-            let before = told.get(key).cloned();
-            let same = before.as_ref().is_some_and(|before| is_same(before, now));
-            let (workload, port) = key.clone();
+        before.extend(told.into_values().flat_map(|gone| gone.states));
+        let changed = now.into_iter().filter_map(|(key, now)| {
+            let before = before.remove(&key);
+            let same = before.as_ref().is_some_and(|before| is_same(before, &now));
+            let (workload, port) = key;
             let name = snapshot.workloads.get(&workload)?.name.clone();
-            (!same).then(|| Transition { workload, name, port, before, now: now.clone() })
+            (!same).then_some(Transition { workload, name, port, before, now })
         });
         changed.collect()
     }
+}
+
+/// Of all replicas of one service.
+fn states(replicas: &[Arc<Workload>]) -> States {
+    let borrowed: Vec<&Workload> = replicas.iter().map(AsRef::as_ref).collect();
+    let ports = ports_of(&borrowed);
+    let of = |workload: &Arc<Workload>, port| ((workload.id.clone(), port), readiness(workload, port));
+    ports.keys().flat_map(|port| replicas.iter().map(move |workload| of(workload, *port))).collect()
+}
+
+/// The very same workloads.
+fn is_same_set(one: &[Arc<Workload>], other: &[Arc<Workload>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 /// Whether two states are the same, whatever their words.

@@ -19,6 +19,7 @@ pub use routes::{DeadEnd, dead_ends};
 pub use services::virtual_address;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use outrigger_model::{Capture, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::{InvalidSpiffeId, Proxy, ProxyConfig, SpiffeId};
@@ -104,7 +105,8 @@ pub fn proxy(snapshot: &Snapshot, id: &WorkloadId) -> Result<Proxy, CompileError
 
 /// The workload and its identity, if it can have a configuration.
 fn subject<'a>(snapshot: &'a Snapshot, id: &WorkloadId) -> Result<(&'a Workload, SpiffeId), CompileError> {
-    let workload = snapshot.workloads.get(id).ok_or_else(|| CompileError::UnknownWorkload(id.0.clone()))?;
+    let found = snapshot.workloads.get(id);
+    let workload: &Workload = found.ok_or_else(|| CompileError::UnknownWorkload(id.0.clone()))?;
     if workload.outside.is_some() {
         return Err(CompileError::Outside(workload.name.clone()));
     }
@@ -121,7 +123,7 @@ fn subject<'a>(snapshot: &'a Snapshot, id: &WorkloadId) -> Result<(&'a Workload,
 /// not in the snapshot, and wherever the platform redirects.
 pub fn unreachable(snapshot: &Snapshot, id: &WorkloadId) -> Vec<Unreachable> {
     let calls =
-        |workload: &&Workload| workload.outside.is_none() && !workload.declared.capture.takes_inbound();
+        |workload: &&Arc<Workload>| workload.outside.is_none() && !workload.declared.capture.takes_inbound();
     let workload = snapshot.workloads.get(id).filter(calls);
     workload.map_or_else(Vec::new, |workload| Reach::of(workload, snapshot).unreachable)
 }

@@ -1,5 +1,6 @@
 //! The controller: sources to snapshot, compile, publish over the control socket.
 
+mod abreast;
 pub mod admin;
 pub mod attest;
 #[cfg(feature = "ecs")]

@@ -9,6 +9,8 @@ use outrigger_wire::control::{Report, Verdict};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::source::Beside;
+
 /// The control stream of one sidecar and what came over it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proxy {
@@ -65,9 +67,45 @@ fn checked(said: &outrigger_wire::control::Checked) -> Checked {
     }
 }
 
+/// What the mesh needs of the sidecar that speaks for a workload. Most of what comes over its stream changes nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Its id.
+    pub sidecar: String,
+    /// Its stream is open.
+    pub connected: bool,
+    /// Where its stream came from; none over the socket of the host.
+    pub address: Option<IpAddr>,
+    /// What it reports; none before the first report.
+    pub observed: Option<Observed>,
+    /// The id of the one that is to take its place.
+    pub next: Option<String>,
+}
+
+impl Heard {
+    fn of(proxy: &Proxy) -> Self {
+        Self {
+            sidecar: proxy.sidecar.clone(),
+            connected: proxy.connected,
+            address: proxy.address,
+            observed: proxy.observed(),
+            next: proxy.next.as_ref().map(|next| next.sidecar.clone()),
+        }
+    }
+}
+
+/// What is heard of all of them, by workload.
+pub type AllHeard = BTreeMap<WorkloadId, Arc<Heard>>;
+
 /// All of them, by workload. Clones share.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies(Arc<watch::Sender<BTreeMap<WorkloadId, Proxy>>>);
+pub struct Proxies(Arc<Channels>);
+
+#[derive(Debug, Default)]
+struct Channels {
+    all: watch::Sender<BTreeMap<WorkloadId, Proxy>>,
+    heard: watch::Sender<AllHeard>,
+}
 
 impl Proxies {
     /// A sidecar said hello. What an earlier one of the same workload said is forgotten; what this one said over an
@@ -96,7 +134,7 @@ impl Proxies {
 
     /// Changes what is known of this very sidecar; nothing, once another has its place.
     pub fn note(&self, workload: &WorkloadId, sidecar: &str, change: impl FnOnce(&mut Proxy)) {
-        self.0.send_if_modified(|proxies| {
+        self.change(workload, |proxies| {
             let Some(proxy) = proxies.get_mut(workload) else { return false };
             let known = match proxy.next.as_deref_mut() {
                 Some(next) if next.sidecar == sidecar => Some(next),
@@ -108,7 +146,7 @@ impl Proxies {
 
     /// The stream of this very sidecar has ended. One that had its place still to take says all anew when it is back.
     pub fn gone(&self, workload: &WorkloadId, sidecar: &str) {
-        self.0.send_if_modified(|proxies| {
+        self.change(workload, |proxies| {
             let Some(proxy) = proxies.get_mut(workload) else { return false };
             let next = proxy.next.take_if(|next| next.sidecar == sidecar).is_some();
             let own = proxy.sidecar == sidecar;
@@ -118,42 +156,75 @@ impl Proxies {
     }
 
     /// The next sidecar becomes the present one where `present` says so.
-    pub fn settle(&self, present: &BTreeMap<WorkloadId, String>) {
-        self.0.send_if_modified(|proxies| {
-            let mut settled = false;
-            for (workload, sidecar) in present {
-                let Some(proxy) = proxies.get_mut(workload) else { continue };
-                if let Some(next) = proxy.next.take_if(|next| next.sidecar == *sidecar) {
+    pub fn settle(&self, present: &BTreeMap<WorkloadId, Beside>) {
+        let all = self.0.all.borrow();
+        let waits = all.iter().filter_map(|(workload, proxy)| Some((workload, proxy.next.as_ref()?)));
+        let is_present = |(workload, next): &(&WorkloadId, &Box<Proxy>)| {
+            present.get(*workload).is_some_and(|beside| beside.id == next.sidecar)
+        };
+        let settled: Vec<WorkloadId> =
+            waits.filter(is_present).map(|(workload, _)| workload.clone()).collect();
+        drop(all);
+        for workload in settled {
+            self.update(&workload, |proxy| {
+                if let Some(next) = proxy.next.take() {
                     *proxy = *next;
-                    settled = true;
                 }
-            }
-            settled
-        });
+            });
+        }
     }
 
     /// Changes what is known of one sidecar (made if unknown).
     pub fn update(&self, workload: &WorkloadId, change: impl FnOnce(&mut Proxy)) {
-        self.0.send_modify(|proxies| change(proxies.entry(workload.clone()).or_default()));
+        self.change(workload, |proxies| {
+            change(proxies.entry(workload.clone()).or_default());
+            true
+        });
     }
 
     /// Forgets what is not `known`.
-    pub fn retain(&self, known: impl Fn(&WorkloadId, &Proxy) -> bool) {
-        self.0.send_if_modified(|proxies| {
-            let before = proxies.len();
-            proxies.retain(|workload, proxy| known(workload, proxy));
-            proxies.len() != before
+    pub fn retain(&self, known: impl Fn(&WorkloadId, &Heard) -> bool) {
+        let heard = self.0.heard.borrow();
+        let unknown = heard.iter().filter(|(workload, heard)| !known(workload, heard));
+        let unknown: Vec<WorkloadId> = unknown.map(|(workload, _)| workload.clone()).collect();
+        drop(heard);
+        for workload in unknown {
+            self.change(&workload, |proxies| proxies.remove(&workload).is_some());
+        }
+    }
+
+    /// Changes one entry; `change` says whether it did.
+    fn change(&self, workload: &WorkloadId, change: impl FnOnce(&mut BTreeMap<WorkloadId, Proxy>) -> bool) {
+        let Channels { all, heard } = &*self.0;
+        if !all.send_if_modified(change) {
+            return;
+        }
+        heard.send_if_modified(|heard| {
+            // Looked at in here: of two changes at once the later look sees both.
+            let now = all.borrow().get(workload).map(Heard::of);
+            let changed = heard.get(workload).map(AsRef::as_ref) != now.as_ref();
+            match now {
+                Some(now) if changed => drop(heard.insert(workload.clone(), Arc::new(now))),
+                None if changed => drop(heard.remove(workload)),
+                _ => {}
+            }
+            changed
         });
     }
 
     /// All that is known now.
     pub fn all(&self) -> BTreeMap<WorkloadId, Proxy> {
-        self.0.borrow().clone()
+        self.0.all.borrow().clone()
     }
 
     /// Told of every change.
     pub fn subscribe(&self) -> watch::Receiver<BTreeMap<WorkloadId, Proxy>> {
-        self.0.subscribe()
+        self.0.all.subscribe()
+    }
+
+    /// Told only of what the mesh needs: of thousands of reports a second, hardly any.
+    pub fn heard(&self) -> watch::Receiver<AllHeard> {
+        self.0.heard.subscribe()
     }
 }
 
@@ -177,9 +248,13 @@ mod tests {
         assert!(present().observed().unwrap().ready && present().acked.is_empty(), "{:?}", present());
         assert!(present().of("new").unwrap().observed().is_none());
         proxies.note(&cart, "new", ready);
-        proxies.settle(&BTreeMap::from([(cart.clone(), "old".to_owned())]));
+        let beside = |id: &str| {
+            let beside = Beside { id: id.into(), name: String::new(), upgrading: false };
+            BTreeMap::from([(cart.clone(), beside)])
+        };
+        proxies.settle(&beside("old"));
         assert_eq!(present().sidecar, "old");
-        proxies.settle(&BTreeMap::from([(cart.clone(), "new".to_owned())]));
+        proxies.settle(&beside("new"));
         assert_eq!((present().sidecar.as_str(), present().version.as_str()), ("new", "2"));
         proxies.gone(&cart, "old");
         assert!(present().connected && present().observed().unwrap().ready);
@@ -193,5 +268,37 @@ mod tests {
         proxies.gone(&cart, "new");
         assert_eq!(proxies.all()[&cart].next, None);
         assert!(proxies.all()[&cart].connected);
+    }
+
+    #[test]
+    fn the_mesh_is_told_of_what_it_needs_and_of_nothing_else() {
+        let (proxies, cart) = (Proxies::default(), WorkloadId("cart".into()));
+        let mut heard = proxies.heard();
+        let mut told = || {
+            let changed = heard.has_changed().unwrap();
+            heard.mark_unchanged();
+            changed
+        };
+        let report = |requests, ready| {
+            let edge = outrigger_wire::control::Edge { requests, ..Default::default() };
+            let report = Report { ready, edges: vec![edge], ..Report::default() };
+            proxies.note(&cart, "a", |proxy| proxy.report = Some((report, Instant::now())));
+        };
+        proxies.hello(&cart, "a", "1");
+        assert!(told());
+        proxies.note(&cart, "a", |proxy| proxy.acked = "x".into());
+        assert!(!told(), "a version that it runs");
+        report(1, true);
+        assert!(told());
+        report(2, true);
+        assert!(!told(), "the same but for its traffic");
+        report(2, false);
+        assert!(told());
+        proxies.hello_next(&cart, "b", "2");
+        assert!(told());
+        proxies.gone(&cart, "a");
+        assert!(told() && !proxies.heard().borrow()[&cart].connected);
+        proxies.retain(|_, heard| heard.connected);
+        assert!(told() && proxies.all().is_empty() && proxies.heard().borrow().is_empty());
     }
 }

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use crate::{Workload, WorkloadId};
 
-/// The whole of what one source sees.
-pub type View = BTreeMap<WorkloadId, Workload>;
+/// Workloads by id. One that did not change stays the same allocation from one to the next, which is quick to compare.
+pub type View = BTreeMap<WorkloadId, Arc<Workload>>;
 
 /// A service inside its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +58,7 @@ pub struct Snapshot {
     /// Trust domain of every identity.
     pub trust_domain: String,
     /// Every workload.
-    pub workloads: BTreeMap<WorkloadId, Workload>,
+    pub workloads: View,
     /// Index of every service that has or had a workload.
     pub indices: BTreeMap<ServiceKey, VirtualIndex>,
 }
@@ -77,11 +78,11 @@ pub struct Conflict {
 }
 
 /// Merges views, each with its owner's name. What two owners claim is left out and reported.
-pub fn merge(views: &[(&str, View)]) -> (View, Vec<Conflict>) {
-    let mut merged: BTreeMap<WorkloadId, (&str, Option<Workload>)> = BTreeMap::new();
+pub fn merge(views: &[(&str, &View)]) -> (View, Vec<Conflict>) {
+    let mut merged: BTreeMap<WorkloadId, (&str, Option<Arc<Workload>>)> = BTreeMap::new();
     let mut conflicts = Vec::new();
     for (owner, view) in views {
-        for (id, workload) in view {
+        for (id, workload) in *view {
             match merged.get_mut(id) {
                 None => {
                     merged.insert(id.clone(), (owner, Some(workload.clone())));

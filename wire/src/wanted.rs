@@ -14,7 +14,7 @@ pub type Hashes = BTreeMap<String, String>;
 /// Resources that many sidecars hold alike: all but their own `proxy`.
 #[derive(Debug)]
 pub struct Common {
-    resources: BTreeMap<String, Resource>,
+    resources: BTreeMap<String, Arc<Resource>>,
     /// The version's digest up to where `proxy` comes.
     before: Sha256,
     /// What comes after it.
@@ -35,7 +35,8 @@ impl Common {
         let services = services.iter().map(|(key, service)| resource(format!("service/{key}"), service));
         let clusters = clusters.iter().map(|(key, cluster)| resource(format!("cluster/{key}"), cluster));
         let all = services.chain(clusters);
-        let resources: BTreeMap<_, _> = all.map(|resource| (resource.name.clone(), resource)).collect();
+        let resources: BTreeMap<_, _> =
+            all.map(|resource| (resource.name.clone(), Arc::new(resource))).collect();
         let (mut before, mut after) = (Sha256::new(), Vec::new());
         for resource in resources.values() {
             if resource.name.as_str() < PROXY {
@@ -45,6 +46,35 @@ impl Common {
             }
         }
         Self { resources, before, after }
+    }
+
+    /// The same; what is as it was `before` shares its allocation, which is quick to compare.
+    pub fn since(mut self, before: &Self) -> Self {
+        for (name, resource) in &mut self.resources {
+            if let Some(known) = before.resources.get(name).filter(|known| *known == resource) {
+                *resource = known.clone();
+            }
+        }
+        self
+    }
+
+    /// Names and contents of what is not as it was `before`, and names that are gone.
+    fn delta_since(&self, before: &Self) -> (Vec<Resource>, Vec<String>) {
+        let (mut upserts, mut removals) = (Vec::new(), Vec::new());
+        let mut old = before.resources.iter().peekable();
+        for (name, resource) in &self.resources {
+            while let Some((gone, _)) = old.next_if(|(old, _)| *old < name) {
+                removals.push(gone.clone());
+            }
+            let same = old
+                .next_if(|(old, _)| *old == name)
+                .is_some_and(|(_, old)| Arc::ptr_eq(old, resource) || old.hash == resource.hash);
+            if !same {
+                upserts.push(Resource::clone(resource));
+            }
+        }
+        removals.extend(old.map(|(gone, _)| gone.clone()));
+        (upserts, removals)
     }
 }
 
@@ -89,19 +119,26 @@ impl Wanted {
 
     /// The same, to one who holds `before`.
     pub fn delta_since(&self, before: &Self) -> (Vec<Resource>, Vec<String>) {
-        let (new, old) = (&self.common.resources, &before.common.resources);
         let own = (self.own.hash != before.own.hash).then(|| self.own.clone());
         if Arc::ptr_eq(&self.common, &before.common) {
             return (own.into_iter().collect(), Vec::new());
         }
-        let changed =
-            |resource: &&Resource| old.get(&resource.name).map(|old| &old.hash) != Some(&resource.hash);
-        let removals = old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
-        (own.into_iter().chain(new.values().filter(changed).cloned()).collect(), removals)
+        let (upserts, removals) = self.common.delta_since(&before.common);
+        (own.into_iter().chain(upserts).collect(), removals)
+    }
+
+    /// The same own part with another common one.
+    pub fn with(&self, common: Arc<Common>) -> Self {
+        Self { own: self.own.clone(), common }
+    }
+
+    /// The common part is this very one.
+    pub fn shares(&self, common: &Arc<Common>) -> bool {
+        Arc::ptr_eq(&self.common, common)
     }
 
     fn all(&self) -> impl Iterator<Item = &Resource> {
-        std::iter::once(&self.own).chain(self.common.resources.values())
+        std::iter::once(&self.own).chain(self.common.resources.values().map(AsRef::as_ref))
     }
 }
 
@@ -178,6 +215,9 @@ mod tests {
         for pair in steps.windows(2) {
             let (before, now) = (Wanted::of(&pair[0]), Wanted::of(&pair[1]));
             assert_eq!(now.delta_since(&before), now.delta(&before.hashes()));
+            let again = Common::of(&pair[1].services, &pair[1].clusters).since(&before.common);
+            assert_eq!(again, *now.common);
+            assert_eq!(now.with(again.into()).delta_since(&before), now.delta(&before.hashes()));
         }
         let (first, second) = (Wanted::of(&steps[0]), Wanted::of(&steps[1]));
         let (upserts, removals) = second.delta_since(&first);

@@ -77,10 +77,11 @@ pub fn imagine(namespace: &str, trust_domain: &str, mesh: &Mesh, services: &[Out
                 outside: None,
                 observed: Some(Observed { ready: true, listening: said.clone(), ..Observed::default() }),
             };
-            imagined.snapshot.workloads.insert(workload.id.clone(), workload);
+            imagined.snapshot.workloads.insert(workload.id.clone(), workload.into());
         }
     }
-    let keys: BTreeSet<ServiceKey> = imagined.snapshot.workloads.values().map(service_key).collect();
+    let keys: BTreeSet<ServiceKey> =
+        imagined.snapshot.workloads.values().map(|workload| service_key(workload)).collect();
     let indices = keys.into_iter().zip((1..).map_while(VirtualIndex::new));
     imagined.snapshot.indices = indices.collect();
     imagined

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use outrigger_compile::service_key;
 use outrigger_model::{
     Attachment, Checked, Declared, Health, Lifecycle, Observed, Outside, Protocol, ServiceKey, Snapshot,
-    VirtualIndex, Workload, WorkloadId, label,
+    View, VirtualIndex, Workload, WorkloadId, label,
 };
 use serde::Deserialize;
 
@@ -89,12 +89,12 @@ fn yes() -> bool {
 pub fn snapshot(text: &str) -> Result<Snapshot, serde_yaml::Error> {
     let mesh: Mesh = serde_yaml::from_str(text)?;
     let file = outrigger_model::Mesh::read(&mesh.mesh, "mesh.yaml").unwrap();
-    let workloads: BTreeMap<WorkloadId, Workload> = mesh
+    let workloads: View = mesh
         .workloads
         .into_iter()
-        .map(|(name, replica)| (WorkloadId(format!("id-{name}")), replica.workload(name, &file)))
+        .map(|(name, replica)| (WorkloadId(format!("id-{name}")), replica.workload(name, &file).into()))
         .collect();
-    let services: BTreeSet<_> = workloads.values().map(service_key).collect();
+    let services: BTreeSet<_> = workloads.values().map(|workload| service_key(workload)).collect();
     let indices =
         services.into_iter().zip(1..).map(|(key, n)| (key, VirtualIndex::new(n).unwrap())).collect();
     Ok(Snapshot { trust_domain: mesh.trust_domain, workloads, indices })

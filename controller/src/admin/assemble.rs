@@ -1,6 +1,7 @@
 //! From what the controller knows to what people read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use outrigger_compile::{dead_ends, identity, ports_of, readiness, service_key, unreachable};
@@ -121,8 +122,8 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 fn sidecars(board: &Board, snapshot: &Snapshot, proxies: &BTreeMap<WorkloadId, Proxy>) -> Vec<Sidecar> {
     let beside = board.source.sidecars();
     // A sidecar beside a holder is there before its application.
-    let there = |w: &&Workload| w.lifecycle != Lifecycle::Stopped || beside.contains_key(&w.id);
-    let shown = |w: &&Workload| w.outside.is_none() && there(w);
+    let there = |w: &&Arc<Workload>| w.lifecycle != Lifecycle::Stopped || beside.contains_key(&w.id);
+    let shown = |w: &&Arc<Workload>| w.outside.is_none() && there(w);
     let running = snapshot.workloads.values().filter(shown);
     let mut sidecars: Vec<_> = running
         .map(|workload| {

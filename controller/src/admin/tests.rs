@@ -44,7 +44,7 @@ fn board() -> Board {
     board.proxies.hello(&id, &sidecar.id, "0.1.0");
     board.proxies.update(&id, |proxy| proxy.report = Some((report, Instant::now())));
     for workload in workloads.values_mut() {
-        workload.observed = board.proxies.all()[&id].observed();
+        Arc::make_mut(workload).observed = board.proxies.all()[&id].observed();
     }
     let (_, snapshot) = watch::channel(Arc::new(Snapshot { workloads, ..Snapshot::default() }));
     board.snapshot = snapshot;

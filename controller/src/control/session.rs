@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 use super::Hall;
 use super::guest::Guest;
 use super::seats::Seat;
+use super::worlds::Wish;
 use crate::attest::Caller;
 use crate::publish::{Offer, Outbox};
 
@@ -44,6 +45,8 @@ pub struct Session {
     /// Earlier than this nothing is signed.
     next_signature: Instant,
     failure: Option<CompileError>,
+    /// What it was offered last.
+    wish: Option<Wish>,
 }
 
 /// Marks a sidecar as gone, however its stream ends.
@@ -75,6 +78,7 @@ impl Session {
             request: None,
             next_signature: Instant::now(),
             failure: None,
+            wish: None,
         }
     }
 
@@ -181,20 +185,23 @@ impl Session {
         }
         self.stale = false;
         let snapshot = self.snapshot.borrow_and_update().clone();
-        let wanted = match self.hall.worlds.wanted(&snapshot, &self.caller.workload) {
-            Ok(wanted) => wanted,
+        let wish = match self.hall.worlds.wish(&snapshot, &self.caller.workload, self.wish.as_ref()) {
+            Ok(Some(wish)) => wish,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 // A workload not seen yet comes with a later snapshot; until then the sidecar keeps what it has.
                 if self.failure.as_ref() != Some(&error) && !matches!(error, CompileError::UnknownWorkload(_))
                 {
                     tracing::warn!(%error, "no configuration");
                 }
-                self.failure = Some(error);
+                (self.failure, self.wish) = (Some(error), None);
                 return Ok(());
             }
         };
         self.failure = None;
-        match self.outbox.offer(&wanted) {
+        let offer = self.outbox.offer(&wish.wanted);
+        let wanted = &self.wish.insert(wish).wanted;
+        match offer {
             Offer::Send(delta) => {
                 self.answer_by = Instant::now() + ANSWER;
                 let version = delta.version.clone();

@@ -126,7 +126,7 @@ impl World {
             outside: None,
             observed: None,
         };
-        let workloads = [(workload.id.clone(), workload)].into();
+        let workloads = [(workload.id.clone(), workload.into())].into();
         let snapshot =
             Snapshot { trust_domain: "outrigger.internal".into(), workloads, ..Snapshot::default() };
         self._kept.2.send_replace(Arc::new(snapshot));

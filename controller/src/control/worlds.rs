@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outrigger_compile::{CompileError, Outlook, compile, outlook, proxy};
-use outrigger_model::{Snapshot, WorkloadId};
+use outrigger_model::{Snapshot, Workload, WorkloadId};
 use outrigger_wire::{Common, Wanted};
 
 /// Clones of what is made are given out; nothing is made twice for one snapshot.
@@ -20,23 +20,56 @@ struct Made {
     before: BTreeMap<Outlook, Arc<Common>>,
 }
 
+/// What one sidecar should hold, and what that was made of.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) wanted: Wanted,
+    of: Arc<Workload>,
+}
+
 impl Worlds {
-    /// What the sidecar of a workload should hold.
-    pub(super) fn wanted(&self, snapshot: &Arc<Snapshot>, id: &WorkloadId) -> Result<Wanted, CompileError> {
-        let Some(place) = snapshot.workloads.get(id).and_then(outlook) else {
-            return compile(snapshot, id).map(|config| Wanted::of(&config));
+    /// What the sidecar of a workload should hold; none: what it should hold before, `last`.
+    pub(super) fn wish(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        id: &WorkloadId,
+        last: Option<&Wish>,
+    ) -> Result<Option<Wish>, CompileError> {
+        let known = snapshot.workloads.get(id);
+        let (Some(of), Some(place)) = (known, known.and_then(|workload| outlook(workload))) else {
+            let wanted = Wanted::of(&compile(snapshot, id)?);
+            return Ok(known.map(|of| Wish { wanted, of: of.clone() }));
         };
+        let common = self.common(snapshot, id, place)?;
+        // Where everything is redirected, its own part comes of itself alone.
+        let wanted = match last.filter(|last| Arc::ptr_eq(&last.of, of)) {
+            Some(last) if last.wanted.shares(&common) => return Ok(None),
+            Some(last) => last.wanted.with(common),
+            None => Wanted::new(&proxy(snapshot, id)?, common),
+        };
+        Ok(Some(Wish { wanted, of: of.clone() }))
+    }
+
+    fn common(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        id: &WorkloadId,
+        place: Outlook,
+    ) -> Result<Arc<Common>, CompileError> {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         made.turn(snapshot);
         if let Some(common) = made.now.get(&place) {
-            return Ok(Wanted::new(&proxy(snapshot, id)?, common.clone()));
+            return Ok(common.clone());
         }
         let config = compile(snapshot, id)?;
         let common = Common::of(&config.services, &config.clusters);
-        let same = made.before.get(&place).filter(|before| ***before == common).cloned();
-        let common = same.unwrap_or_else(|| Arc::new(common));
+        let common = match made.before.get(&place) {
+            Some(before) if **before == common => before.clone(),
+            Some(before) => Arc::new(common.since(before)),
+            None => Arc::new(common),
+        };
         made.now.insert(place, common.clone());
-        Ok(Wanted::new(&config.proxy, common))
+        Ok(common)
     }
 }
 

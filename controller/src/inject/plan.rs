@@ -1,6 +1,7 @@
 //! What is to be done, from what there is. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use outrigger_model::label::{MANAGED, MESH};
 use outrigger_model::{Capture, Lifecycle, View, Workload, WorkloadId};
@@ -105,7 +106,7 @@ pub fn plan(containers: &Containers, view: &View, mesh: &str, busy: &Busy) -> Ve
         actions.extend(stale.map(|name| Action::Rename { id: sidecar.id.clone(), name }));
     }
     // Beside a holder compose starts the sidecar.
-    let live = |w: &&Workload| !containers.get(&w.id.0).is_some_and(is_holder);
+    let live = |w: &&Arc<Workload>| !containers.get(&w.id.0).is_some_and(is_holder);
     let wanting = view
         .values()
         .filter(|w| w.lifecycle == Lifecycle::Running && !busy.injecting.contains(&w.id))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use outrigger_compile::{NotReady, readiness, service_key};
 use outrigger_model::{ServiceKey, Snapshot, Workload};
@@ -19,7 +20,7 @@ const TASKS: usize = 8;
 /// believe that for 15 minutes.
 pub fn outside(snapshot: &Snapshot) -> (Names, BTreeSet<Problem>) {
     let mut services: BTreeMap<ServiceKey, Vec<&Workload>> = BTreeMap::new();
-    let meant = |task: &&Workload| !task.one_off && task.outside.is_none() && !task.edge().is_empty();
+    let meant = |task: &&Arc<Workload>| !task.one_off && task.outside.is_none() && !task.edge().is_empty();
     for task in snapshot.workloads.values().filter(meant) {
         services.entry(service_key(task)).or_default().push(task);
     }

@@ -20,7 +20,7 @@ pub struct Services(BTreeSet<ServiceKey>);
 impl Services {
     pub fn of(snapshot: &Snapshot) -> Self {
         let workloads = snapshot.workloads.values().filter(|workload| !workload.one_off);
-        Self(workloads.map(service_key).collect())
+        Self(workloads.map(|workload| service_key(workload)).collect())
     }
 
     /// `cart.shop`, and `cart` where one namespace alone has such a service; those with addresses.

@@ -62,6 +62,19 @@ pub struct Beside {
     pub upgrading: bool,
 }
 
+/// What was looked at last, and what it came to: what did not change is not made anew.
+pub struct Last {
+    mesh: Arc<Mesh>,
+    of: Of,
+    sight: Arc<Sight>,
+}
+
+enum Of {
+    Docker(Arc<Containers>),
+    #[cfg(feature = "ecs")]
+    Ecs(ecs::record::Seen),
+}
+
 impl Source {
     /// As merges and problems name it.
     pub fn name(&self) -> &'static str {
@@ -81,23 +94,40 @@ impl Source {
         }
     }
 
-    /// What is seen now; none before the first whole view.
-    pub fn sight(&self, mesh: &Mesh) -> Option<Sight> {
-        match self {
+    /// What is seen now; none before the first whole view. `last` is what this said last, and becomes what it says.
+    pub fn look(&self, mesh: &Arc<Mesh>, last: &mut Option<Last>) -> Option<Arc<Sight>> {
+        let known = last.as_ref().filter(|last| Arc::ptr_eq(&last.mesh, mesh));
+        let (of, sight) = match self {
             Self::Docker { seen, scope } => {
                 let (seen, scope) = (seen.borrow().clone(), scope.get()?);
                 seen.listed?;
+                let is = |of: &Of| matches!(of, Of::Docker(known) if Arc::ptr_eq(known, &seen.containers));
+                if let Some(last) = known.filter(|last| is(&last.of)) {
+                    return Some(last.sight.clone());
+                }
                 let mapped = map(&seen.containers, scope, mesh);
                 let sidecars = beside(&seen.containers, scope);
-                Some(Sight { view: mapped.view, sidecars, problems: mapped.problems })
+                let sight = Sight { view: mapped.view, sidecars, problems: mapped.problems };
+                (Of::Docker(seen.containers), sight)
             }
             #[cfg(feature = "ecs")]
             Self::Ecs { seen, .. } => {
                 let seen = seen.borrow().clone();
                 seen.listed?;
-                Some(ecs::map::sight(&seen, mesh))
+                let known = known.and_then(|last| match &last.of {
+                    Of::Ecs(known) => Some((known, &last.sight)),
+                    Of::Docker(_) => None,
+                });
+                if let Some((_, sight)) = known.filter(|(known, _)| known.shows_what(&seen)) {
+                    return Some(sight.clone());
+                }
+                let sight = ecs::map::sight(&seen, mesh, known.map(|(known, sight)| (known, &**sight)));
+                (Of::Ecs(seen), sight)
             }
-        }
+        };
+        let sight = Arc::new(sight);
+        *last = Some(Last { mesh: mesh.clone(), of, sight: sight.clone() });
+        Some(sight)
     }
 
     /// The sidecars alone.

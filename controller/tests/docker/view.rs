@@ -8,7 +8,7 @@ use crate::wire::Wire;
 
 fn only(snapshot: &Snapshot) -> Option<&Workload> {
     let mut all = snapshot.workloads.values();
-    all.next().filter(|_| all.next().is_none())
+    all.next().filter(|_| all.next().is_none()).map(AsRef::as_ref)
 }
 
 fn addresses(workload: &Workload) -> usize {

@@ -265,7 +265,7 @@ fn snapshot(service: &str, others: &[&str]) -> Snapshot {
     Snapshot {
         trust_domain: DOMAIN.into(),
         indices: workloads.iter().zip(1..).map(index).collect(),
-        workloads: workloads.into_iter().map(|workload| (workload.id.clone(), workload)).collect(),
+        workloads: workloads.into_iter().map(|workload| (workload.id.clone(), workload.into())).collect(),
     }
 }
 

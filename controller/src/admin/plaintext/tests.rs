@@ -29,7 +29,7 @@ fn mesh(
     let proxy = Proxy { report: Some((report, Instant::now())), ..Proxy::default() };
     let proxies: BTreeMap<_, _> = workloads.keys().map(|id| (id.clone(), proxy.clone())).collect();
     for workload in workloads.values_mut() {
-        workload.observed = proxy.observed();
+        Arc::make_mut(workload).observed = proxy.observed();
     }
     (Arc::new(Snapshot { workloads, ..Snapshot::default() }), proxies, containers)
 }
@@ -118,6 +118,7 @@ async fn strict_that_anybody_can_walk_around_is_a_fault_with_ways_out() {
     let (snapshot, proxies, containers) = mesh(&[composed("shop", "web", &[ON, STRICT])], &[]);
     let mut snapshot = Arc::unwrap_or_clone(snapshot);
     for workload in snapshot.workloads.values_mut() {
+        let workload = Arc::make_mut(workload);
         workload.declared.capture = outrigger_model::Capture::Names;
         workload.observed.as_mut().unwrap().listening.insert(8080);
     }

@@ -43,7 +43,7 @@ fn observed(mut task: Workload, change: impl FnOnce(&mut Observed)) -> Workload 
 }
 
 fn of(tasks: impl IntoIterator<Item = Workload>) -> (Names, BTreeSet<Problem>) {
-    let workloads = tasks.into_iter().map(|task| (task.id.clone(), task)).collect();
+    let workloads = tasks.into_iter().map(|task| (task.id.clone(), task.into())).collect();
     outside(&Snapshot { workloads, ..Snapshot::default() })
 }
 

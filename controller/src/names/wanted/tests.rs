@@ -46,7 +46,7 @@ fn a_short_name_is_for_the_only_one_who_has_it() {
         let key = ServiceKey { namespace: namespace.into(), service: service.into() };
         snapshot.indices.insert(key.clone(), VirtualIndex::new(index as u32 + 1).unwrap());
         let id = WorkloadId(key.to_string());
-        snapshot.workloads.insert(id.clone(), workload(id, key));
+        snapshot.workloads.insert(id.clone(), workload(id, key).into());
     }
     // One that was there once has an index, and no name.
     let gone = ServiceKey { namespace: "shop".into(), service: "gone".into() };

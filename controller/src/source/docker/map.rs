@@ -38,7 +38,7 @@ pub fn map(containers: &Containers, scope: &Scope, mesh: &Mesh) -> Mapped {
         match found {
             Ok(None) => {}
             Ok(Some(workload)) => {
-                mapped.view.insert(workload.id.clone(), workload);
+                mapped.view.insert(workload.id.clone(), workload.into());
             }
             Err(problems) => mapped.problems.extend(problems),
         }

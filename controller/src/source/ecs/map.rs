@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use outrigger_model::label::{self, ENABLE, Fault};
 use outrigger_model::mesh::Origin;
@@ -10,8 +11,8 @@ use outrigger_model::{
 };
 use outrigger_wire::port;
 
-use super::book::service_of;
 use super::record::{Definition, NetworkMode, Seen, Stage, Task, last_part};
+use crate::abreast::Abreast;
 use crate::source::{Beside, Sight, is_service_name};
 use crate::status::Problem;
 
@@ -23,8 +24,9 @@ const CAPTURE: &str = "outrigger.capture";
 const ID: usize = 8;
 
 /// Turns tasks into workloads, as their definitions' labels and the mesh file have it. A task without our sidecar is none
-/// of the mesh; what cannot be a workload is left out and named in the problems.
-pub fn sight(seen: &Seen, mesh: &Mesh) -> Sight {
+/// of the mesh; what cannot be a workload is left out and named in the problems. Of `before`, what was seen under the same
+/// mesh file and what it came to, stays what did not change.
+pub fn sight(seen: &Seen, mesh: &Mesh, before: Option<(&Seen, &Sight)>) -> Sight {
     let mut sight = Sight { sidecars: sidecars(seen), ..Sight::default() };
     sight.problems.extend(seen.queue.iter().map(|what| Problem {
         kind: "source",
@@ -34,8 +36,12 @@ pub fn sight(seen: &Seen, mesh: &Mesh) -> Sight {
     let targets = targets(seen);
     // Tasks of one definition in one service say the same.
     let mut said: BTreeMap<(&str, &str, &BTreeSet<u16>), Said> = BTreeMap::new();
-    let none = BTreeSet::new();
-    for task in seen.tasks.values() {
+    let (none, nothing) = (BTreeSet::new(), Default::default());
+    let (known, known_view) = before.map_or((&nothing, None), |(seen, sight)| (seen, Some(&sight.view)));
+    let mut known_tasks = Abreast::of(&known.tasks);
+    let mut known_view = known_view.map(Abreast::of);
+    for (id, task) in &*seen.tasks {
+        let same_task = known_tasks.get(id).is_some_and(|known| Arc::ptr_eq(known, task));
         let Some(definition) = seen.definitions.get(&task.definition) else {
             sight.problems.insert(forgotten(task));
             continue;
@@ -43,16 +49,27 @@ pub fn sight(seen: &Seen, mesh: &Mesh) -> Sight {
         if !definition.sidecar {
             continue;
         }
-        let published = service_of(task).and_then(|name| targets.get(&name)).unwrap_or(&none);
+        let published = task.service.as_deref().and_then(|name| targets.get(&(task.cluster.as_str(), name)));
+        let published = published.unwrap_or(&none);
         let namespace = last_part(&task.cluster);
         let key = (task.definition.as_str(), namespace, published);
-        let said = said.entry(key).or_insert_with(|| declared(definition, namespace, published, mesh));
+        let said = said.entry(key).or_insert_with(|| {
+            let known = known.definitions.get(&task.definition);
+            let same = known.is_some_and(|known| Arc::ptr_eq(known, definition));
+            Said { same, ..declared(definition, namespace, published, mesh) }
+        });
         sight.problems.extend(said.problems.iter().cloned());
         let Some(declared) = &said.declared else { continue };
+        let known = known_view.as_mut().and_then(|view| view.get(id));
+        let known = known.filter(|known| same_task && said.same && known.published == *published);
+        if let Some(known) = known {
+            sight.view.insert(id.clone(), known.clone());
+            continue;
+        }
         match mesh_port(task, definition) {
             Ok(mesh_port) => {
                 let workload = workload((task, definition), declared.clone(), published.clone(), mesh_port);
-                sight.view.insert(task.workload(), workload);
+                sight.view.insert(id.clone(), workload.into());
             }
             Err(problem) => drop(sight.problems.insert(problem)),
         }
@@ -73,18 +90,19 @@ pub fn sidecars(seen: &Seen) -> BTreeMap<WorkloadId, Beside> {
 }
 
 /// What the labels of a definition come to.
+#[derive(Default)]
 struct Said {
     declared: Option<Declared>,
     problems: Vec<Problem>,
+    /// The definition is the one that was known before.
+    same: bool,
 }
 
-/// Ports that target groups reach, by service.
-fn targets(seen: &Seen) -> BTreeMap<(String, String), BTreeSet<u16>> {
+/// Ports that target groups reach, by the service's cluster and name.
+fn targets(seen: &Seen) -> BTreeMap<(&str, &str), BTreeSet<u16>> {
     let ports = |targets: &BTreeSet<(String, u16)>| targets.iter().map(|(_, port)| *port).collect();
     let services = seen.services.values();
-    services
-        .map(|service| ((service.cluster.clone(), service.name.clone()), ports(&service.targets)))
-        .collect()
+    services.map(|service| ((&*service.cluster, &*service.name), ports(&service.targets))).collect()
 }
 
 fn workload(
@@ -175,7 +193,7 @@ fn declared(definition: &Definition, namespace: &str, published: &BTreeSet<u16>,
     let mut problems = differing(definition);
     problems.extend(told(definition, &labels.faults));
     if labels.unusable || labels.enable != Some(true) {
-        return Said { declared: None, problems };
+        return Said { problems, ..Said::default() };
     }
     let service = labels.service.clone().unwrap_or_else(|| definition.family.to_ascii_lowercase());
     if !is_service_name(&service) {
@@ -183,11 +201,11 @@ fn declared(definition: &Definition, namespace: &str, published: &BTreeSet<u16>,
             "its family {service:?} cannot be the name of a service (a-z, 0-9, - and _, at most 63): write the label outrigger.service=cart, say"
         );
         problems.push(problem("label", definition, None, what));
-        return Said { declared: None, problems };
+        return Said { problems, ..Said::default() };
     }
     if definition.windows {
         problems.push(problem("refused", definition, None, "only Linux tasks can be meshed".into()));
-        return Said { declared: None, problems };
+        return Said { problems, ..Said::default() };
     }
     let key = ServiceKey { namespace: namespace.to_owned(), service };
     let (declared, faults) = mesh.declare(&key, &labels, published);
@@ -198,9 +216,9 @@ fn declared(definition: &Definition, namespace: &str, published: &BTreeSet<u16>,
             declared.capture.as_str()
         );
         problems.push(problem("refused", definition, None, what));
-        return Said { declared: None, problems };
+        return Said { problems, ..Said::default() };
     }
-    Said { declared: Some(declared), problems }
+    Said { declared: Some(declared), problems, ..Said::default() }
 }
 
 /// Containers of one task share a sidecar, so that their labels must agree.

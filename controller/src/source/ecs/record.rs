@@ -139,6 +139,16 @@ pub struct Service {
     pub tags: BTreeMap<String, String>,
 }
 
+impl Seen {
+    /// It shows the same workloads as another, without a look into either.
+    pub fn shows_what(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tasks, &other.tasks)
+            && Arc::ptr_eq(&self.definitions, &other.definitions)
+            && Arc::ptr_eq(&self.services, &other.services)
+            && self.queue == other.queue
+    }
+}
+
 impl Task {
     /// Reads an answer of the API; none without the ARNs that make a task.
     pub fn of(task: types::Task) -> Option<Self> {

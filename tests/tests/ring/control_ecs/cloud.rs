@@ -129,7 +129,7 @@ impl Cloud {
         let world = World::new();
         let mut snapshot = Snapshot::clone(&world.snapshot.borrow());
         let mut cart = snapshot.workloads.remove(&WorkloadId(APP.into())).unwrap();
-        cart.id = WorkloadId(arn(CART));
+        Arc::make_mut(&mut cart).id = WorkloadId(arn(CART));
         snapshot.workloads.insert(cart.id.clone(), cart);
         let keys = ["cart", "web", "other role", "other account", "no task", "user"].map(key);
         Self {

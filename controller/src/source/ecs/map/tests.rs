@@ -3,7 +3,7 @@ use crate::source::ecs::record::{DefinitionContainer, Reported, TaskContainer};
 use crate::source::ecs::samples::{container, defined, definition, seen, service, task};
 
 fn sighted(tasks: Vec<Task>, definition: Definition) -> Sight {
-    sight(&seen(tasks, definition, vec![service()]), &Mesh::default())
+    sight(&seen(tasks, definition, vec![service()]), &Mesh::default(), None)
 }
 
 fn only(sight: &Sight) -> &Workload {
@@ -156,7 +156,69 @@ fn a_definition_that_is_gone_and_a_queue_that_is_silent_are_told() {
     let mut seen = seen(vec![task(1)], definition(), Vec::new());
     seen.definitions = Default::default();
     seen.queue = Some("sqs:ReceiveMessage: no".into());
-    let sight = sight(&seen, &Mesh::default());
+    let sight = sight(&seen, &Mesh::default(), None);
     let subjects: Vec<_> = sight.problems.iter().map(|problem| problem.subject.as_str()).collect();
     assert_eq!(subjects, ["OUTRIGGER_QUEUE", "task definition cart:3"]);
+}
+
+/// Whatever changes, from view to view: what is made of what changed alone is what is made of all, and the rest stays.
+#[test]
+fn what_did_not_change_is_not_made_again() {
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut now = seen((1..9).map(task).collect(), definition(), vec![service()]);
+        let mut last: Option<(Seen, Sight)> = None;
+        for _ in 0..30 {
+            let all = sight(&now, &Mesh::default(), None);
+            let before = last.as_ref().map(|(seen, sight)| (seen, sight));
+            let quick = sight(&now, &Mesh::default(), before);
+            assert_eq!(quick, all, "seed {seed}");
+            for (id, workload) in last.iter().flat_map(|(_, before)| &before.view) {
+                let kept = quick.view.get(id).is_none_or(|now| now != workload || Arc::ptr_eq(now, workload));
+                assert!(kept || is_another(last.as_ref(), &now, id), "seed {seed}");
+            }
+            last = Some((now.clone(), quick));
+            change(&mut now, &mut rng);
+        }
+    }
+}
+
+/// Something about this task is another allocation, though it may be alike.
+fn is_another(last: Option<&(Seen, Sight)>, now: &Seen, id: &WorkloadId) -> bool {
+    let Some((before, _)) = last else { return true };
+    let (was, is) = (&before.tasks[id], &now.tasks[id]);
+    let definition = |seen: &Seen| seen.definitions[&is.definition].clone();
+    !Arc::ptr_eq(was, is) || !Arc::ptr_eq(&definition(before), &definition(now))
+}
+
+/// Something happens.
+fn change(seen: &mut Seen, rng: &mut fastrand::Rng) {
+    let number = rng.u32(1..9);
+    let id = task(number).workload();
+    let tasks = Arc::make_mut(&mut seen.tasks);
+    match rng.u8(..7) {
+        0 => drop(tasks.remove(&id)),
+        1 => drop(tasks.insert(id, Arc::new(task(number)))),
+        2 => {
+            if let Some(task) = tasks.get_mut(&id) {
+                Arc::make_mut(task).desired_status = Stage::Stopped;
+            }
+        }
+        3 => {
+            if let Some(task) = tasks.get_mut(&id) {
+                Arc::make_mut(task).zone = Some(format!("zone-{}", rng.u8(..3)));
+            }
+        }
+        4 => {
+            let defined = definition();
+            let another = Definition { sidecar: rng.bool(), ..defined };
+            Arc::make_mut(&mut seen.definitions).insert(another.arn.clone(), Arc::new(another));
+        }
+        5 => {
+            let (arn, mut another) = (service().arn, service());
+            another.targets = [("app".to_owned(), rng.u16(8080..8083))].into();
+            Arc::make_mut(&mut seen.services).insert(arn, Arc::new(another));
+        }
+        _ => seen.queue = rng.bool().then(|| "away".into()),
+    }
 }
