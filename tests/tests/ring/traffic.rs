@@ -134,7 +134,7 @@ fn listener(kind: ListenerKind) -> BTreeMap<String, Listener> {
 /// What the sidecar of a workload gets; applications are called as they are, without their sidecars.
 fn config(mesh: &Mesh, apps: &BTreeMap<&str, App>, workload_name: &str) -> ProxyConfig {
     let workloads: BTreeMap<_, _> =
-        WORKLOADS.map(|one| (WorkloadId(one.0.into()), workload(mesh, one))).into();
+        WORKLOADS.map(|one| (WorkloadId(one.0.into()), workload(mesh, one).into())).into();
     let services = ["cart", "stock", "web"].into_iter().zip(1..);
     let index = |(service, n): (&str, u32)| {
         let key = ServiceKey { namespace: "shop".into(), service: service.into() };
