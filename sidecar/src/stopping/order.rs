@@ -42,9 +42,11 @@ fn applications<'a>(task: &'a Task, own: &'a Container) -> impl Iterator<Item = 
     })
 }
 
-/// Compares as times do: without the `Z`, a time with fewer digits is the beginning of a later one.
+/// When its first run began: of one that was started again it is known when it was made, which ECS does when its turn has
+/// come. Compares as times do: without the `Z`, a time with fewer digits is the beginning of a later one.
 fn start(container: &Container) -> Option<&str> {
-    container.started_at.as_deref().map(|time| time.trim_end_matches('Z'))
+    let again = container.created_at.as_deref().filter(|_| container.restarts > 0);
+    again.or(container.started_at.as_deref()).map(|time| time.trim_end_matches('Z'))
 }
 
 #[cfg(test)]
@@ -125,5 +127,25 @@ mod tests {
         assert_eq!(ordered("RUNNING", &[router.clone(), step.clone()], false), Order::Serve);
         assert_eq!(ordered("RUNNING", &[router.clone(), step.clone(), app("RUNNING")], true), Order::Leave);
         assert_eq!(ordered("STOPPED", &[router, step, app("STOPPED")], true), Order::End);
+    }
+    /// Else a sidecar that died once would never end with a batch task, and would wait for a log router that did.
+    #[test]
+    fn who_was_started_again_comes_where_it_came_first() {
+        let again = |name: &str, created: &str| Container {
+            created_at: Some(created.into()),
+            restarts: 1,
+            ..container(name, RUNNING, Some("2026-11-23T10:30:00Z"))
+        };
+        let own = again("outrigger-sidecar", "2026-11-23T10:00:02.1Z");
+        let router = again("log", "2026-11-23T10:00:01Z");
+        let app = |status| container("app", status, Some("2026-11-23T10:00:09.1Z"));
+        let of = |app| Task {
+            desired_status: RUNNING.into(),
+            known_status: RUNNING.into(),
+            containers: vec![router.clone(), own.clone(), app],
+            ..Task::default()
+        };
+        assert_eq!(order(&of(app(RUNNING)), &own, true), Order::Leave, "it is waited for");
+        assert_eq!(order(&of(app(STOPPED)), &own, false), Order::End);
     }
 }

@@ -87,6 +87,10 @@ pub struct Container {
     pub known_status: String,
     /// When its last run began, RFC 3339 in UTC; none before it runs.
     pub started_at: Option<String>,
+    /// When it was made, likewise; a container that is started again stays the one that it was.
+    pub created_at: Option<String>,
+    /// How often it was started again; 0 where it has no restart policy.
+    pub restarts: u64,
     /// How it ended.
     pub exit_code: Option<i64>,
     /// `HEALTHY`, `UNHEALTHY`, `UNKNOWN`; none: it has no health check.
@@ -240,6 +244,8 @@ fn container(said: &Value) -> Container {
         desired_status: text(said, "DesiredStatus"),
         known_status: text(said, "KnownStatus"),
         started_at: some(said, "StartedAt"),
+        created_at: some(said, "CreatedAt"),
+        restarts: said.get("RestartCount").and_then(Value::as_u64).unwrap_or_default(),
         exit_code: said.get("ExitCode").and_then(Value::as_i64),
         health: said.get("Health").and_then(|health| some(health, "status")),
         labels: labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),

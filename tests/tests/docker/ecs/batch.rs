@@ -4,10 +4,9 @@
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, PATIENCE, Task};
-use super::tasks::{APP, calling, in_subnet, serving};
-use crate::project::{apps, within};
+use super::tasks::{APP, SIDECAR, calling, in_subnet, restarting, serving};
+use crate::project::{apps, docker, within};
 
-const SIDECAR: &str = "outrigger-sidecar";
 /// Asks a service of the mesh, says who answered, and ends with the code that it is told.
 const JOB: &str = r#"
 import os, sys, urllib.request as r
@@ -24,6 +23,12 @@ if not os.path.exists("/tmp/first"):
     open("/tmp/first", "w").close()
     time.sleep(1.5)
     sys.exit(7)
+"#;
+/// Does so once it is told to.
+const TOLD: &str = r#"
+import os, time, urllib.request as r
+while not os.path.exists("/tmp/go"): time.sleep(0.05)
+print("asked", r.urlopen("http://counter:8080/healthz", timeout=10).headers["x-name"])
 "#;
 
 /// A definition of one container that runs a program.
@@ -102,7 +107,18 @@ fn a_batch_task_calls_through_the_mesh_and_ends_with_its_application() {
     let policy = json!({ "enabled": true, "ignoredExitCodes": [0], "restartAttemptPeriod": 60 });
     again["containerDefinitions"][0]["restartPolicy"] = policy;
     let again = start(&again, json!({}));
-    let all = [&report, &nightly, &ordered, &stuck, &again];
+    let outliving = restarting(cloud.meshed(&job("outliving", "FARGATE", TOLD, false)));
+    let outliving = cloud.run_task(&cloud.made(&outliving), "FARGATE", &in_subnet("a"));
+    let all = [&report, &nightly, &ordered, &stuck, &again, &outliving];
+
+    // A sidecar that dies is started again, and still knows what it is there for: the application came after it.
+    outliving.until("RUNNING");
+    docker(&["kill", "-s", "KILL", &outliving.container(SIDECAR)]);
+    within(PATIENCE, "its sidecar is started again", || {
+        let log = outliving.log(SIDECAR);
+        (log.matches("connected to the controller").count() > 1).then_some(())
+    });
+    docker(&["exec", &outliving.container(APP), "touch", "/tmp/go"]);
     within(PATIENCE, "all tasks end", || {
         only_counter_is_called(&cloud);
         all.iter().all(|task| task.record()["lastStatus"] == "STOPPED").then_some(())
@@ -124,5 +140,7 @@ fn a_batch_task_calls_through_the_mesh_and_ends_with_its_application() {
     let (_, codes) = ended(&again, &[APP, SIDECAR]);
     assert_eq!(codes, [Some(0), Some(0)]);
     assert_eq!(again.log(APP).trim(), "asked counter\nasked counter", "it ran twice, the sidecar once");
+    let (_, codes) = ended(&outliving, &[APP, SIDECAR]);
+    assert_eq!((codes, outliving.log(APP).trim()), (vec![Some(0), Some(0)], "asked counter"));
     cloud.ecs.assert_no_faults();
 }

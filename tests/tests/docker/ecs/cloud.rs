@@ -147,13 +147,18 @@ impl Cloud {
         docker(&["start", &self.controller]);
     }
 
-    /// Registers a task definition, meshed, whose sidecar calls the controller over TLS; `family:revision`.
+    /// Registers a task definition, meshed; `family:revision`.
     pub fn register(&self, task: &Value) -> String {
+        self.made(&self.meshed(task))
+    }
+
+    /// A task definition, meshed, whose sidecar calls the controller over TLS.
+    pub fn meshed(&self, task: &Value) -> Value {
         let address = match self.controller == self.name("controller") {
             true => self.vpc("controller").to_owned(),
             false => self.task("controller").address().to_string(),
         };
-        self.made(&tasks::meshed(task, &format!("https://{address}:{CONTROL}"), &self.pin))
+        tasks::meshed(task, &format!("https://{address}:{CONTROL}"), &self.pin)
     }
 
     /// Registers a task definition as it is; `family:revision`.
@@ -315,9 +320,16 @@ impl Task<'_> {
         containers.find(|one| one["name"] == container).expect("it has this one").clone()
     }
 
-    /// Its address in the VPC; that of its instance in bridge mode is not its own.
+    /// Its address in the VPC; in bridge and host mode that of its instance.
     pub fn address(&self) -> Ipv4Addr {
         let record = self.record();
+        if record["attachments"][0].is_null() {
+            let instance = text(&record["containerInstanceArn"]);
+            let id = instance.rsplit('/').next().and_then(|id| id.get(..8)).unwrap_or_default();
+            let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+            let said = docker(&["inspect", "-f", format, &self.cloud.name(&format!("host-{id}"))]);
+            return said.trim().parse().expect("an address");
+        }
         let details = record["attachments"][0]["details"].as_array().cloned().unwrap_or_default();
         let own = details.iter().find(|one| one["name"] == "privateIPv4Address");
         text(&own.expect("an awsvpc task has an address")["value"]).parse().expect("an address")

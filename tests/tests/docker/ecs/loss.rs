@@ -1,10 +1,11 @@
 //! End to end: nothing is lost while a service is deployed, while a task stops, and while the controller is away.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::cloud::Cloud;
+use super::cloud::{Cloud, PATIENCE};
 use super::tasks::{APP, calling, labelled, serving, storing, told};
 use crate::project::{Posting, within};
 
@@ -32,13 +33,70 @@ fn nothing_is_lost_while_a_service_is_deployed_and_its_tasks_stop() {
 
     cloud.ecs.post("stop", json!({ "task": tasks[0].arn, "reason": "a person" }));
     let gone = || (tasks[0].record()["lastStatus"] == "STOPPED").then_some(());
-    within(super::cloud::PATIENCE, "the task stops", gone);
+    within(PATIENCE, "the task stops", gone);
     cloud.running("counter", 2);
     posting.more(1);
 
     cloud.update("counter", json!({ "desiredCount": 1 }));
     cloud.running("counter", 1);
     posting.more(1);
+    let names = posting.finish();
+    assert_eq!(names.keys().collect::<Vec<_>>(), ["first", "second"], "both revisions answered: {names:?}");
+}
+
+/// Workloads that the mesh has as ready endpoints of a service, and those that it has at all.
+fn endpoints(cloud: &Cloud, service: &str) -> Option<(BTreeSet<String>, BTreeSet<String>)> {
+    let status = cloud.status()?;
+    let service = status["services"].as_array()?.iter().find(|one| one["name"] == service)?;
+    let all = service["ports"][0]["endpoints"].as_array()?;
+    let names = |all: &mut dyn Iterator<Item = &Value>| {
+        all.filter_map(|one| one["workload"].as_str().map(str::to_owned)).collect()
+    };
+    Some((names(&mut all.iter().filter(|one| one["ready"] == true)), names(&mut all.iter())))
+}
+
+#[test]
+#[ignore = "needs Docker and the simulator of ECS"]
+fn nothing_is_lost_while_the_controller_restarts_in_a_deployment_and_events_come_twice_late_or_never() {
+    let cloud = Cloud::start();
+    let counter = storing(serving("counter", "awsvpc", "EC2"), &cloud.folder.display().to_string());
+    cloud.service("counter", &told(counter.clone(), "NAME", "first"), 2);
+    cloud.service("caller", &calling("caller", "awsvpc", "FARGATE"), 1);
+    cloud.running("counter", 2);
+    let caller = cloud.task("caller");
+    cloud.until_answers(&caller, "http://counter:8080/healthz");
+    let posting = Posting::start_in(&caller.container(APP), &cloud.folder.join("store"), RATE);
+
+    let said = |status: &str| format!("\"lastStatus\": \"{status}\"");
+    for trouble in [
+        json!({ "kind": "drop", "match": said("DEACTIVATING") }),
+        json!({ "kind": "drop", "match": said("STOPPING") }),
+        json!({ "kind": "delay", "match": said("ACTIVATING"), "seconds": 2 }),
+        json!({ "kind": "reorder", "count": 5 }),
+        json!({ "kind": "duplicate" }),
+    ] {
+        cloud.ecs.post("events", trouble);
+    }
+    let second = cloud.register(&told(counter, "NAME", "second"));
+    cloud.update("counter", json!({ "taskDefinition": second }));
+    within(PATIENCE, "a task of the second revision", || {
+        let tasks = cloud.ecs.records("task");
+        let new = |one: &&Value| one["taskDefinitionArn"].as_str().is_some_and(|arn| arn.ends_with(&second));
+        tasks.iter().filter(new).any(|one| one["lastStatus"] == "PENDING").then_some(())
+    });
+    cloud.kill_controller();
+    posting.more(1);
+    cloud.start_controller();
+    let tasks = cloud.running("counter", 2);
+    posting.more(1);
+    cloud.ecs.post("events", json!({ "clear": true }));
+    let expected: BTreeSet<String> = tasks
+        .iter()
+        .filter_map(|task| Some(format!("counter-{}", task.arn.rsplit('/').next()?.get(..8)?)))
+        .collect();
+    within(PATIENCE, "the view is right", || {
+        (endpoints(&cloud, "counter")? == (expected.clone(), expected.clone())).then_some(())
+    });
     let names = posting.finish();
     assert_eq!(names.keys().collect::<Vec<_>>(), ["first", "second"], "both revisions answered: {names:?}");
 }

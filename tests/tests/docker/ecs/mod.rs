@@ -16,3 +16,4 @@ mod services;
 mod source;
 mod tasks;
 mod terraform;
+mod zones;

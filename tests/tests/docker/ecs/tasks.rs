@@ -7,6 +7,8 @@ use crate::project::{apps, image};
 
 /// The container of the application.
 pub const APP: &str = "app";
+/// The container of the mesh.
+pub const SIDECAR: &str = "outrigger-sidecar";
 /// Where all replicas of a service append what they count.
 pub const STORE: &str = "/seen/store";
 
@@ -80,4 +82,12 @@ pub fn meshed(task: &Value, control: &str, pin: &str) -> Value {
     let task = read(&task.to_string()).unwrap();
     let injected = inject(&task, &options).unwrap_or_else(|reasons| panic!("{reasons:?}"));
     serde_json::from_str(&render(&injected.definition)).unwrap()
+}
+
+/// A meshed definition whose sidecar ECS starts again when it has died.
+pub fn restarting(mut meshed: Value) -> Value {
+    let containers = meshed["containerDefinitions"].as_array_mut().expect("a list");
+    let sidecar = containers.iter_mut().find(|one| one["name"] == SIDECAR).expect("it is meshed");
+    sidecar["restartPolicy"] = json!({ "enabled": true, "restartAttemptPeriod": 60 });
+    meshed
 }
