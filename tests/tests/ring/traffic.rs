@@ -1,9 +1,9 @@
-//! docs/traffic.md: every example is compiled and run at a sidecar, and every request below it gets the answer that stands
-//! beside it.
+//! docs/traffic.md and docs/resilience.md: every example is compiled and run at a sidecar, and every request below it gets
+//! the answer that stands beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outrigger_lifecycle::Tasks;
@@ -41,6 +41,10 @@ struct Row {
     /// Not a call of `web`, but a request from outside the mesh to `cart-1`.
     outside: bool,
     times: usize,
+    /// Two are sent together.
+    at_once: bool,
+    /// Each of them gets the whole answer.
+    each: bool,
     /// Request line and fields.
     request: Vec<String>,
     /// All are in the answer; of several requests, each in one at least.
@@ -57,7 +61,7 @@ fn examples(page: &str) -> Vec<Example> {
             block += &format!("{line}\n");
             continue;
         }
-        if block.starts_with("services:") {
+        if block.starts_with("services:") || block.starts_with("defaults:") {
             examples.push(Example { mesh: std::mem::take(&mut block), rows: Vec::new() });
         }
         if let (Some(example), Some(row)) = (examples.last_mut(), row(line)) {
@@ -70,6 +74,7 @@ fn examples(page: &str) -> Vec<Example> {
 fn row(line: &str) -> Option<Row> {
     let (request, answer) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
     let (answer, heard) = answer.split_once(" | ").unwrap_or((answer, ""));
+    let each = answer.contains("each time");
     let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let (request_parts, answer, heard) = (quoted(request), quoted(answer), quoted(heard));
     let first = request_parts.first()?;
@@ -77,8 +82,11 @@ fn row(line: &str) -> Option<Row> {
         ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PROXY "].iter().any(|begin| first.starts_with(begin));
     let outside = request.starts_with("outside: ");
     let request = request.strip_prefix("outside: ").unwrap_or(request);
-    let times = request.split_once(" times ").map_or(1, |(n, _)| n.parse().unwrap());
-    is_request.then_some(Row { line: line.to_owned(), outside, times, request: request_parts, answer, heard })
+    let at_once = request.starts_with("2 at once ");
+    let times = request.split_once(" times ").map(|(n, _)| n.parse().unwrap());
+    let times = times.unwrap_or(if each { 5 } else { 1 });
+    let line = line.to_owned();
+    is_request.then_some(Row { line, outside, times, at_once, each, request: request_parts, answer, heard })
 }
 
 fn workload(mesh: &Mesh, (name, service, version): (&str, &str, &str)) -> Workload {
@@ -186,12 +194,28 @@ async fn answer(mut tcp: TcpStream, name: &str, told: &watch::Sender<Vec<String>
             let head = String::from_utf8_lossy(&head).into_owned();
             told.send_modify(|heard| heard.push(head.clone()));
             let body = format!("{name}\n{head}");
-            let length = body.len();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nserver: app\r\n\r\n{body}");
+            let (status, length) = (status(name, &head).await, body.len());
+            let answer =
+                format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nserver: app\r\n\r\n{body}");
             tcp.write_all(answer.as_bytes()).await?;
         } else if tcp.read_buf(&mut came).await? == 0 {
             return Ok(());
         }
+    }
+}
+
+/// How an application answers: as docs/resilience.md says of the paths in its tables.
+async fn status(name: &str, head: &str) -> u16 {
+    static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    if path == "/late" {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let fails_first = path.starts_with("/first-fails/") && SEEN.lock().unwrap().insert(path.to_owned());
+    match path {
+        "/sick" if name == "cart v2" => 500,
+        _ if fails_first => 503,
+        _ => 200,
     }
 }
 
@@ -251,13 +275,21 @@ impl Running {
 
 #[tokio::test]
 async fn every_example_of_the_page_does_what_it_says() {
-    let page = include_str!("../../../docs/traffic.md");
-    let examples = examples(page);
-    assert!(
-        examples.len() >= 3 && examples.iter().all(|example| !example.rows.is_empty()),
-        "{}",
-        examples.len()
-    );
+    let examples = examples(include_str!("../../../docs/traffic.md"));
+    assert!(examples.len() >= 3 && examples.iter().all(|example| !example.rows.is_empty()));
+    run("docs/traffic.md", examples).await;
+}
+
+/// Those without rows take longer, or more than two sidecars: other tests run what they say.
+#[tokio::test]
+async fn examples_of_resilience_do_what_they_say() {
+    let mut examples = examples(include_str!("../../../docs/resilience.md"));
+    examples.retain(|example| !example.rows.is_empty());
+    assert!(examples.len() >= 6, "{}", examples.len());
+    run("docs/resilience.md", examples).await;
+}
+
+async fn run(page: &str, examples: Vec<Example>) {
     let mut apps = BTreeMap::new();
     for (name, service, version) in WORKLOADS {
         apps.insert(name, App::start(format!("{service} {version}").trim().to_owned()).await);
@@ -265,27 +297,14 @@ async fn every_example_of_the_page_does_what_it_says() {
     let (web, cart) = (Running::start(), Running::start());
     for example in examples {
         let listed = |faults: Vec<Fault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
-        let mesh = Mesh::read(&example.mesh, "docs/traffic.md");
+        let mesh = Mesh::read(&example.mesh, page);
         let mesh = mesh.unwrap_or_else(|faults| panic!("{}\n{}", listed(faults), example.mesh));
         assert_eq!(mesh.warnings(), [], "{}", example.mesh);
         web.0.apply(of_web(&mesh, &apps)).unwrap();
         cart.0.apply(of_cart(&mesh, &apps)).unwrap();
         for row in &example.rows {
-            let mut answers = String::new();
-            for _ in 0..row.times {
-                let at = if row.outside { &cart } else { &web };
-                answers += &ask(at.0.addresses()["it"], &row.request).await;
-            }
-            for want in &row.answer {
-                let is_status = want.len() == 3 && want.bytes().all(|b| b.is_ascii_digit());
-                let want = &if is_status { format!("HTTP/1.1 {want} ") } else { want.clone() };
-                assert!(
-                    answers.contains(want),
-                    "{}\n{want:?} is not in\n{answers}\n{}",
-                    row.line,
-                    example.mesh
-                );
-            }
+            let at = if row.outside { &cart } else { &web }.0.addresses()["it"];
+            answered(at, row, &example.mesh).await;
             if let Some((name, wanted)) = row.heard.split_first() {
                 let app = apps.values().find(|app| app.name == *name).unwrap();
                 let mut heard = app.heard.subscribe();
@@ -295,5 +314,27 @@ async fn every_example_of_the_page_does_what_it_says() {
                 drop(within(heard.wait_for(hears)).await.unwrap());
             }
         }
+    }
+}
+
+/// Asks as the row says, and finds what it says.
+async fn answered(at: SocketAddr, row: &Row, mesh: &str) {
+    let one = || ask(at, &row.request);
+    let mut answers = Vec::new();
+    if row.at_once {
+        answers.extend(<[String; 2]>::from(tokio::join!(one(), one())));
+    } else {
+        for _ in 0..row.times {
+            answers.push(one().await);
+        }
+    }
+    if !row.each {
+        answers = vec![answers.concat()];
+    }
+    for (answer, want) in answers.iter().flat_map(|answer| row.answer.iter().map(move |want| (answer, want)))
+    {
+        let is_status = want.len() == 3 && want.bytes().all(|b| b.is_ascii_digit());
+        let want = &if is_status { format!("HTTP/1.1 {want} ") } else { want.clone() };
+        assert!(answer.contains(want), "{}\n{want:?} is not in\n{answer}\n{mesh}", row.line);
     }
 }
