@@ -220,11 +220,11 @@ pub(super) async fn open(
         }
         (Destination::Cluster { cluster: called, .. }, None) => (called.as_str(), {
             let hold = attempts.whole.unwrap_or(HOLD);
-            worker.pick(called, &mut attempts.tried, hold, &|on| sticky::key(on, request)).await
+            worker.pick(called, &mut attempts.tried, hold, &|on| sticky::key(origin, on, request)).await
         }),
         (_, Some(routed)) => (routed, {
             let hold = attempts.whole.unwrap_or(HOLD);
-            worker.pick(routed, &mut attempts.tried, hold, &|on| sticky::key(on, request)).await
+            worker.pick(routed, &mut attempts.tried, hold, &|on| sticky::key(origin, on, request)).await
         }),
         (Destination::Application(address), None) => {
             if attempts.place.is_none() {

@@ -114,7 +114,7 @@ fn take(
         return Ok(own);
     }
     taken.fault = worker.draw(|rng| route.filters.fault(rng));
-    let keyed = |on: &HashOn| sticky::key(on, request);
+    let keyed = |on: &HashOn| sticky::key(origin, on, request);
     let key = route.sticky.as_ref().and_then(|on| worker.key(&worker.generation(), on, &keyed));
     match worker.draw(|rng| route.draw(rng, key)) {
         Drawn::Own => {}

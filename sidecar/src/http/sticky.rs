@@ -1,13 +1,23 @@
-//! What keeps requests together at one endpoint: the value of a header or of a cookie.
+//! What keeps requests together at one endpoint: the value of a header or of a cookie, or where an outsider comes from.
+
+use std::net::IpAddr;
 
 use http::header;
 use outrigger_wire::HashOn;
 
 use super::head::Request;
+use super::origin::Origin;
 use crate::cluster::key;
 
-/// Its hash; `None` where the request has no such value.
-pub(super) fn key(on: &HashOn, request: &Request) -> Option<u64> {
+/// Its hash; `None` where the request has no such value, or comes from the own application: all that does has one source.
+pub(super) fn key(origin: &Origin, on: &HashOn, request: &Request) -> Option<u64> {
+    if on.is_default() {
+        origin.downstream.plaintext_port()?;
+        return Some(match origin.downstream.remote.ip().to_canonical() {
+            IpAddr::V4(address) => key::of(&address.octets()),
+            IpAddr::V6(address) => key::of(&address.octets()),
+        });
+    }
     if let Some(name) = &on.header {
         let value = match request.headers.get(name.as_str()) {
             Some(value) => value.as_bytes(),

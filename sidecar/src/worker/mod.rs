@@ -258,12 +258,11 @@ impl Worker {
         Ok(cluster.pick(tried, key, &mut self.0.rng.borrow_mut()))
     }
 
-    /// What keeps a request together with others: what it says, or that it comes from this workload.
+    /// What keeps a request together with others: what it says, or where it comes from, which is this workload but for
+    /// outsiders.
     pub(crate) fn key(&self, generation: &Generation, on: &HashOn, key: Keyed<'_>) -> Option<u64> {
-        if on.is_default() {
-            return Some(key::of(generation.config.proxy.workload.as_bytes()));
-        }
-        key(on)
+        let here = || on.is_default().then(|| key::of(generation.config.proxy.workload.as_bytes()));
+        key(on).or_else(here)
     }
 
     async fn hold(

@@ -1,7 +1,10 @@
 //! Requests from outside the mesh follow the routes of the service whose edge they reach.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::net::TcpSocket;
 
 use crate::http_mesh::{App, Raw, field};
 use crate::http_two::{self, Client};
@@ -218,4 +221,26 @@ async fn http_2_of_outsiders_is_routed_by_grpc_method() {
         let trailers = mesh::within(answer.into_body().trailers()).await.unwrap().unwrap();
         assert_eq!(trailers["grpc-status"], "0");
     }
+}
+
+/// To a route's `sticky` and to balancing by hash, outsiders are not all the same.
+#[tokio::test]
+async fn each_outsider_is_a_source_of_its_own() {
+    let apps = [named("v1").await, named("v2").await];
+    let routes = "{ name: all, sticky: {}, backends: [ { cluster: 'echo.shop:7000/v1', weight: 1 }, { cluster: 'echo.shop:7000/v2', weight: 1 } ] }";
+    let edge = Edge::start([apps[0].address, apps[1].address], routes).await;
+    let mut reached = BTreeSet::new();
+    for source in 1..20 {
+        let mut answers = BTreeSet::new();
+        for _ in 0..3 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::from(([127, 0, 0, source], 0))).unwrap();
+            let mut client = Raw::new(socket.connect(edge.here.at("plain")).await.unwrap());
+            let (_, body) = client.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            answers.insert(body.lines().next().unwrap().to_owned());
+        }
+        assert_eq!(answers.len(), 1, "{source}: {answers:?}");
+        reached.append(&mut answers);
+    }
+    assert_eq!(reached.len(), 2, "{reached:?}");
 }

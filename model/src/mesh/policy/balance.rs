@@ -73,7 +73,7 @@ const BY_HASH: Section = Section {
         name: "hash",
         kind: Kind::HashOn(&HASH_ON),
         label: None,
-        about: "What keeps requests together: `source` is the calling replica. A request without the value goes where the \
+        about: "What keeps requests together: `source` is the calling replica, at an edge the client's address. A request without the value goes where the \
                 fewest are in flight; so does a byte stream, unless it is `source`.",
         default: "none",
         example: "{ header: x-user }",

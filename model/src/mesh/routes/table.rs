@@ -125,7 +125,7 @@ pub(crate) const ROUTE: Section = Section {
             kind: Kind::HashOn(&HASH_ON),
             label: None,
             about: "Requests with the same value of this header or cookie go to the same backend, at every caller, as long as \
-                    the weights stay; `source` is the calling replica. One without the value is drawn by itself.",
+                    the weights stay; `source` is the calling replica, at an edge the client's address. One without the value is drawn by itself.",
             default: "none",
             example: "{ cookie: session }",
         },
