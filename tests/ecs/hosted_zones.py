@@ -1,6 +1,6 @@
 """Route 53 for one test: moto's, behind an HTTP address of its own, with calls that can be refused.
 
-    python hosted_zones.py
+    python hosted_zones.py [ADDRESS]
 
 The first line of its output is `{"url": …}`. After that each line of its input is an order, and each gets a line:
 `{"call": "create_hosted_zone", "with": {…}}` calls moto by boto3 and gives what it answers;
@@ -64,7 +64,7 @@ def obey(route53, order):
 def main():
     with mock_aws():
         route53 = boto3.client("route53", region_name="us-east-1")
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = ThreadingHTTPServer((sys.argv[1] if sys.argv[1:] else "127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}"}), flush=True)
         for line in sys.stdin:

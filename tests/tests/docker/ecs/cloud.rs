@@ -61,8 +61,13 @@ impl Cloud {
 
     /// The same with a controller that is ready.
     pub fn start() -> Self {
+        Self::start_told(|_| Vec::new())
+    }
+
+    /// The same with a controller that is told more, as `NAME=value`; `of` is given where containers reach this machine.
+    pub fn start_told(of: impl Fn(&str) -> Vec<String>) -> Self {
         let mut cloud = Self::bare();
-        cloud.run_controller();
+        cloud.run_controller(of(cloud.vpc("gateway")));
         cloud.pin = cloud.pinned();
         cloud
     }
@@ -87,6 +92,11 @@ impl Cloud {
         within(PATIENCE, "the controller is ready", || pinned(self.status()?))
     }
 
+    /// The network of all tasks.
+    pub fn network(&self) -> &str {
+        self.vpc("network")
+    }
+
     fn vpc(&self, part: &str) -> &str {
         self.ecs.addresses()["vpc"][part].as_str().expect("a simulator with containers has a network")
     }
@@ -109,8 +119,8 @@ impl Cloud {
     }
 
     /// The controller, as a container of the network that is always at the same address.
-    fn run_controller(&self) {
-        let environment = self.environment();
+    fn run_controller(&self, more: Vec<String>) {
+        let environment = [self.environment(), more].concat();
         let mut words = vec!["--network", self.vpc("network"), "--ip", self.vpc("controller")];
         for pair in &environment {
             words.extend(["-e", pair]);
@@ -135,6 +145,12 @@ impl Cloud {
     pub fn status(&self) -> Option<Value> {
         let output = tried(&["exec", &self.controller, "/outrigger", "status", "--json"]);
         serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// All that the controller has written.
+    pub fn controller_log(&self) -> String {
+        let output = tried(&["logs", &self.controller]);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// Kills the controller; its state stays.

@@ -11,6 +11,8 @@ mod injection;
 mod instance;
 mod loss;
 mod names;
+mod outsiders;
+mod route53;
 mod scale;
 mod services;
 mod source;

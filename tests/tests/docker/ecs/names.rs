@@ -1,143 +1,15 @@
 //! Names of services in a hosted zone: the real controller beside the simulator of ECS and moto's Route 53.
 
-use std::collections::BTreeMap;
-use std::env;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use outrigger_tests::ecs::{PYTHON, Simulator, meshed, service};
+use outrigger_tests::ecs::{Simulator, meshed, service};
 use serde_json::{Value, json};
 
 use super::controller::Controller;
+use super::route53::{LIMIT, Records, Route53, address, owner};
 
-/// The longest wait within it is the writer's own after a failure: five seconds, doubled each time.
-const LIMIT: Duration = Duration::from_secs(90);
-const LOOK: Duration = Duration::from_millis(100);
 /// More than one page of a listing has, and before `cart` in its order.
 const FILLING: usize = 320;
 /// Attempts of one call, as the SDK makes them, and one more.
 const REFUSED: usize = 4;
-
-/// By name and type.
-type Records = BTreeMap<(String, String), Vec<String>>;
-
-/// `tests/ecs/hosted_zones.py`; it ends with the value.
-struct Route53 {
-    child: Child,
-    said: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    url: String,
-}
-
-impl Route53 {
-    fn start() -> Self {
-        let python = env::var(PYTHON).expect("cargo xtask test docker makes a venv");
-        let mut child = Command::new(python)
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("ecs/hosted_zones.py"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let orders = child.stdin.take().unwrap();
-        let mut answers = BufReader::new(child.stdout.take().unwrap());
-        let first = read(&mut answers);
-        let url = first["url"].as_str().unwrap().to_owned();
-        Self { child, said: Mutex::new((orders, answers)), url }
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "callers write json!({…})")]
-    fn order(&self, order: Value) -> Value {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(said.0, "{order}").unwrap();
-        read(&mut said.1)
-    }
-
-    /// A zone `mesh.internal`; its id.
-    fn zone(&self, private: bool) -> String {
-        let mut with = json!({
-            "Name": "mesh.internal",
-            "CallerReference": format!("private {private}"),
-            "HostedZoneConfig": { "PrivateZone": private },
-        });
-        if private {
-            with["VPC"] = json!({ "VPCRegion": "eu-central-1", "VPCId": "vpc-1" });
-        }
-        let made = self.order(json!({ "call": "create_hosted_zone", "with": with }));
-        made["HostedZone"]["Id"].as_str().unwrap().trim_start_matches("/hostedzone/").to_owned()
-    }
-
-    /// Somebody else's records.
-    fn add(&self, zone: &str, records: &[(String, &str, &str)]) {
-        let change = |(name, kind, value): &(String, &str, &str)| {
-            let set =
-                json!({ "Name": name, "Type": kind, "TTL": 300, "ResourceRecords": [{ "Value": value }] });
-            json!({ "Action": "CREATE", "ResourceRecordSet": set })
-        };
-        let changes: Vec<Value> = records.iter().map(change).collect();
-        let with = json!({ "HostedZoneId": zone, "ChangeBatch": { "Changes": changes } });
-        self.order(json!({ "call": "change_resource_record_sets", "with": with }));
-    }
-
-    fn records(&self, zone: &str) -> Records {
-        let (mut records, mut from) = (Records::new(), json!({ "HostedZoneId": zone }));
-        loop {
-            let page = self.order(json!({ "call": "list_resource_record_sets", "with": from }));
-            for set in page["ResourceRecordSets"].as_array().unwrap() {
-                let word = |name: &str| set[name].as_str().unwrap().to_owned();
-                let values = set["ResourceRecords"].as_array().unwrap().iter();
-                let values = values.map(|one| one["Value"].as_str().unwrap().to_owned()).collect();
-                records.insert((word("Name"), word("Type")), values);
-            }
-            if page["IsTruncated"] == false {
-                return records;
-            }
-            from["StartRecordName"] = page["NextRecordName"].clone();
-            from["StartRecordType"] = page["NextRecordType"].clone();
-        }
-    }
-
-    /// Waits until `is` holds for the zone's records; these.
-    fn until(&self, zone: &str, controller: &Controller, is: impl Fn(&Records) -> bool) -> Records {
-        let started = Instant::now();
-        loop {
-            let records = self.records(zone);
-            if is(&records) {
-                return records;
-            }
-            let ours: Vec<_> = records.iter().filter(|((name, _), _)| !name.starts_with("a-")).collect();
-            assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}: {ours:#?}\n{}", controller.log());
-            thread::sleep(LOOK);
-        }
-    }
-
-    /// The next calls fail.
-    fn refuse(&self, code: &str, count: usize) {
-        self.order(json!({ "refuse": code, "count": count }));
-    }
-
-    /// How many changes were asked for.
-    fn changes(&self) -> usize {
-        let calls = self.order(json!({ "calls": true }));
-        calls.as_array().unwrap().iter().filter(|call| call.as_str().unwrap().starts_with("POST ")).count()
-    }
-}
-
-impl Drop for Route53 {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn read(answers: &mut BufReader<ChildStdout>) -> Value {
-    let mut line = String::new();
-    answers.read_line(&mut line).unwrap();
-    serde_json::from_str(&line).unwrap_or_else(|e| panic!("hosted_zones.py said {line:?}: {e}"))
-}
 
 /// A service with one task.
 fn serve(ecs: &Simulator, name: &str) {
@@ -165,14 +37,6 @@ fn problem(controller: &Controller, subject: &str) -> String {
     })
 }
 
-fn owner(name: &str) -> (String, String) {
-    (format!("_outrigger.{name}.mesh.internal."), "TXT".into())
-}
-
-fn address(name: &str) -> (String, String) {
-    (format!("{name}.mesh.internal."), "A".into())
-}
-
 #[test]
 #[ignore = "needs the simulator of ECS"]
 fn names_come_to_a_private_zone_and_go_and_what_others_made_stays() {
@@ -193,7 +57,7 @@ fn names_come_to_a_private_zone_and_go_and_what_others_made_stays() {
 
     let ours = ["cart", "cart.default", "web.default"];
     let whole = |records: &Records| ours.iter().all(|name| records.contains_key(&address(name)));
-    let after = route53.until(&zone, &controller, whole);
+    let after = route53.until(&zone, || controller.log(), whole);
     for name in ours {
         assert_eq!(after[&owner(name)], ["\"heritage=outrigger,mesh=default\""]);
         assert!(after[&address(name)][0].starts_with("240.64."), "{:?}", after[&address(name)]);
@@ -214,7 +78,7 @@ fn names_come_to_a_private_zone_and_go_and_what_others_made_stays() {
         (stopped == 1).then_some(())
     });
     controller.start_again();
-    let left = route53.until(&zone, &controller, |records| !records.contains_key(&owner("cart")));
+    let left = route53.until(&zone, || controller.log(), |records| !records.contains_key(&owner("cart")));
     let mut expected = before.clone();
     for key in [owner("web.default"), address("web.default")] {
         expected.insert(key.clone(), after[&key].clone());
@@ -225,7 +89,7 @@ fn names_come_to_a_private_zone_and_go_and_what_others_made_stays() {
     // One that comes when changes are refused is written when they no longer are.
     route53.refuse("PriorRequestNotComplete", REFUSED);
     serve(&ecs, "stock");
-    let next = route53.until(&zone, &controller, |records| records.contains_key(&address("stock")));
+    let next = route53.until(&zone, || controller.log(), |records| records.contains_key(&address("stock")));
     assert_eq!(next.len(), left.len() + 4);
     assert!(route53.changes() >= 2 + REFUSED);
 }
@@ -241,4 +105,76 @@ fn a_public_zone_is_refused() {
     let refused = problem(&controller, &format!("hosted zone {zone}"));
     assert!(refused.contains("public zone"), "{refused}");
     assert_eq!((route53.records(&zone), route53.changes()), (before, 0));
+}
+
+/// Records with the addresses of callers outside: `cart` has an edge port, `web` has none.
+#[test]
+#[ignore = "needs the simulator of ECS"]
+fn addresses_of_tasks_come_for_outsiders_and_stay_while_there_is_no_other() {
+    let (ecs, route53) = (cluster(), Route53::start());
+    let mut inviting = meshed("cart");
+    inviting["containerDefinitions"][0]["dockerLabels"] = json!({ "outrigger.edge": "8080" });
+    ecs.post("definition", inviting);
+    ecs.post("update", json!({ "service": "cart", "taskDefinition": "cart:2", "desiredCount": 2 }));
+    let own = |tasks: &[Value]| {
+        let cart = tasks.iter().filter(|one| {
+            one["taskDefinitionArn"].as_str().is_some_and(|arn| arn.ends_with("cart:2"))
+                && one["lastStatus"] == "RUNNING"
+        });
+        let details = cart.filter_map(|one| one["attachments"][0]["details"].as_array());
+        let mut addresses: Vec<_> = details
+            .flatten()
+            .filter(|detail| detail["name"] == "privateIPv4Address")
+            .map(|detail| detail["value"].as_str().unwrap().to_owned())
+            .collect();
+        addresses.sort();
+        (addresses.len() == 2).then_some(addresses)
+    };
+    let addresses = ecs.until("task", LIMIT, own);
+
+    let (inside, outside) = (route53.zone(true), route53.zone(true));
+    let more = [
+        ("AWS_ENDPOINT_URL_ROUTE_53", route53.url.as_str()),
+        ("OUTRIGGER_NAMES_ZONE", inside.as_str()),
+        ("OUTRIGGER_EDGE_ZONE", outside.as_str()),
+    ];
+    let before = route53.records(&outside);
+    let mut controller = Controller::start(&ecs, "names-outside", &more);
+    let has = |records: &Records| records.get(&address("cart.default")) == Some(&addresses);
+    let found = route53.until(&outside, || controller.log(), has);
+    assert_eq!(found[&address("cart")], addresses);
+    assert_eq!(
+        found.len(),
+        before.len() + 4,
+        "two names with their owner's records, and nothing else: {found:#?}"
+    );
+    let virtual_one = |records: &Records| records.contains_key(&address("web"));
+    let others = route53.until(&inside, || controller.log(), virtual_one);
+    assert!(others[&address("cart")][0].starts_with("240.64."), "the zone of tasks has its own kind");
+
+    // All tasks go, and the controller too: the name stays, as long as the service might be on its way back.
+    route53.refuse("Throttling", REFUSED);
+    ecs.post("update", json!({ "service": "cart", "desiredCount": 0 }));
+    ecs.until("task", LIMIT, |tasks| {
+        let mut cart = tasks.iter().filter(|one| one["group"] == "service:cart");
+        cart.all(|one| one["lastStatus"] == "STOPPED").then_some(())
+    });
+    controller.kill();
+    controller.start_again();
+    let told = |status: &Value| {
+        let services = status["services"].as_array()?;
+        (status["ready"] == true && services.iter().all(|one| one["name"] != "cart")).then_some(())
+    };
+    controller.until(LIMIT, "the service is gone", told);
+    serve(&ecs, "stock");
+    route53.until(&inside, || controller.log(), |records| records.contains_key(&address("stock")));
+    assert_eq!(route53.records(&outside), found);
+
+    // It is back: its name leads to the new task.
+    ecs.post("update", json!({ "service": "cart", "desiredCount": 1 }));
+    let moved = |records: &Records| {
+        let now = &records[&address("cart")];
+        now.len() == 1 && *now == records[&address("cart.default")] && !addresses.contains(&now[0])
+    };
+    route53.until(&outside, || controller.log(), moved);
 }
