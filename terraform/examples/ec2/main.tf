@@ -1,4 +1,4 @@
-# A whole mesh on EC2 instances (the controller itself runs on Fargate): a network, a cluster, the controller, `web` behind a load balancer, and `cart`, which only
+# A whole mesh on EC2 instances (the controller itself runs on Fargate, unless it is given a `placement`): a network, a cluster, the controller, `web` behind a load balancer, and `cart`, which only
 # the mesh reaches. First `terraform apply -target=module.controller`, then with the pin that the controller has logged.
 
 terraform {

@@ -12,8 +12,11 @@ use tonic_prost::ProstCodec;
 use super::proof::Proof;
 use super::{Down, STREAM_PATH, Up};
 
-/// Largest message in either direction, bytes.
+/// Largest message to a sidecar, bytes.
 pub const MAX_MESSAGE: usize = 16 << 20;
+/// Largest message of a sidecar, bytes: it names what it holds and reports. The controller keeps the last report of each, so
+/// that one task could otherwise make it keep much.
+pub const MAX_UP: usize = 4 << 20;
 
 /// Opens the stream of a sidecar: `up` is sent, what comes back is returned once the controller has
 /// answered with headers. `proof` is for a controller on another host.
@@ -26,7 +29,7 @@ pub async fn open(
     proof: Option<&Proof>,
 ) -> Result<Streaming<Down>, Status> {
     let mut grpc =
-        Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
+        Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_UP);
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let codec = ProstCodec::<Up, Down>::default();
     let mut request = Request::new(up);
@@ -51,7 +54,7 @@ where
     }
     let codec = ProstCodec::<Down, Up>::default();
     let mut grpc = tonic::server::Grpc::new(codec)
-        .max_decoding_message_size(MAX_MESSAGE)
+        .max_decoding_message_size(MAX_UP)
         .max_encoding_message_size(MAX_MESSAGE);
     grpc.streaming(Accept(Some(accept)), request).await
 }

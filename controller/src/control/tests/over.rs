@@ -100,3 +100,14 @@ async fn a_connection_that_says_nothing_ends() {
     let _reset = idle.read_to_end(&mut said).await;
     assert!(begun.elapsed() <= PROOF + Duration::from_secs(1), "{:?}", begun.elapsed());
 }
+
+/// The last report of each sidecar is kept.
+#[tokio::test]
+async fn a_report_of_any_size_is_not_taken() {
+    let world = world(std::process::id(), "now", "now").await;
+    let (up, mut down) = world.hello().await;
+    let long = Nack { reasons: vec!["x".repeat(rpc::MAX_UP)], ..Nack::default() };
+    up.send(Up { kind: Some(up::Kind::Nack(long)) }).unwrap();
+    assert!(next(&mut down).await.is_err());
+    world.sees(|proxy| !proxy.connected).await;
+}
