@@ -168,7 +168,9 @@ services:
             Mesh::read(&text, "mesh.yaml").unwrap_or_else(|faults| panic!("{text}{faults:?}"));
         }
         for key in SERVICE_SECTION.keys {
-            let text = format!("services: {{ cart: {{ {}: {} }} }}\n", key.name, key.example);
+            // Whose ports nobody can see.
+            let beside = if key.name == "cloud-map" { ", ports: [ 8080 ]" } else { "" };
+            let text = format!("services: {{ cart: {{ {}: {}{beside} }} }}\n", key.name, key.example);
             Mesh::read(&text, "mesh.yaml").unwrap_or_else(|faults| panic!("{text}{faults:?}"));
         }
     }

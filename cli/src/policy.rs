@@ -30,6 +30,9 @@ pub struct PolicyArguments {
     /// Id of the private hosted zone that it writes the addresses of tasks with edge ports into, for callers outside the mesh
     #[arg(long, value_name = "ID")]
     pub edge_zone: Option<String>,
+    /// Namespaces of Cloud Map that it looks services up in (`cloud-map` in the mesh file): names, with commas between them
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    pub cloud_map: Vec<String>,
     /// It injects into services with the tag `outrigger:inject`
     #[arg(long)]
     pub inject: bool,
@@ -140,6 +143,12 @@ fn policy(arguments: &PolicyArguments) -> Result<Value, String> {
         if let Some(zone) = zone {
             statements.extend(hosted_zone((option, zone), sids, kinds, &place)?);
         }
+    }
+    if !arguments.cloud_map.is_empty() {
+        // Cloud Map has no resource for them but conditions.
+        let look = ["servicediscovery:DiscoverInstances", "servicediscovery:DiscoverInstancesRevision"];
+        let there = json!({ "StringEquals": { "servicediscovery:NamespaceName": arguments.cloud_map } });
+        statements.push(statement("Outside", &look, "*".into(), Some(there)));
     }
     if arguments.inject {
         statements.extend(injection(arguments, &place)?);

@@ -14,7 +14,7 @@ const SHOP: &str = "arn:aws:ecs:eu-west-1:111122223333:cluster/shop";
 const ROLES: &str = "arn:aws:iam::111122223333:role/cart,arn:aws:iam::111122223333:role/execution";
 
 /// All that can be asked for.
-const ALL: [&str; 11] = [
+const ALL: [&str; 13] = [
     "--cluster",
     SHOP,
     "--queue",
@@ -23,6 +23,8 @@ const ALL: [&str; 11] = [
     "Z01",
     "--edge-zone",
     "Z02",
+    "--cloud-map",
+    "shop.internal",
     "--inject",
     "--pass-role",
     ROLES,
@@ -43,6 +45,7 @@ fn the_policy_is_the_golden_one() {
     for (name, words) in [
         ("look", &["--cluster", "shop,batch", "--account", "111122223333", "--region", "eu-west-1"][..]),
         ("all", &ALL),
+        ("outside", &["--cluster", SHOP, "--cloud-map", "shop.internal,legacy"]),
         ("china", &["--cluster", "shop", "--account", "111122223333", "--region", "cn-north-1", "--inject"]),
     ] {
         let (code, found, said) = policy(words);
@@ -133,16 +136,23 @@ fn terraform_allows_the_same() {
     let all = policy(&ALL).1;
     let text = fs::read_to_string(root().join("terraform/modules/controller/iam.tf")).unwrap();
     let quoted = text.split('"').skip(1).step_by(2);
-    let of =
-        |word: &&str| ["ecs:", "sqs:", "iam:", "route53:"].iter().any(|service| word.starts_with(service));
+    let of = |word: &&str| {
+        ["ecs:", "sqs:", "iam:", "route53:", "servicediscovery:"]
+            .iter()
+            .any(|service| word.starts_with(service))
+    };
     let operation = |word: &&str| {
         word.split_once(':').is_some_and(|(_, name)| {
             name.starts_with(|c: char| c.is_ascii_uppercase())
                 && name.chars().all(|c| c.is_ascii_alphanumeric())
         })
     };
-    let conditions =
-        ["ecs:CreateAction", "iam:PassedToService", "route53:ChangeResourceRecordSetsRecordTypes"];
+    let conditions = [
+        "ecs:CreateAction",
+        "iam:PassedToService",
+        "route53:ChangeResourceRecordSetsRecordTypes",
+        "servicediscovery:NamespaceName",
+    ];
     let allowed = quoted.filter(of).filter(operation).filter(|word| !conditions.contains(word));
     let allowed: BTreeSet<String> = allowed.map(str::to_owned).collect();
     assert_eq!(allowed, actions(&serde_json::from_str(&all).unwrap()));

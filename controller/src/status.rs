@@ -71,6 +71,22 @@ pub struct Service {
     pub virtual_address: Option<IpAddr>,
     /// Its ports, in order.
     pub ports: Vec<Port>,
+    /// What is known of its replicas that have no sidecar; none: all have, or should have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
+}
+
+/// The replicas of a service that a registry names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outside {
+    /// Which registry, and what is looked up there (`Cloud Map shop.internal/billing`).
+    pub registry: String,
+    /// How many are called; those that have a sidecar are not among them.
+    pub instances: usize,
+    /// Seconds since it last answered; none before the first answer.
+    pub age_s: Option<u64>,
+    /// Why it does not; what it said before holds.
+    pub last_error: Option<String>,
 }
 
 /// One port of a service.
@@ -91,6 +107,9 @@ pub struct Endpoint {
     pub workload: String,
     /// Addresses by network name.
     pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// It has no sidecar, and is called in plaintext.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
     /// It takes traffic.
     pub ready: bool,
     /// Why not.

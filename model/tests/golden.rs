@@ -96,12 +96,16 @@ fn the_pages_example_is_a_mesh_file() {
     assert_eq!((mesh.services().len(), mesh.warnings()), (4, [].as_slice()), "{example}");
 }
 
-/// Each example of docs/resilience.md is a mesh file that says something; what is fenced is none.
+/// Each example of these pages is a mesh file that says something; what is fenced is none.
 #[test]
-fn the_examples_of_resilience_are_mesh_files() {
+fn the_examples_of_pages_are_mesh_files() {
+    the_examples_of("docs/resilience.md", include_str!("../../docs/resilience.md"));
+    the_examples_of("docs/ecs-outside.md", include_str!("../../docs/ecs-outside.md"));
+}
+
+fn the_examples_of(file: &str, page: &str) {
     let mut examples = vec![String::new()];
-    let page = include_str!("../../docs/resilience.md").split("```").step_by(2);
-    for line in page.flat_map(str::lines) {
+    for line in page.split("```").step_by(2).flat_map(str::lines) {
         match (line.strip_prefix("    "), examples.last_mut().unwrap()) {
             (Some(line), example) => *example += &format!("{line}\n"),
             (None, example) if example.is_empty() => {}
@@ -111,8 +115,8 @@ fn the_examples_of_resilience_are_mesh_files() {
     examples.retain(|example| !example.is_empty());
     assert!(examples.len() >= 3);
     for example in examples {
-        let mesh = Mesh::read(&example, "docs/resilience.md")
-            .unwrap_or_else(|faults| panic!("{example}\n{}", listed(&faults)));
+        let mesh =
+            Mesh::read(&example, file).unwrap_or_else(|faults| panic!("{example}\n{}", listed(&faults)));
         assert!(mesh != Mesh::default() && mesh.warnings().is_empty(), "{example}");
     }
 }

@@ -57,6 +57,18 @@ pub struct Service {
     pub namespace: String,
     pub virtual_address: Option<String>,
     pub ports: Vec<Port>,
+    /// Its replicas without a sidecar.
+    #[serde(default)]
+    pub outside: Option<Outside>,
+}
+
+/// What a registry names.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Outside {
+    pub registry: String,
+    pub instances: usize,
+    pub age_s: Option<u64>,
+    pub last_error: Option<String>,
 }
 
 /// One port of a service.

@@ -68,6 +68,22 @@ fn heading(status: &Status, now: u64, color: bool) -> String {
         let _never_fails =
             writeln!(text, "source {}: {state}, {}", printable(&source.name), printable(&source.about));
     }
+    for service in &status.services {
+        let Some(outside) = &service.outside else { continue };
+        let instances = match outside.instances {
+            1 => "1 instance".to_owned(),
+            count => format!("{count} instances"),
+        };
+        let looked_up = match (outside.age_s, &outside.last_error) {
+            (Some(age), None) => format!("looked up {} ago", span(age)),
+            (Some(age), Some(_)) => Paint::Bad.apply(&format!("last looked up {} ago", span(age)), color),
+            (None, Some(_)) => Paint::Bad.apply("cannot be looked up", color),
+            (None, None) => "not looked up yet".to_owned(),
+        };
+        let (name, registry) = (key(service), printable(&outside.registry));
+        let _never_fails =
+            writeln!(text, "outside {}: {registry}, {instances}, {looked_up}", printable(&name));
+    }
     if let Gap { count: count @ 1.., median_ms: Some(median), max_ms: Some(longest) } = status.injection_gap {
         let _never_fails = writeln!(
             text,

@@ -66,6 +66,7 @@ pub fn advice(status: &Status) -> Option<String> {
 pub fn mode(status: &Status, service: &Service) -> Cell {
     let name = format!("{}.{}", service.name, service.namespace);
     match services(status).get(name.as_str()) {
+        None if service.outside.is_some() => painted("outside", Paint::Warn),
         None => cell("–"),
         Some(Guarded { bypassable: true, .. }) => painted("bypassable", Paint::Warn),
         Some(Guarded { strict: true, permissive: true, .. }) => painted("mixed", Paint::Warn),

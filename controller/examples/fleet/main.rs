@@ -7,7 +7,7 @@
 
 mod crowd;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use outrigger_controller::problems::Problems;
 use outrigger_controller::proxies::Proxies;
 use outrigger_controller::scope::{INSTANCE, Scope, WORKLOAD};
 use outrigger_controller::source::Source;
+use outrigger_controller::source::cloud_map::Outside;
+use outrigger_controller::source::cloud_map::record::Seen as Named;
 use outrigger_controller::source::docker::record::{Container, Instance, Run};
 use outrigger_controller::source::docker::watch::Seen as Engine;
 use outrigger_controller::source::ecs::calls::Calls;
@@ -153,7 +155,7 @@ struct Fleet {
     proxies: Proxies,
     crowd: Crowd,
     socket: PathBuf,
-    _kept: (Tasks, watch::Sender<MeshFile>),
+    _kept: (Tasks, watch::Sender<MeshFile>, watch::Sender<Named>),
 }
 
 /// The process of the fake sidecars.
@@ -177,7 +179,14 @@ impl Fleet {
             problems: problems.clone(),
             proxies: proxies.clone(),
         };
-        let source = Source::Ecs { seen: seen_rx, calls: Calls::default(), mesh: "shop".into() };
+        // Nothing is looked up.
+        let (outside, named) = watch::channel(Named { begun: true, ..Named::default() });
+        let source = Source::Ecs {
+            seen: seen_rx,
+            calls: Calls::default(),
+            mesh: "shop".into(),
+            outside: Outside { seen: named, namespaces: BTreeSet::new() },
+        };
         let desk = Desk {
             snapshot: snapshot.clone(),
             authority: Err("nothing is signed here".into()),
@@ -191,7 +200,7 @@ impl Fleet {
         kept.spawn("mesh", mesh.run(source, file_rx, out));
         kept.spawn("control", control.run(Hall::open(desk), processes));
         let crowd = Crowd::start(&socket).await;
-        Self { tasks, seen, engine, snapshot, proxies, crowd, socket, _kept: (kept, file) }
+        Self { tasks, seen, engine, snapshot, proxies, crowd, socket, _kept: (kept, file, outside) }
     }
 
     async fn tell(&mut self, order: &str) -> String {

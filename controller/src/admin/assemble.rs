@@ -12,7 +12,7 @@ use super::{ejections, plaintext};
 use crate::board::Board;
 use crate::proxies::Proxy;
 use crate::source::file::watch::MeshFile;
-use crate::status::{Edge, Endpoint, Port, Problem, Service, Sidecar, Source, Status};
+use crate::status::{Edge, Endpoint, Outside, Port, Problem, Service, Sidecar, Source, Status};
 
 /// The whole status.
 pub fn status(board: &Board) -> Status {
@@ -27,7 +27,7 @@ pub fn status(board: &Board) -> Status {
         started: board.started,
         ready: board.readiness.is_ready(),
         sources: vec![board.source.state(), mesh_file(&board.file.borrow())],
-        services: services(&snapshot),
+        services: services(board, &snapshot),
         sidecars: sidecars(board, &snapshot, &proxies),
         edges: edges(&snapshot, &proxies),
         outsiders: plaintext::outsiders(&snapshot, &proxies, &board.neighbours, &containers, unix_now()),
@@ -62,12 +62,23 @@ fn mesh_file(file: &MeshFile) -> Source {
 }
 
 /// A service of one-offs alone is none: nobody can call it.
-fn services(snapshot: &Snapshot) -> Vec<Service> {
+fn services(board: &Board, snapshot: &Snapshot) -> Vec<Service> {
     let mut replicas: BTreeMap<ServiceKey, Vec<&Workload>> = BTreeMap::new();
     for workload in snapshot.workloads.values().filter(|workload| !workload.one_off) {
         replicas.entry(service_key(workload)).or_default().push(workload);
     }
-    replicas.into_iter().map(|(key, replicas)| service(snapshot, key, replicas)).collect()
+    let mesh = board.file.borrow().mesh.clone();
+    let outside = |key: &ServiceKey, replicas: &[&Workload]| {
+        let outside = board.source.outside(mesh.as_deref()?, key)?;
+        let called =
+            |workload: &&&Workload| workload.outside.is_some() && workload.lifecycle == Lifecycle::Running;
+        Some(Outside { instances: replicas.iter().filter(called).count(), ..outside })
+    };
+    let service = |(key, replicas): (ServiceKey, Vec<&Workload>)| {
+        let outside = outside(&key, &replicas);
+        Service { outside, ..service(snapshot, key, replicas) }
+    };
+    replicas.into_iter().map(service).collect()
 }
 
 fn service(snapshot: &Snapshot, key: ServiceKey, mut replicas: Vec<&Workload>) -> Service {
@@ -79,6 +90,7 @@ fn service(snapshot: &Snapshot, key: ServiceKey, mut replicas: Vec<&Workload>) -
     };
     Service {
         ports: ports_of(&replicas).into_iter().map(port).collect(),
+        outside: None,
         virtual_address: snapshot.indices.get(&key).map(|index| index.loopback().into()),
         name: key.service,
         namespace: key.namespace,
@@ -91,6 +103,7 @@ fn endpoint(workload: &Workload, port: u16) -> Endpoint {
     Endpoint {
         workload: workload.name.clone(),
         addresses: addresses.map(|at| (at.network.clone(), at.addresses.clone())).collect(),
+        outside: workload.outside.is_some(),
         ready: reason.is_none(),
         reason,
         lifecycle: match workload.lifecycle {

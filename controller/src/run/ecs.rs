@@ -1,5 +1,6 @@
 //! A controller of ECS clusters.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::pin::pin;
@@ -23,6 +24,7 @@ use crate::names::{HostedZone, Pace, Readers};
 use crate::scope::Scope;
 use crate::settings::{NamesFor, Settings};
 use crate::source::Source;
+use crate::source::cloud_map::{self, Outside};
 use crate::source::docker::connect::socket_path;
 use crate::source::docker::watch::{Seen as Engine, watch as watch_engine};
 use crate::source::ecs::client::Api;
@@ -44,8 +46,14 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let api = Api::new(&config);
     let queue = settings.queue.as_ref().map(|url| Queue::new(&config, url, api.calls.clone()));
     let (tell_seen, seen) = watch::channel(Seen::default());
-    let source =
-        Source::Ecs { seen: seen.clone(), calls: api.calls.clone(), mesh: mesh_name(&settings, &clusters) };
+    let (tell_outside, outside) = watch::channel(cloud_map::record::Seen::default());
+    let namespaces: BTreeSet<String> = clusters.iter().map(|cluster| last_part(cluster).to_owned()).collect();
+    let source = Source::Ecs {
+        seen: seen.clone(),
+        calls: api.calls.clone(),
+        mesh: mesh_name(&settings, &clusters),
+        outside: Outside { seen: outside, namespaces: namespaces.clone() },
+    };
     let mut common = Common::begin(settings.clone(), source).await?;
     let board = common.board.clone();
     // Sidecars that wait for a controller may dial from here on; they are let in once their tasks are seen.
@@ -55,6 +63,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 
     let whole = board.readiness.pending("a whole view of ECS");
     common.parts.spawn("ecs", watch(api.clone(), clusters, queue, tell_seen));
+    let registry = cloud_map::client::Api::new(&config, api.calls.clone());
+    let lookups = cloud_map::watch::watch(registry, board.file.clone(), namespaces, tell_outside);
+    common.parts.spawn("cloud map", lookups);
     common.parts.spawn("first view", first_view(board.source.clone(), whole));
     let hall = common.hall();
     common.parts.spawn("control", control.run(hall.clone(), tasks));

@@ -1,5 +1,7 @@
 //! Sources: each looks at one outside system and publishes its whole view, never edits.
 
+#[cfg(feature = "ecs")]
+pub mod cloud_map;
 pub mod docker;
 #[cfg(feature = "ecs")]
 pub mod ecs;
@@ -8,7 +10,7 @@ pub mod file;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use outrigger_model::{Mesh, View, WorkloadId};
+use outrigger_model::{Mesh, ServiceKey, View, WorkloadId};
 use tokio::sync::watch;
 
 use crate::scope::Scope;
@@ -37,6 +39,8 @@ pub enum Source {
         calls: ecs::calls::Calls,
         /// Name of the mesh.
         mesh: String,
+        /// Replicas without a sidecar.
+        outside: cloud_map::Outside,
     },
 }
 
@@ -72,7 +76,7 @@ pub struct Last {
 enum Of {
     Docker(Arc<Containers>),
     #[cfg(feature = "ecs")]
-    Ecs(ecs::record::Seen),
+    Ecs(ecs::record::Seen, cloud_map::record::Seen),
 }
 
 impl Source {
@@ -90,7 +94,10 @@ impl Source {
         match self {
             Self::Docker { seen, .. } => seen.changed().await.is_ok(),
             #[cfg(feature = "ecs")]
-            Self::Ecs { seen, .. } => seen.changed().await.is_ok(),
+            Self::Ecs { seen, outside, .. } => tokio::select! {
+                changed = seen.changed() => changed.is_ok(),
+                changed = outside.seen.changed() => changed.is_ok(),
+            },
         }
     }
 
@@ -105,24 +112,32 @@ impl Source {
                 if let Some(last) = known.filter(|last| is(&last.of)) {
                     return Some(last.sight.clone());
                 }
-                let mapped = map(&seen.containers, scope, mesh);
+                let mut mapped = map(&seen.containers, scope, mesh);
+                mapped.problems.extend(unasked(mesh));
                 let sidecars = beside(&seen.containers, scope);
                 let sight = Sight { view: mapped.view, sidecars, problems: mapped.problems };
                 (Of::Docker(seen.containers), sight)
             }
             #[cfg(feature = "ecs")]
-            Self::Ecs { seen, .. } => {
-                let seen = seen.borrow().clone();
+            Self::Ecs { seen, outside, .. } => {
+                let (seen, named) = (seen.borrow().clone(), outside.seen.borrow().clone());
                 seen.listed?;
+                let wanted = outside.wanted(&named, mesh)?;
                 let known = known.and_then(|last| match &last.of {
-                    Of::Ecs(known) => Some((known, &last.sight)),
+                    Of::Ecs(known, named) => Some((known, named, &last.sight)),
                     Of::Docker(_) => None,
                 });
-                if let Some((_, sight)) = known.filter(|(known, _)| known.shows_what(&seen)) {
+                let same = |known: &ecs::record::Seen, before: &cloud_map::record::Seen| {
+                    known.shows_what(&seen) && before.shows_what(&named)
+                };
+                if let Some((_, _, sight)) = known.filter(|(known, before, _)| same(known, before)) {
                     return Some(sight.clone());
                 }
-                let sight = ecs::map::sight(&seen, mesh, known.map(|(known, sight)| (known, &**sight)));
-                (Of::Ecs(seen), sight)
+                let mut sight =
+                    ecs::map::sight(&seen, mesh, known.map(|(known, _, sight)| (known, &**sight)));
+                let before = known.map(|(_, _, sight)| &sight.view);
+                cloud_map::map::add(&named, (wanted, mesh), before, &mut sight);
+                (Of::Ecs(seen, named), sight)
             }
         };
         let sight = Arc::new(sight);
@@ -169,6 +184,18 @@ impl Source {
         status::Source { name: self.name().into(), current, age_s, about, last_error }
     }
 
+    /// What is known of the replicas of a service that have no sidecar; none where nobody said that there are any.
+    pub fn outside(&self, mesh: &Mesh, key: &ServiceKey) -> Option<status::Outside> {
+        match self {
+            Self::Docker { .. } => {
+                let _looks_nothing_up = (mesh, key);
+                None
+            }
+            #[cfg(feature = "ecs")]
+            Self::Ecs { outside, .. } => outside.state(mesh, key),
+        }
+    }
+
     /// Name of the mesh; empty until it is known.
     pub fn mesh(&self) -> String {
         match self {
@@ -195,6 +222,20 @@ impl Source {
             Self::Ecs { .. } => Arc::default(),
         }
     }
+}
+
+/// Where the platform is not ECS nobody asks Cloud Map.
+fn unasked(mesh: &Mesh) -> impl Iterator<Item = Problem> {
+    let said = mesh.services().iter().filter(|(_, said)| said.cloud_map.is_some());
+    said.map(|(name, _)| Problem {
+        kind: "mesh-file",
+        subject: "mesh.yaml".to_owned(),
+        what: format!(
+            "services.{name}.cloud-map: only a controller of ECS looks services up in Cloud Map (OUTRIGGER_PLATFORM=ecs); \
+             remove it, or run {} in this mesh",
+            name.service
+        ),
+    })
 }
 
 /// Whether a name that nobody wrote as a label may be the name of a service.

@@ -66,6 +66,15 @@ locals {
       },
     ]
   ])
+  outside = length(var.cloud_map) == 0 ? [] : [
+    {
+      Sid       = "Outside"
+      Effect    = "Allow"
+      Action    = ["servicediscovery:DiscoverInstances", "servicediscovery:DiscoverInstancesRevision"]
+      Resource  = "*"
+      Condition = { StringEquals = { "servicediscovery:NamespaceName" = var.cloud_map } }
+    },
+  ]
   injects = var.inject != "on" ? [] : concat(
     [
       {
@@ -109,7 +118,7 @@ resource "aws_iam_role" "controller" {
 resource "aws_iam_role_policy" "controller" {
   name   = "controller"
   role   = aws_iam_role.controller.id
-  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.looks, local.names, local.injects) })
+  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.looks, local.names, local.outside, local.injects) })
 }
 
 resource "aws_iam_role" "execution" {

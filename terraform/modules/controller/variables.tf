@@ -132,6 +132,12 @@ variable "edge_zone" {
   }
 }
 
+variable "cloud_map" {
+  description = "Names of the Cloud Map namespaces that `cloud-map` in the mesh file names: the controller may look services up there."
+  type        = list(string)
+  default     = []
+}
+
 variable "inject" {
   description = "What the controller may do about services that carry the tag outrigger:inject: `off`, `plan` (says what it would do) or `on`."
   type        = string

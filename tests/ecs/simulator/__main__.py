@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 
-from . import api, calls, control, credentials, events, rates, scheduler, server, shapes, sqs, state, sts, tasks
-from . import trouble
+from . import api, calls, cloud_map, control, credentials, events, rates, scheduler, server, shapes, sqs, state, sts
+from . import tasks, trouble
 
 ECS = "AmazonEC2ContainerServiceV20141113"
 # An API of the JSON protocol: its model and its operations.
@@ -32,10 +32,12 @@ class Simulator:
         self.world.drivers = [scheduler.Scheduler(self.world), self.stepper]
         self.queue = sqs.Queue()
         self.events = events.Events(self.world, self.queue)
+        self.cloud_map = cloud_map.Api(self.world)
         # APIs of the JSON protocol, by what X-Amz-Target begins with.
         self.apis = {
             ECS: Served(self.shapes, self.api),
             sqs.TARGET: Served(shapes.Shapes("sqs"), sqs.Api(self.queue)),
+            cloud_map.TARGET: Served(shapes.Shapes("servicediscovery"), self.cloud_map),
         }
         # Others: called with (handler, service, operation, body), give (status, body, kind) or None.
         self.extensions = [sts.Sts(self.world, self.issuer, self.calls)]

@@ -167,6 +167,16 @@ class Control:
         self.it.queue.purge()
         return {}
 
+    # Cloud Map.
+
+    def do_registered(self, asked):
+        """{"namespace", "service", "id", "attributes", "health": "HEALTHY"}: an instance; what is not there is made."""
+        return self.it.cloud_map.register(asked)
+
+    def do_deregistered(self, asked):
+        """{"namespace", "service", "id"}."""
+        return self.it.cloud_map.deregister(asked)
+
     # What was asked.
 
     def do_calls(self, asked):

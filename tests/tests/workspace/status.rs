@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use outrigger_controller::status::{
-    Edge, Ejection, Endpoint, Gap, Injection, Outsider, Port, Problem, Service, Sidecar, Source, Status,
+    Edge, Ejection, Endpoint, Gap, Injection, Outside, Outsider, Port, Problem, Service, Sidecar, Source,
+    Status,
 };
 use serde_json::Value;
 
@@ -26,6 +27,7 @@ fn one_of_everything() -> Status {
     let endpoint = Endpoint {
         workload: String::new(),
         addresses: [("default".to_owned(), Vec::new())].into(),
+        outside: true,
         ready: false,
         reason: None,
         lifecycle: "running",
@@ -46,6 +48,7 @@ fn one_of_everything() -> Status {
             namespace: String::new(),
             virtual_address: None,
             ports: vec![Port { port: 1, protocol: "tcp", endpoints: vec![endpoint] }],
+            outside: Some(Outside { registry: String::new(), instances: 0, age_s: None, last_error: None }),
         }],
         sidecars: vec![Sidecar::default()],
         edges: vec![Edge {
