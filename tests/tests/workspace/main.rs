@@ -6,6 +6,7 @@
 mod bans;
 mod edges;
 mod files;
+mod rings;
 mod shop;
 mod status;
 mod terraform;
