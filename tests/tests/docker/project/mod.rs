@@ -196,12 +196,14 @@ impl Drop for Project {
         if thread::panicking() {
             self.tell();
         }
-        let _down = self.try_compose(&["down", "-v", "-t", "2", "--remove-orphans"]);
-        for name in self.everything() {
-            let _removed = tried(&["rm", "-fv", &name]);
+        // Nobody needs time to end well here. The controller goes first, so that it puts no sidecar to what is left.
+        for containers in [self.containers("outrigger"), self.everything(), self.everything()] {
+            if !containers.is_empty() {
+                let names = containers.iter().map(String::as_str);
+                let _removed = tried(&["rm", "-fv"].into_iter().chain(names).collect::<Vec<_>>());
+            }
         }
-        // A network stays while a sidecar is in it: once more, now that none is.
-        let _down = self.try_compose(&["down", "-v", "-t", "2"]);
+        let _down = self.try_compose(&["down", "-v", "-t", "0", "--remove-orphans"]);
         let _removed = fs::remove_dir_all(&self.folder);
     }
 }
