@@ -71,7 +71,7 @@ fn nothing_is_lost_while_the_controller_restarts_in_a_deployment_and_events_come
     for trouble in [
         json!({ "kind": "drop", "match": said("DEACTIVATING") }),
         json!({ "kind": "drop", "match": said("STOPPING") }),
-        json!({ "kind": "delay", "match": said("ACTIVATING"), "seconds": 2 }),
+        json!({ "kind": "delay", "match": said("PENDING"), "seconds": 2 }),
         json!({ "kind": "reorder", "count": 5 }),
         json!({ "kind": "duplicate" }),
     ] {
