@@ -254,7 +254,7 @@ pub struct Injection {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
     /// `label`, `conflict`, `refused`, `injection`, `mesh-file`, `capture`, `source`, `state`, `bypassable`,
-    /// or `strict`: a warning, what strict does not cover.
+    /// `names`, or one that is only good to know: `strict`, what strict does not cover; `edge`, what outsiders do not find.
     pub kind: &'static str,
     /// The container, service or file it is about.
     pub subject: String,

@@ -163,7 +163,7 @@ pub struct Problem {
 impl Problem {
     /// Nothing is wrong: it says what strict does not cover.
     pub fn is_warning(&self) -> bool {
-        self.kind == "strict"
+        ["strict", "edge"].contains(&self.kind.as_str())
     }
 }
 

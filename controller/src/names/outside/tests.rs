@@ -107,6 +107,21 @@ fn only_edge_ports_make_a_name_whatever_the_mode() {
 }
 
 #[test]
+fn services_of_which_nobody_said_whether_outsiders_may_call_are_told_together() {
+    let named = |number: u8, edge: Option<BTreeSet<u16>>| {
+        let mut task = ready(number);
+        (task.declared.service, task.declared.edge) = (format!("s{number:02}"), edge);
+        task
+    };
+    let said = [named(1, Some([8080].into())), named(2, Some(BTreeSet::new()))];
+    assert!(of(said.clone()).1.is_empty());
+    let (_, problems) = of(said.into_iter().chain((3..=12).map(|number| named(number, None))));
+    assert_eq!(problems.len(), 1);
+    let what = &problems.first().unwrap().what;
+    assert!(what.contains("of s03.shop, s04.shop") && what.contains("s10.shop and 2 more:"), "{what}");
+}
+
+#[test]
 fn a_second_cluster_with_such_a_service_takes_the_short_name_away_edge_or_not() {
     let mut other = ready(2);
     (other.namespace, other.declared.edge) = ("blog".into(), None);
@@ -135,7 +150,7 @@ fn tasks_at_other_ports_of_their_hosts_have_no_name_and_that_is_told() {
     let (names, problems) = of([bridged(1), bridged(2)]);
     assert!(names.is_empty());
     let problem = problems.first().unwrap();
-    assert_eq!(problem.subject, "cart.shop");
+    assert_eq!((problem.kind, problem.subject.as_str()), ("edge", "service cart.shop"));
     assert!(problem.what.contains("awsvpc"), "{}", problem.what);
     assert_eq!((numbers([bridged(1), ready(2)]), of([bridged(1), ready(2)]).1.len()), (vec![2], 0));
 }

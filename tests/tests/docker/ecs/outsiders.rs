@@ -65,6 +65,13 @@ fn outsiders_find_the_tasks_of_a_strict_service_at_its_edge_port() {
     assert_eq!(within(PATIENCE, "an answer to an outsider", answers), "first");
     let stock = cloud.task("stock");
     assert!(!records.contains_key(&address("stock")), "it has no edge port");
+    let nameless = || {
+        let status = cloud.status()?;
+        let problems = status["problems"].as_array()?;
+        Some(problems.iter().find(|one| one["kind"] == "edge")?["what"].to_string())
+    };
+    let said = within(PATIENCE, "status names those without an edge port", nameless);
+    assert!(said.contains("no name of stock.default:"), "{said}");
     let port = format!("http://{}:8080/healthz", stock.address());
     let refused = tried(&["exec", &outsider.0, "curl", "-sSf", "-m", "5", &port]);
     assert!(!refused.status.success(), "strict refuses outsiders where there is no edge port");
