@@ -118,10 +118,20 @@ impl Cloud {
         environment
     }
 
+    /// Another controller in the place of the one that runs, with its state.
+    pub fn replace_controller(&self, more: Vec<String>) {
+        docker(&["rm", "-f", &self.controller]);
+        self.run_controller(more);
+    }
+
     /// The controller, as a container of the network that is always at the same address.
     fn run_controller(&self, more: Vec<String>) {
-        let environment = [self.environment(), more].concat();
-        let mut words = vec!["--network", self.vpc("network"), "--ip", self.vpc("controller")];
+        let own = format!("OUTRIGGER_CONTROL_URL=https://{}:{CONTROL}", self.vpc("controller"));
+        let environment = [self.environment(), vec![own], more].concat();
+        let (state, label) = (self.name("state"), format!("{PREFIX}={}", self.prefix));
+        docker(&["volume", "create", "--label", &label, &state]);
+        let state = format!("{state}:/var/lib/outrigger");
+        let mut words = vec!["--network", self.vpc("network"), "--ip", self.vpc("controller"), "-v", &state];
         for pair in &environment {
             words.extend(["-e", pair]);
         }
@@ -188,9 +198,20 @@ impl Cloud {
         self.serve(name, &self.register(task), task, count);
     }
 
+    /// Makes a service that asks the controller to mesh it.
+    pub fn tagged(&self, name: &str, task: &Value, count: u32) {
+        let tags = json!([{ "key": "outrigger:inject", "value": "true" }]);
+        self.order(name, &self.made(task), task, count, &tags);
+    }
+
     /// Makes a service of a registered revision of `task`.
     pub fn serve(&self, name: &str, revision: &str, task: &Value, count: u32) {
+        self.order(name, revision, task, count, &json!([]));
+    }
+
+    fn order(&self, name: &str, revision: &str, task: &Value, count: u32, tags: &Value) {
         let mut order = json!({
+            "tags": tags,
             "cluster": "default",
             "serviceName": name,
             "taskDefinition": revision,

@@ -13,6 +13,7 @@ mod loss;
 mod names;
 mod outsiders;
 mod route53;
+mod rolls;
 mod scale;
 mod services;
 mod source;
