@@ -122,6 +122,9 @@ pub struct Endpoint {
     pub version: Option<String>,
     /// Its weight label; 100 where it has none.
     pub weight: u32,
+    /// Its availability zone, where callers go by it (ECS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// One sidecar.
@@ -165,6 +168,9 @@ pub struct Sidecar {
     pub unmeshed_connections: u32,
     /// Ports where its application listens.
     pub listening: Vec<u16>,
+    /// The availability zone of its workload, where the platform says (ECS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// Traffic from one service to another, as counted by the caller's sidecars; where the caller has none

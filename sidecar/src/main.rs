@@ -142,7 +142,7 @@ fn open_hosts(settings: &Settings) -> Result<Option<Hosts>, Failure> {
         Err(error) if in_ecs => {
             tracing::error!(%error, "names of services are not kept in the hosts file: they have to be in a private hosted \
                 zone (OUTRIGGER_NAMES_ZONE of the controller), or applications find the services without the mesh, if at all");
-            Hosts::elsewhere()
+            Hosts::refused(&error)
         }
         Err(error) => return Err(error.into()),
     };

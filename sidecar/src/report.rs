@@ -31,6 +31,8 @@ pub struct Reporter {
     pub(crate) configured: watch::Receiver<Option<Arc<Generation>>>,
     pub(crate) checked: watch::Receiver<Said>,
     pub(crate) leaving: watch::Receiver<bool>,
+    /// Why names are not in the hosts file; empty: they are, or are not to be.
+    pub(crate) hosts: watch::Receiver<String>,
 }
 
 impl Reporter {
@@ -57,6 +59,7 @@ impl Reporter {
             check: self.check(),
             ejections: self.ejections.borrow().clone(),
             stopping: *self.leaving.borrow(),
+            hosts: self.hosts.borrow().clone(),
         }
     }
 
@@ -123,9 +126,11 @@ mod tests {
             configured: watch::channel(None).1,
             checked: watch::channel(Said::NotStarted).1,
             leaving,
+            hosts: watch::channel("hosts: it is read-only".to_owned()).1,
         };
         let at = |address: &str| Listening::from([(8080, [address.parse().unwrap()].into())]);
         assert!(!reporter.report().settled);
+        assert_eq!(reporter.report().hosts, "hosts: it is read-only");
         listening.send_replace(at("0.0.0.0"));
         assert_eq!(reporter.report().wildcard, [8080]);
         listening.send_replace(Listening::new());

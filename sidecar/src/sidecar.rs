@@ -97,6 +97,8 @@ pub struct Sidecar {
     leaving: watch::Sender<bool>,
     /// What the health check says.
     checked: Arc<watch::Sender<Said>>,
+    /// Why names are not in the hosts file.
+    unnamed: watch::Receiver<String>,
     /// With the admin port's socket.
     hand_over: Option<(HandOver, Kept)>,
 }
@@ -121,6 +123,7 @@ impl Sidecar {
             AccessLog::Json => Telemetry::with_access_log().map_err(StartError::AccessLog)?,
         };
         let (to_resolvers, resolvers) = mpsc::unbounded_channel();
+        let unnamed = hosts.as_ref().map_or_else(|| watch::channel(String::new()).1, Hosts::fault);
         let (workers, succession) = (workers.max(1), Succession::default());
         let runtime = Runtime::new(Parts {
             workers,
@@ -153,6 +156,7 @@ impl Sidecar {
             ejections: watch::Sender::default(),
             leaving: watch::Sender::default(),
             checked: Arc::default(),
+            unnamed,
             hand_over: hand_over.map(|hand_over| (hand_over, kept)),
         })
     }
@@ -179,6 +183,7 @@ impl Sidecar {
             configured: self.runtime.configured(),
             checked: self.checked.subscribe(),
             leaving: self.leaving.subscribe(),
+            hosts: self.unnamed.clone(),
         }
     }
 

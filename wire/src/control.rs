@@ -217,6 +217,9 @@ pub struct Report {
     /// Its workload has been told to stop: nothing new is to be sent there.
     #[prost(bool, tag = "13")]
     pub stopping: bool,
+    /// Why the names of services do not stand in the hosts file where they are to stand; empty: they do, or are not to.
+    #[prost(string, tag = "14")]
+    pub hosts: String,
 }
 
 /// What a health check says of the application.

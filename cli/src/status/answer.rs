@@ -93,6 +93,9 @@ pub struct Endpoint {
     /// A controller of 0.1 does not say.
     #[serde(default)]
     pub weight: Option<u32>,
+    /// Its availability zone, where callers go by it.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// One sidecar.
@@ -124,6 +127,9 @@ pub struct Sidecar {
     #[serde(default)]
     pub report_age_s: Option<u64>,
     pub unmeshed_connections: u32,
+    /// Its availability zone, where the platform says.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// Traffic from one service to another.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::answer::{Endpoint, Gap, Port, Service, Sidecar, Status};
 use super::faults::{Fault, sidecar_state, why_not};
 use super::table::{Cell, Paint, Table, cell, painted, printable, wrap};
-use super::{ejected, outside};
+use super::{ejected, outside, zones};
 
 /// Hex digits of a configuration version that are shown.
 const VERSION_DIGITS: usize = 8;
@@ -180,8 +180,9 @@ fn address(endpoint: &Endpoint) -> String {
 }
 
 fn sidecars(status: &Status, now: u64) -> Table {
-    let mut table =
-        Table::new(&["SIDECAR OF", "STATE", "VERSION", "CONFIG", "CERTIFICATE", ">GAP", ">UNMESHED"]);
+    let zoned = status.sidecars.iter().any(|sidecar| sidecar.zone.is_some());
+    let headings = ["SIDECAR OF", "STATE", "VERSION", "CONFIG", "CERTIFICATE", ">GAP", ">UNMESHED", "ZONE"];
+    let mut table = Table::new(headings.get(..headings.len() - usize::from(!zoned)).unwrap_or(&headings));
     for sidecar in &status.sidecars {
         let state = sidecar_state(sidecar, now);
         let paint = match state {
@@ -194,7 +195,7 @@ fn sidecars(status: &Status, now: u64) -> Table {
             0 => cell("0"),
             open => painted(open.to_string(), Paint::Warn),
         };
-        table.row([
+        let row = [
             cell(&sidecar.workload),
             painted(state, paint),
             cell(or_none(&sidecar.version)),
@@ -202,7 +203,9 @@ fn sidecars(status: &Status, now: u64) -> Table {
             certificate(sidecar, now),
             cell(gap),
             unmeshed,
-        ]);
+        ];
+        let zone = zoned.then(|| cell(sidecar.zone.as_deref().unwrap_or(NONE)));
+        table.row(row.into_iter().chain(zone));
     }
     table
 }
@@ -289,8 +292,11 @@ fn notes(status: &Status, now: u64, color: bool) -> String {
     let warnings = status.problems.iter().filter(|problem| problem.is_warning());
     let warnings = warnings.map(|warning| (warning.subject.clone(), warning.what.clone()));
     let mut text = String::new();
-    for (subject, what) in
-        warnings.chain(sick(status)).chain(on_their_way(status)).chain(ejected::notes(status, now))
+    for (subject, what) in warnings
+        .chain(sick(status))
+        .chain(on_their_way(status))
+        .chain(ejected::notes(status, now))
+        .chain(zones::notes(status))
     {
         if text.is_empty() {
             let _never_fails = writeln!(text, "{}", Paint::Warn.apply("To know:", color));

@@ -6,6 +6,7 @@ mod ejected;
 mod faults;
 mod outside;
 pub mod table;
+mod zones;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -48,6 +48,12 @@ fn everything_broken() {
     check("broken", false);
 }
 
+/// Half of the callers are in a zone without a ready replica; of `job` it is not known where it is.
+#[test]
+fn zones_and_names_on_ecs() {
+    check("zones", false);
+}
+
 #[test]
 fn a_mesh_without_services() {
     check("empty", true);

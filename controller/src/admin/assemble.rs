@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use outrigger_compile::{dead_ends, identity, ports_of, readiness, service_key, unreachable};
+use outrigger_model::policy::Zones;
 use outrigger_model::{Health, Lifecycle, Mode, ServiceKey, Snapshot, Workload, WorkloadId};
 use outrigger_wire::Protocol;
 
-use super::{ejections, plaintext};
+use super::{ejections, hosts, plaintext};
 use crate::board::Board;
 use crate::proxies::Proxy;
 use crate::source::file::watch::MeshFile;
@@ -36,6 +37,7 @@ pub fn status(board: &Board) -> Status {
         problems: problems(board, &snapshot)
             .into_iter()
             .chain(plaintext::problems(&snapshot, &proxies, &containers))
+            .chain(hosts::problems(&snapshot, &proxies))
             .collect(),
         injection_gap: board.gaps.summary(),
         mesh: board.source.mesh(),
@@ -120,6 +122,7 @@ fn endpoint(workload: &Workload, port: u16) -> Endpoint {
         },
         version: workload.declared.version.clone(),
         weight: workload.declared.weight.unwrap_or(outrigger_wire::Endpoint::WEIGHT),
+        zone: workload.zone.clone().filter(|_| workload.declared.policy.zones != Some(Zones::Ignore)),
     }
 }
 
@@ -189,6 +192,7 @@ fn sidecar(
         config_version: proxy.acked,
         sent_version: proxy.sent,
         last_nack: proxy.nack,
+        zone: workload.zone.clone(),
     }
 }
 

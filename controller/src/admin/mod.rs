@@ -2,6 +2,7 @@
 
 pub mod assemble;
 mod ejections;
+mod hosts;
 mod metrics;
 mod plaintext;
 pub mod socket;

@@ -66,6 +66,37 @@ fn status_says_who_is_ready_and_why_not() {
 }
 
 #[test]
+fn status_tells_zones_and_who_finds_no_names() {
+    let mut board = board();
+    let id = board.proxies.all().into_keys().next().unwrap();
+    assert_eq!(serde_json::to_value(assemble::status(&board)).unwrap()["sidecars"][0].get("zone"), None);
+    board.proxies.update(&id, |proxy| {
+        proxy.report.as_mut().unwrap().0.hosts = "/etc/hosts: read-only file system".into();
+    });
+    let mut snapshot = Snapshot::clone(&board.snapshot.borrow());
+    let workload = snapshot.workloads.values_mut().next().unwrap();
+    workload.zone = Some("eu-central-1a".into());
+    board.snapshot = watch::channel(Arc::new(snapshot.clone())).1;
+    let status = assemble::status(&board);
+    let endpoint = &status.services[0].ports[0].endpoints[0];
+    let zone = Some("eu-central-1a");
+    assert_eq!((endpoint.zone.as_deref(), status.sidecars[0].zone.as_deref()), (zone, zone));
+    let problem = status.problems.iter().find(|problem| problem.kind == "names").unwrap();
+    assert_eq!(problem.subject, "shop-cart-1");
+    assert!(
+        problem.what.contains("read-only") && problem.what.contains("OUTRIGGER_NAMES_ZONE"),
+        "{problem:?}"
+    );
+
+    // Where callers do not go by it, an endpoint has none.
+    let workload = snapshot.workloads.values_mut().next().unwrap();
+    workload.declared.policy.zones = Some(outrigger_model::policy::Zones::Ignore);
+    board.snapshot = watch::channel(Arc::new(snapshot)).1;
+    let status = assemble::status(&board);
+    assert_eq!(status.services[0].ports[0].endpoints[0].zone, None);
+}
+
+#[test]
 fn an_edge_is_counted_once() {
     let edges = assemble::status(&board()).edges;
     let found: Vec<_> =

@@ -15,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use outrigger_wire::ProxyConfig;
+use tokio::sync::watch;
 
 /// Names to be kept, each with its address.
 pub type Names = BTreeSet<(String, IpAddr)>;
@@ -64,6 +65,8 @@ pub struct Hosts {
     path: PathBuf,
     /// None: nothing is kept here.
     open: Option<Open>,
+    /// Why names are not in it though they should be; empty: they are.
+    fault: watch::Sender<String>,
 }
 
 #[derive(Debug)]
@@ -82,12 +85,24 @@ impl Hosts {
         let refused = |source| HostsError::Open { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(refused)?;
         let end = OpenOptions::new().append(true).open(path).map_err(refused)?;
-        Ok(Self { path: path.to_owned(), open: Some(Open { file, end }) })
+        Ok(Self { path: path.to_owned(), open: Some(Open { file, end }), fault: watch::Sender::default() })
     }
 
     /// No file: the platform's resolver knows the names (a private hosted zone).
     pub fn elsewhere() -> Self {
-        Self { path: PathBuf::new(), open: None }
+        Self { path: PathBuf::new(), open: None, fault: watch::Sender::default() }
+    }
+
+    /// The file should be kept, and could not be opened; nothing is.
+    pub fn refused(error: &HostsError) -> Self {
+        let hosts = Self::elsewhere();
+        hosts.fault.send_replace(error.to_string());
+        hosts
+    }
+
+    /// Why names are not in the file though they should be; empty: they are.
+    pub fn fault(&self) -> watch::Receiver<String> {
+        self.fault.subscribe()
     }
 
     /// Whether these names can be kept.
@@ -111,8 +126,13 @@ impl Hosts {
     /// # Errors
     /// See [`HostsError`].
     pub fn keep(&self, names: &Names) -> Result<(), HostsError> {
-        self.check(names)?;
         let Some(open) = &self.open else { return Ok(()) };
+        let written = self.check(names).and_then(|()| self.write(open, names));
+        self.fault.send_replace(written.as_ref().err().map(ToString::to_string).unwrap_or_default());
+        written
+    }
+
+    fn write(&self, open: &Open, names: &Names) -> Result<(), HostsError> {
         let failed = |source| HostsError::Io { path: self.path.clone(), source };
         let added = lines::missing(&self.read(open)?, names);
         if !added.is_empty() {

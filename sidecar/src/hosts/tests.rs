@@ -42,6 +42,22 @@ fn said(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_keeps_names_out_of_the_file_is_told_until_it_is_over() {
+    let error = Hosts::open(Path::new("/nowhere/hosts")).unwrap_err();
+    let refused = Hosts::refused(&error);
+    refused.keep(&names(&[("cart", "127.64.0.1")])).unwrap();
+    assert!(refused.fault().borrow().contains("/nowhere/hosts"), "{:?}", refused.fault());
+
+    let (_place, hosts) = Place::new("fault", DOCKERS);
+    let fault = hosts.fault();
+    let many = (0..=MAX_NAMES).map(|at| (format!("s{at}"), "127.64.0.1".parse().unwrap()));
+    hosts.keep(&many.collect()).unwrap_err();
+    assert!(!fault.borrow().is_empty());
+    hosts.keep(&names(&[("cart", "127.64.0.1")])).unwrap();
+    assert_eq!(fault.borrow().as_str(), "");
+}
+
+#[test]
 fn where_a_zone_has_the_names_nothing_is_kept() {
     let hosts = Hosts::elsewhere();
     hosts.check(&names(&[("cart", "127.64.0.1")])).unwrap();
