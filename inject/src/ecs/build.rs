@@ -101,11 +101,11 @@ pub fn add(body: &mut Mapping, plan: &Plan, options: &Options) -> Result<(), Rem
     for container in containers.iter_mut().filter_map(Value::as_mapping_mut) {
         let name = container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if plan.waiting.contains(&name) {
-            push(
-                container,
-                "dependsOn",
-                map([("containerName", SIDECAR.into()), ("condition", "HEALTHY".into())]),
-            );
+            let healthy = map([("containerName", SIDECAR.into()), ("condition", "HEALTHY".into())]);
+            let said = container.get("dependsOn").and_then(Value::as_sequence);
+            if !said.is_some_and(|said| said.contains(&healthy)) {
+                push(container, "dependsOn", healthy);
+            }
             upstreams(container, &name, plan, &mut notes);
         }
     }

@@ -193,6 +193,12 @@ fn unwrapped(definition: &Value) -> Result<Mapping, Remark> {
             "not a task definition: give the JSON object of register-task-definition, or of describe-task-definition",
         ));
     };
+    if outer.contains_key("ContainerDefinitions") {
+        return Err(Remark::project(
+            "its keys are CloudFormation's (ContainerDefinitions): give them as the ECS API has them (containerDefinitions), as in what \
+             aws ecs describe-task-definition answers",
+        ));
+    }
     let mut body = match outer.get("taskDefinition") {
         Some(Value::Mapping(inner)) => {
             let mut inner = inner.clone();
@@ -206,5 +212,16 @@ fn unwrapped(definition: &Value) -> Result<Mapping, Remark> {
         _ => outer.clone(),
     };
     body.retain(|key, _| !key.as_str().is_some_and(|key| ANSWERED.contains(&key)));
+    // AWS's own, such as CloudFormation's: nobody else may set them, and a registration with one is refused.
+    if let Some(Value::Sequence(tags)) = body.get_mut("tags") {
+        let key = |tag: &Value| tag.get("key").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+        tags.retain(|tag| !key(tag).starts_with("aws:"));
+        if tags.is_empty() {
+            body.shift_remove("tags");
+        }
+    }
     Ok(body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,7 +113,7 @@ impl<'a> Container<'a> {
                 let (first, last) = range.split_once('-')?;
                 return Some((first.trim().parse().ok()?, last.trim().parse().ok()?));
             }
-            let port = u16::try_from(mapping.get("containerPort")?.as_u64()?).ok()?;
+            let port = text(mapping.get("containerPort")?)?.parse().ok()?;
             Some((port, port))
         });
         ranges.flat_map(|(first, last): (u16, u16)| first..=last).collect()
