@@ -34,6 +34,7 @@ fn one_of_everything() -> Status {
         health: "unchecked",
         version: None,
         weight: 100,
+        zone: Some(String::new()),
     };
     Status {
         sources: vec![Source {
@@ -50,7 +51,7 @@ fn one_of_everything() -> Status {
             ports: vec![Port { port: 1, protocol: "tcp", endpoints: vec![endpoint] }],
             outside: Some(Outside { registry: String::new(), instances: 0, age_s: None, last_error: None }),
         }],
-        sidecars: vec![Sidecar::default()],
+        sidecars: vec![Sidecar { zone: Some(String::new()), ..Sidecar::default() }],
         edges: vec![Edge {
             source: String::new(),
             destination: String::new(),
