@@ -74,7 +74,7 @@ fn status_tells_zones_and_who_finds_no_names() {
         proxy.report.as_mut().unwrap().0.hosts = "/etc/hosts: read-only file system".into();
     });
     let mut snapshot = Snapshot::clone(&board.snapshot.borrow());
-    let workload = snapshot.workloads.values_mut().next().unwrap();
+    let workload = Arc::make_mut(snapshot.workloads.values_mut().next().unwrap());
     workload.zone = Some("eu-central-1a".into());
     board.snapshot = watch::channel(Arc::new(snapshot.clone())).1;
     let status = assemble::status(&board);
@@ -89,7 +89,7 @@ fn status_tells_zones_and_who_finds_no_names() {
     );
 
     // Where callers do not go by it, an endpoint has none.
-    let workload = snapshot.workloads.values_mut().next().unwrap();
+    let workload = Arc::make_mut(snapshot.workloads.values_mut().next().unwrap());
     workload.declared.policy.zones = Some(outrigger_model::policy::Zones::Ignore);
     board.snapshot = watch::channel(Arc::new(snapshot)).1;
     let status = assemble::status(&board);
