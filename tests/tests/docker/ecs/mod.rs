@@ -11,6 +11,7 @@ mod injection;
 mod instance;
 mod loss;
 mod names;
+mod outside;
 mod outsiders;
 mod rolls;
 mod route53;
