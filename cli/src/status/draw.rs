@@ -10,6 +10,8 @@ use super::{ejected, outside, zones};
 
 /// Hex digits of a configuration version that are shown.
 const VERSION_DIGITS: usize = 8;
+/// Characters of a name that leaves no room beside it.
+const LONG: usize = 40;
 /// What has no value.
 const NONE: &str = "–";
 
@@ -81,8 +83,10 @@ fn heading(status: &Status, now: u64, color: bool) -> String {
             (None, None) => "not looked up yet".to_owned(),
         };
         let (name, registry) = (key(service), printable(&outside.registry));
+        // A long name has a line of its own.
+        let gap = if name.chars().count() > LONG { "\n  " } else { " " };
         let _never_fails =
-            writeln!(text, "outside {}: {registry}, {instances}, {looked_up}", printable(&name));
+            writeln!(text, "outside {}:{gap}{registry}, {instances}, {looked_up}", printable(&name));
     }
     if let Gap { count: count @ 1.., median_ms: Some(median), max_ms: Some(longest) } = status.injection_gap {
         let _never_fails = writeln!(
