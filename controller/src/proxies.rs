@@ -158,8 +158,8 @@ impl Proxies {
     /// The next sidecar becomes the present one where `present` says so.
     pub fn settle(&self, present: &BTreeMap<WorkloadId, Beside>) {
         let all = self.0.all.borrow();
-        let waits = all.iter().filter_map(|(workload, proxy)| Some((workload, proxy.next.as_ref()?)));
-        let is_present = |(workload, next): &(&WorkloadId, &Box<Proxy>)| {
+        let waits = all.iter().filter_map(|(workload, proxy)| Some((workload, proxy.next.as_deref()?)));
+        let is_present = |(workload, next): &(&WorkloadId, &Proxy)| {
             present.get(*workload).is_some_and(|beside| beside.id == next.sidecar)
         };
         let settled: Vec<WorkloadId> =

@@ -57,13 +57,13 @@ fn botocore_takes_every_meshed_definition() {
 /// As users may have them, one after another.
 fn options(at: usize) -> Options {
     let pin = format!("sha256:{}", "00".repeat(32));
-    let control = ["https://outrigger.internal:15010", "/run/outrigger"][usize::from(at % 5 == 0)];
+    let control = ["https://outrigger.internal:15010", "/run/outrigger"][usize::from(at.is_multiple_of(5))];
     Options {
         control: control.into(),
         pin,
         resources: [Resources::Add, Resources::Share, Resources::Subtract][at % 3],
         names: [Names::Hosts, Names::Zone][at % 2],
-        replace_app_mesh: at % 4 == 0,
+        replace_app_mesh: at.is_multiple_of(4),
         ..Options::default()
     }
 }
