@@ -215,8 +215,9 @@ fn unwrapped(definition: &Value) -> Result<Mapping, Remark> {
     // AWS's own, such as CloudFormation's: nobody else may set them, and a registration with one is refused.
     if let Some(Value::Sequence(tags)) = body.get_mut("tags") {
         let key = |tag: &Value| tag.get("key").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+        let given = tags.len();
         tags.retain(|tag| !key(tag).starts_with("aws:"));
-        if tags.is_empty() {
+        if given > 0 && tags.is_empty() {
             body.shift_remove("tags");
         }
     }

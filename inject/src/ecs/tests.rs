@@ -25,6 +25,9 @@ fn tags_that_only_aws_may_set_are_left_out() {
     assert_eq!(registered["tags"], Value::Sequence(vec![tag("team")]));
     outer.insert("tags".into(), Value::Sequence(vec![tag("aws:x")]));
     assert_eq!(registrable(&Value::Mapping(outer)).unwrap().get("tags"), None);
+    let mut body = given("");
+    body["tags"] = Value::Sequence(Vec::new());
+    assert_eq!(registrable(&body).unwrap()["tags"], body["tags"], "what somebody wrote stays");
 }
 
 #[test]

@@ -17,6 +17,9 @@ from .agent_engine import Refused
 
 # Where metadata and credentials are.
 METADATA = "169.254.170.2"
+# A bridge without an address of its own takes the lowest of its ports', and another as these come and go: who is on it
+# then sends to nobody, until its kernel asks again.
+METADATA_MAC, DOCKER_MAC = "02:45:43:53:00:01", "02:42:ac:11:00:01"
 # Ports that Docker hands out for `hostPort: 0`.
 FIRST_HOST_PORT = 32768
 CLONE_NEWNET = 0x40000000
@@ -101,11 +104,11 @@ class Instance:
         self.next_port = FIRST_HOST_PORT
         self.namespace.run(
             f"""
-            ip link add ecs-bridge type bridge
+            ip link add ecs-bridge address {METADATA_MAC} type bridge
             ip address add 169.254.172.1/22 dev ecs-bridge
             ip address add {METADATA}/32 dev ecs-bridge
             ip link set ecs-bridge up
-            ip link add docker0 type bridge
+            ip link add docker0 address {DOCKER_MAC} type bridge
             ip address add 172.17.0.1/16 dev docker0
             ip link set docker0 up
             iptables -w -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE

@@ -9,8 +9,9 @@ from .agent_engine import Refused
 
 # Until the first good probe this is asked so often, whatever the definition's interval: tests wait for it.
 FIRST_PROBES = 0.4
-# What `restartAttemptPeriod` is multiplied by, for the same reason: its least, a minute, is a second.
-RESTART_PACE = 1 / 60
+# What `restartAttemptPeriod` is multiplied by, for the same reason: its least, a minute, is over before the first probe,
+# so that what was HEALTHY once is started again.
+RESTART_PACE = 1 / 240
 # The agent's exit code of a container whose turn never came.
 NEVER_STARTED = 143
 

@@ -21,7 +21,7 @@ import os, sys, time, urllib.request as r
 print("asked", r.urlopen("http://counter:8080/healthz", timeout=10).headers["x-name"])
 if not os.path.exists("/tmp/first"):
     open("/tmp/first", "w").close()
-    time.sleep(1.5)
+    time.sleep(0.5)
     sys.exit(7)
 "#;
 /// Does so once it is told to.
