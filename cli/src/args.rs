@@ -46,16 +46,17 @@ const INJECT_COMPOSE_EXAMPLES: &str = "Examples:
   outrigger inject compose --diff | less          # what would change, in the project of this directory";
 const INJECT_ECS_EXAMPLES: &str = "Examples:
   PIN=$(outrigger status --json | jq -r .control_pin)
-  outrigger inject ecs cart.json --pin $PIN --image 111122223333.dkr.ecr.eu-west-1.amazonaws.com/outrigger-sidecar:0.1.0 \\
-    --output cart.meshed.json
+  IMAGE=111122223333.dkr.ecr.eu-west-1.amazonaws.com/outrigger-sidecar:0.1.0
+  outrigger inject ecs cart.json --pin $PIN --image $IMAGE --output cart.meshed.json
   aws ecs register-task-definition --cli-input-json file://cart.meshed.json
   aws ecs update-service --cluster shop --service cart --task-definition cart
 
-  aws ecs describe-task-definition --task-definition cart --include TAGS | outrigger inject ecs - --pin $PIN --diff
-  outrigger inject ecs cart.json --pin $PIN --resources add         # a larger task, instead of what its containers leave
-  outrigger inject ecs cart.json --control /run/outrigger           # on the EC2 instance of the controller
-  outrigger inject ecs cart.meshed.json --pin $PIN --check          # for CI: is it meshed as this version would?
-  outrigger inject ecs cart.meshed.json --remove > cart.json        # and back";
+  aws ecs describe-task-definition --task-definition cart --include TAGS |
+    outrigger inject ecs - --pin $PIN --image $IMAGE --diff
+  outrigger inject ecs cart.json --pin $PIN --image $IMAGE --resources add     # a larger task, instead of what its containers leave
+  outrigger inject ecs cart.json --control /run/outrigger --image $IMAGE       # on the EC2 instance of the controller
+  outrigger inject ecs cart.meshed.json --pin $PIN --image $IMAGE --check      # for CI: is it meshed as this version would?
+  outrigger inject ecs cart.meshed.json --remove > cart.json                   # and back";
 const POLICY_EXAMPLES: &str = "Examples:
   outrigger iam-policy --cluster shop --account 111122223333 --region eu-west-1 --queue outrigger > policy.json
   aws iam put-role-policy --role-name outrigger --policy-name outrigger --policy-document file://policy.json

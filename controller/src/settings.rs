@@ -61,7 +61,7 @@ pub struct Settings {
     /// What is done about ECS services with the tag `outrigger:inject`; default `on`: the tag itself is the permission.
     pub inject: InjectSetting,
     /// Where injected sidecars find this controller: `https://HOST:PORT`, or the folder of its socket on its own EC2 instance;
-    /// default `https://outrigger.internal:15010`.
+    /// default `https://controller.outrigger.internal:15010`.
     pub control_url: String,
     /// Where injected sidecars' CPU and memory come from; default `share`.
     pub inject_resources: ResourcesSetting,
@@ -238,7 +238,7 @@ impl Default for Settings {
             clusters: "default".into(),
             queue: None,
             inject: InjectSetting::On,
-            control_url: "https://outrigger.internal:15010".into(),
+            control_url: "https://controller.outrigger.internal:15010".into(),
             inject_resources: ResourcesSetting::Share,
             inject_names: NamesSetting::Hosts,
             inject_patience: 1_200,

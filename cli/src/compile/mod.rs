@@ -18,6 +18,8 @@ use crate::USAGE;
 use crate::project::{Compose, ComposeError, ProjectArguments};
 use snapshot::{Imagined, imagine};
 
+const NONE_MESHED: &str = "no service of this project is meshed: label one with outrigger.enable: \"true\", or give the file \
+                           of the controller as well (compose/outrigger.yaml), whose label meshes the whole project";
 /// Trust domain of a controller that was told none.
 const TRUST_DOMAIN: &str = "outrigger.internal";
 
@@ -113,18 +115,15 @@ fn chosen(imagined: &Imagined, only: Option<&str>) -> Result<Vec<String>, Failed
     let first = |names: &Vec<String>| names.first().cloned();
     let Some(only) = only else {
         let all: Vec<String> = imagined.workloads.values().filter_map(first).collect();
-        let none = "no service of this project is meshed: label one with outrigger.enable: \"true\", or give the file of the \
-                    controller as well (compose/outrigger.yaml), whose label meshes the whole project";
-        return if all.is_empty() { Err(Failed::Usage(none.to_owned())) } else { Ok(all) };
+        return if all.is_empty() { Err(Failed::Usage(NONE_MESHED.to_owned())) } else { Ok(all) };
     };
     let replica = imagined.workloads.values().flatten().find(|name| *name == only).cloned();
     let found = imagined.workloads.get(only).and_then(first).or(replica);
     found.map(|name| vec![name]).ok_or_else(|| {
         let known: Vec<&str> = imagined.workloads.keys().map(String::as_str).collect();
-        Failed::Usage(format!(
-            "--for {only}: no such meshed service or replica; there are {}",
-            known.join(", ")
-        ))
+        let there =
+            if known.is_empty() { NONE_MESHED.into() } else { format!("there are {}", known.join(", ")) };
+        Failed::Usage(format!("--for {only}: no such meshed service or replica; {there}"))
     })
 }
 

@@ -63,14 +63,15 @@ pub struct EcsArguments {
                                       "mesh_file", "cluster"])]
     pub remove: bool,
     /// Where the controller is: `https://HOST:PORT`, or, on the EC2 instance where it runs, the host's folder with its
-    /// socket [default: https://outrigger.internal:15010]
+    /// socket [default: https://controller.outrigger.internal:15010]
     #[arg(long, value_name = "URL|PATH")]
     pub control: Option<String>,
     /// What the sidecars tell that controller by; several with commas between. The controller prints it at its start, and
     /// `outrigger status --json` has it as `control_pin`
     #[arg(long, value_name = "sha256:HEX")]
     pub pin: Option<String>,
-    /// Image of the sidecar, in a registry that the execution role may read [default: outrigger-sidecar of this version]
+    /// Image of the sidecar, in a registry that the execution role may read [default: outrigger-sidecar of this version, with
+    /// a warning]
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// Where the sidecar's CPU and memory come from

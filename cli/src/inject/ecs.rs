@@ -42,7 +42,7 @@ pub fn run(arguments: &EcsArguments, settings: &Settings) -> io::Result<ExitCode
             write(arguments, &outcome, &voice)
         }
         Err(InjectError::Refused(refusals)) => {
-            voice.refuse(&refusals)?;
+            voice.refuse(&refusals, json!({ "definition": null, "capture": null, "changed": false }))?;
             Ok(ExitCode::from(USAGE))
         }
         Err(error) => {
@@ -60,8 +60,17 @@ fn outcome(arguments: &EcsArguments) -> Result<Outcome, InjectError> {
         let after = original(&before).map_err(refused)?;
         return Ok(Outcome { before, after, capture: None, warnings: Vec::new() });
     }
-    let Injected { definition: after, capture, warnings } =
-        inject(&before, &options(arguments)?).map_err(InjectError::Refused)?;
+    let options = options(arguments)?;
+    let Injected { definition: after, capture, mut warnings } =
+        inject(&before, &options).map_err(InjectError::Refused)?;
+    if arguments.image.is_none() {
+        let what = format!(
+            "the sidecar's image is {}, which ECS would look for on Docker Hub: push it to a registry of yours, and name it in \
+             --image",
+            options.image
+        );
+        warnings.push(Remark { service: None, what });
+    }
     Ok(Outcome { before, after, capture: Some(capture.as_str()), warnings })
 }
 

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use outrigger_inject::Remark;
 use outrigger_inject::compose::{Injected, Options, TEMPLATE_FILES, Templates, inject, overlay, render};
+use serde_json::json;
 
 pub use arguments::{ComposeArguments, EcsArguments};
 use say::Voice;
@@ -55,7 +56,7 @@ pub fn run(arguments: &ComposeArguments, settings: &Settings) -> io::Result<Exit
             write(arguments, &outcome, &voice)
         }
         Err(InjectError::Refused(refusals)) => {
-            voice.refuse(&refusals)?;
+            voice.refuse(&refusals, json!({ "meshed": [] }))?;
             Ok(ExitCode::from(USAGE))
         }
         Err(error) => {

@@ -38,13 +38,17 @@ impl Voice {
         }
     }
 
-    /// Says why not.
+    /// Says why not; `answer` is what JSON has in the place of a result.
     ///
     /// # Errors
     /// Standard output cannot be written.
-    pub fn refuse(&self, refusals: &[Remark]) -> io::Result<()> {
+    pub fn refuse(&self, refusals: &[Remark], mut answer: Value) -> io::Result<()> {
         if self.json {
-            return print(&json!({ "meshed": [], "warnings": [], "refusals": remarks(refusals) }));
+            if let Some(answer) = answer.as_object_mut() {
+                answer.insert("warnings".into(), json!([]));
+                answer.insert("refusals".into(), remarks(refusals).into());
+            }
+            return print(&answer);
         }
         self.list(RED, "refused", refusals);
         eprintln!(

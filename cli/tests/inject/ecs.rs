@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::place::{Ended, Place};
 
+/// The image of the golden files.
+const IMAGE: &str = concat!("outrigger-sidecar:", env!("CARGO_PKG_VERSION"));
 const PIN: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 fn golden(case: &str, file: &str) -> String {
@@ -29,10 +31,10 @@ fn ecs(place: &Place, words: &[&str]) -> Ended {
 #[test]
 fn the_meshed_definition_is_printed_and_nothing_else() {
     let place = place("fargate-service");
-    let ended = ecs(&place, &["task.json", "--pin", PIN]);
+    let ended = ecs(&place, &["task.json", "--pin", PIN, "--image", IMAGE]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert_eq!(ended.out, golden("fargate-service", "meshed.json"));
-    let piped = format!("cat task.json | {} inject ecs - --pin {PIN}", outrigger().display());
+    let piped = format!("cat task.json | {} inject ecs - --pin {PIN} --image {IMAGE}", outrigger().display());
     assert_eq!(place.run(Path::new("/bin/sh"), &["-c", &piped]).out, ended.out);
 }
 
@@ -76,14 +78,18 @@ fn every_refusal_is_listed_and_nothing_is_written() {
     assert_eq!(place.names(), ["task.json"]);
     let answer: Value = serde_json::from_str(&ecs(&place, &["task.json", "--json"]).out).unwrap();
     assert!(answer["refusals"].as_array().unwrap().len() >= 2, "{answer}");
+    assert!(answer["definition"].is_null() && answer["changed"] == false && answer.get("meshed").is_none());
 }
 
 #[test]
 fn warnings_stand_beside_the_result() {
     let place = place("firelens");
-    let ended = ecs(&place, &["task.json", "--pin", PIN]);
+    let ended = ecs(&place, &["task.json", "--pin", PIN, "--image", IMAGE]);
     assert_eq!(ended.out, golden("firelens", "meshed.json"));
     assert!(ended.err.starts_with("warning: "), "{}", ended.err);
+    // ECS cannot pull an image of this machine.
+    let unsaid = ecs(&place, &["task.json", "--pin", PIN]);
+    assert!(unsaid.out == ended.out && unsaid.err.contains("name it in --image"), "{}", unsaid.err);
 }
 
 #[test]
@@ -120,7 +126,7 @@ fn a_check_tells_by_its_exit_code() {
         answered.replace("\"name\": \"app\",", "\"name\": \"app\", \"cpu\": 0, \"mountPoints\": [],");
     assert_ne!(answered, meshed);
     place.write("meshed.json", &format!("{{ \"taskDefinition\": {answered} }}"));
-    assert_eq!(check("meshed.json", &["--pin", PIN]), (Some(0), String::new()));
+    assert_eq!(check("meshed.json", &["--pin", PIN, "--image", IMAGE]), (Some(0), String::new()));
     assert_eq!(check("meshed.json", &["--pin", PIN, "--image", "newer"]).0, Some(1));
     assert_eq!(check("meshed.json", &["--remove"]).0, Some(1));
     assert_eq!(check("task.json", &["--remove"]).0, Some(0));

@@ -44,7 +44,7 @@ pub fn check(task: &Task<'_>, options: &Options) -> Result<Checked, Vec<Remark>>
     {
         refusals.push(Remark::project(
             "a call over the controller's socket does not tell the address of a task in bridge or host mode: give the \
-             controller's address, as in --control https://outrigger.internal:15010, or write \"networkMode\": \"awsvpc\"",
+             controller's address, as in --control https://controller.outrigger.internal:15010, or write \"networkMode\": \"awsvpc\"",
         ));
     }
     let (declared, asked, mut warnings) = match declared(task, options) {
@@ -53,7 +53,7 @@ pub fn check(task: &Task<'_>, options: &Options) -> Result<Checked, Vec<Remark>>
     };
     let mapped = task.containers.iter().filter(|container| !container.routes_logs());
     let ports: BTreeSet<u16> =
-        mapped.flat_map(Container::ports).chain(declared.ports.keys().copied()).collect();
+        mapped.flat_map(Container::serves).chain(declared.ports.keys().copied()).collect();
     let capture = match capture::choose(task, asked, declared.mode, !ports.is_empty()) {
         Ok(capture) => capture,
         Err(reason) => return Err([refusals, vec![Remark::project(reason)]].concat()),

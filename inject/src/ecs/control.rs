@@ -21,7 +21,7 @@ impl Control {
             if fargate {
                 return Err(vec![Remark::project(
                     "a Fargate task sees no folder of the host: give the controller's address, as in \
-                     --control https://outrigger.internal:15010",
+                     --control https://controller.outrigger.internal:15010",
                 )]);
             }
             return Ok(Self::Folder(said.to_owned()));

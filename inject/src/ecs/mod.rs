@@ -64,7 +64,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            control: "https://outrigger.internal:15010".into(),
+            control: "https://controller.outrigger.internal:15010".into(),
             pin: String::new(),
             image: concat!("outrigger-sidecar:", env!("CARGO_PKG_VERSION")).into(),
             resources: Resources::default(),

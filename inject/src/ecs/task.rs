@@ -107,8 +107,17 @@ impl<'a> Container<'a> {
 
     /// Ports of `portMappings`, ranges written out.
     pub fn ports(&self) -> Vec<u16> {
+        self.mapped(|_| true)
+    }
+
+    /// Those of them that are not UDP's, which passes by the mesh.
+    pub fn serves(&self) -> Vec<u16> {
+        self.mapped(|mapping| mapping.get("protocol").and_then(Value::as_str) != Some("udp"))
+    }
+
+    fn mapped(&self, is: impl Fn(&Value) -> bool) -> Vec<u16> {
         let mapped = items(self.body.get("portMappings"));
-        let ranges = mapped.iter().filter_map(|mapping| {
+        let ranges = mapped.iter().filter(|mapping| is(mapping)).filter_map(|mapping| {
             if let Some(range) = mapping.get("containerPortRange").and_then(Value::as_str) {
                 let (first, last) = range.split_once('-')?;
                 return Some((first.trim().parse().ok()?, last.trim().parse().ok()?));

@@ -28,7 +28,11 @@ locals {
 
   mapped = flatten([
     for container in local.containers : [
-      for mapping in try(container.portMappings, []) : try(mapping.containerPort, [])
+      for mapping in try(container.portMappings, []) : try(
+        mapping.containerPort,
+        range(split("-", mapping.containerPortRange)[0], tonumber(split("-", mapping.containerPortRange)[1]) + 1),
+        [],
+      ) if try(mapping.protocol, null) != "udp"
     ] if !contains(local.routers, container.name)
   ])
   declared = [

@@ -30,7 +30,7 @@ variable "volumes" {
 variable "control" {
   description = "Where the controller is: https://NAME:PORT, or, on the EC2 instance where it runs, the folder of its socket on the host (awsvpc mode alone)."
   type        = string
-  default     = "https://outrigger.internal:15010"
+  default     = "https://controller.outrigger.internal:15010"
 }
 
 variable "pin" {

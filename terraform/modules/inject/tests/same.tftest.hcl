@@ -54,6 +54,31 @@ run "fargate_client" {
   }
 }
 
+run "fargate_client_udp" {
+  command = plan
+
+  variables {
+    container_definitions    = jsonencode(jsondecode(file("../../../inject/tests/ecs/fargate-client-udp/task.json")).containerDefinitions)
+    network_mode             = "awsvpc"
+    requires_compatibilities = ["FARGATE"]
+  }
+
+  assert {
+    condition     = jsondecode(output.container_definitions) == jsondecode(file("../../../inject/tests/ecs/fargate-client-udp/meshed.json")).containerDefinitions
+    error_message = output.container_definitions
+  }
+
+  assert {
+    condition     = jsonencode(output.proxy_configuration) == jsonencode(try(jsondecode(file("../../../inject/tests/ecs/fargate-client-udp/meshed.json")).proxyConfiguration, null))
+    error_message = jsonencode(output.proxy_configuration)
+  }
+
+  assert {
+    condition     = jsonencode(output.volumes) == jsonencode(try(jsondecode(file("../../../inject/tests/ecs/fargate-client-udp/meshed.json")).volumes, []))
+    error_message = jsonencode(output.volumes)
+  }
+}
+
 run "fargate_client_zone" {
   command = plan
 

@@ -57,7 +57,8 @@ fn botocore_takes_every_meshed_definition() {
 /// As users may have them, one after another.
 fn options(at: usize) -> Options {
     let pin = format!("sha256:{}", "00".repeat(32));
-    let control = ["https://outrigger.internal:15010", "/run/outrigger"][usize::from(at.is_multiple_of(5))];
+    let control =
+        ["https://controller.outrigger.internal:15010", "/run/outrigger"][usize::from(at.is_multiple_of(5))];
     Options {
         control: control.into(),
         pin,

@@ -117,7 +117,10 @@ fn a_tagged_service_is_meshed_drift_is_healed_twice_and_nothing_else_is_touched(
     assert_eq!(names, ["app", "outrigger-sidecar", "outrigger-capture"], "{made}");
     let told = made["containerDefinitions"][1]["environment"].to_string();
     let pin = controller.status().unwrap()["control_pin"].as_str().unwrap().to_owned();
-    assert!(told.contains("https://outrigger.internal:15010") && told.contains(&pin), "{pin}: {told}");
+    assert!(
+        told.contains("https://controller.outrigger.internal:15010") && told.contains(&pin),
+        "{pin}: {told}"
+    );
     assert_eq!(made["taskRoleArn"], definition("cart")["taskRoleArn"]);
 
     // Somebody puts the earlier revision back, and the controller does not forget how often.
