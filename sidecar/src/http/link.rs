@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{Ping, SendStream};
 use outrigger_wire::Transport;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Sleep;
 
 use super::coalesce::Coalesced;
@@ -68,7 +68,11 @@ struct Group {
 struct Link {
     send: RefCell<SendRequest<Bytes>>,
     usable: Cell<bool>,
+    /// Requests on it.
     active: Cell<usize>,
+    /// Requests that wait until one of those ends.
+    waiting: Cell<usize>,
+    freed: Notify,
 }
 
 /// Why there is no new link.
@@ -86,6 +90,25 @@ pub(super) struct InUse(Rc<Link>);
 impl Drop for InUse {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get() - 1);
+        if self.0.waiting.get() > 0 {
+            self.0.freed.notify_one();
+        }
+    }
+}
+
+/// A request that waits for a stream; counted until dropped.
+struct Waiting<'a>(&'a Link);
+
+impl<'a> Waiting<'a> {
+    fn on(link: &'a Link) -> Self {
+        link.waiting.set(link.waiting.get() + 1);
+        Self(link)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
     }
 }
 
@@ -93,28 +116,36 @@ impl Drop for InUse {
 pub(super) type Sent = (ResponseFuture, SendStream<Bytes>, InUse);
 
 impl Links {
-    /// Sends a head over a link to `to`, opening one where needed.
+    /// Sends a head over a link to `to`, opening one where needed, or waiting for a stream for at most `hold`.
     ///
     /// # Errors
-    /// Nothing was sent: no connection, or it ended before.
+    /// Nothing was sent: no connection, it ended before, or no stream was free in time.
     pub async fn send(
         worker: &Worker,
         to: &To,
         limit: impl Fn() -> Duration,
+        hold: Duration,
         request: &Request,
         ended: bool,
     ) -> Result<Sent, RequestError> {
         let mut opened = 0;
         loop {
             if let Some(link) = worker.pools().links.free(&to.key(), opened > 0) {
-                let in_use = link.take();
+                let in_use = match link.enter() {
+                    None => Box::pin(tokio::time::timeout(hold, link.wait()))
+                        .await
+                        .map_err(|_| RequestError::Crowded(to.to_string()))?,
+                    entered => entered,
+                };
                 let ready = std::future::poll_fn(|cx| link.poll_ready(cx)).await;
-                if ready.is_ok() {
-                    let sent = link.send.borrow_mut().send_request(sides::h2_request(request), ended);
+                if let (Some(in_use), true) = (in_use, ready.is_ok()) {
+                    // Not on the one that all share: it would take no other before this one's stream is opened.
+                    let mut send = link.send.borrow().clone();
+                    let sent = send.send_request(sides::h2_request(request), ended);
                     let (response, body) = sent.map_err(|error| RequestError::NotDelivered(error.into()))?;
                     return Ok((response, body, in_use));
                 }
-                link.usable.set(false);
+                link.retire();
                 worker.pools().links.forget(&to.key(), &link);
                 continue;
             }
@@ -138,7 +169,7 @@ impl Links {
     fn free(&self, key: &Key, any: bool) -> Option<Rc<Link>> {
         let groups = self.0.borrow();
         let group = groups.get(key)?;
-        let least = group.links.iter().min_by_key(|link| link.active.get())?;
+        let least = group.links.iter().min_by_key(|link| link.load())?;
         let wait = any || group.links.len() >= MAX_LINKS;
         (wait || least.has_room()).then(|| least.clone())
     }
@@ -154,14 +185,57 @@ impl Links {
 }
 
 impl Link {
+    fn new(send: SendRequest<Bytes>) -> Rc<Self> {
+        let (active, waiting) = (Cell::new(0), Cell::new(0));
+        let (send, usable, freed) = (RefCell::new(send), Cell::new(true), Notify::new());
+        Rc::new(Self { send, usable, active, waiting, freed })
+    }
+
+    fn load(&self) -> usize {
+        self.active.get() + self.waiting.get()
+    }
+
+    fn has_room(&self) -> bool {
+        self.load() < self.most()
+    }
+
+    /// Streams at once. One may always be asked for: the peer opens it when it allows one again.
+    fn most(&self) -> usize {
+        let most = self.send.borrow().current_max_send_streams();
+        most.clamp(1, limits::MAX_STREAMS as usize)
+    }
+
+    /// A stream, if one is free that nobody waits for.
+    fn enter(self: &Rc<Self>) -> Option<InUse> {
+        if self.has_room() { Some(self.take()) } else { None }
+    }
+
     fn take(self: &Rc<Self>) -> InUse {
         self.active.set(self.active.get() + 1);
         InUse(self.clone())
     }
 
-    fn has_room(&self) -> bool {
-        let most = self.send.borrow().current_max_send_streams();
-        self.active.get() < most.min(limits::MAX_STREAMS as usize)
+    /// A stream as soon as one is free; none: the connection takes no more. `h2` itself wakes one of those who wait.
+    async fn wait(self: &Rc<Self>) -> Option<InUse> {
+        let _waiting = Waiting::on(self);
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // Before the look: what ends between look and wait is heard of.
+            freed.as_mut().enable();
+            if !self.usable.get() {
+                return None;
+            }
+            if self.active.get() < self.most() {
+                return Some(self.take());
+            }
+            freed.await;
+        }
+    }
+
+    /// It takes no more requests.
+    fn retire(&self) {
+        self.usable.set(false);
+        self.freed.notify_waiters();
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
@@ -205,8 +279,7 @@ async fn run(worker: Worker, to: To, limit: Duration, tell: watch::Sender<Option
         group.opening = None;
         match shaken {
             Ok((send, connection, io)) => {
-                let link =
-                    Rc::new(Link { send: RefCell::new(send), usable: Cell::new(true), active: Cell::new(0) });
+                let link = Link::new(send);
                 group.links.push(link.clone());
                 tell.send_replace(Some(Ok(())));
                 Some((link, connection, io))
@@ -280,7 +353,7 @@ async fn drive(
     let ended = std::future::poll_fn(|cx| {
         if link.is_some() && removed.as_mut().poll(cx).is_ready() {
             if let Some(link) = link.take() {
-                link.usable.set(false);
+                link.retire();
                 links.forget(&to.key(), &link);
             }
             if pings.as_mut().is_some_and(|pings| pings.send_ping(Ping::opaque()).is_ok()) {
@@ -301,7 +374,7 @@ async fn drive(
     })
     .await;
     if let Some(link) = link {
-        link.usable.set(false);
+        link.retire();
         links.forget(&to.key(), &link);
     }
     if let Err(error) = ended {

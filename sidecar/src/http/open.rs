@@ -32,7 +32,7 @@ use crate::worker::NoEndpoint;
 
 /// To connect where no cluster says how long it may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Longest wait for an endpoint where a request has no limit of its own.
+/// Longest wait for an endpoint, or for a stream of its connections, where a request has no shorter limit of its own.
 const HOLD: Duration = Duration::from_secs(10);
 /// Times that a request goes to a destination that is only one.
 const MAX_SAME: u32 = 3;
@@ -212,6 +212,7 @@ pub(super) async fn open(
     ended: bool,
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
+    let hold = attempts.whole.unwrap_or(HOLD).min(HOLD);
     attempts.picked = None;
     let routed = attempts.taken.as_ref().and_then(|taken| taken.cluster.as_deref());
     let (cluster, picked) = match (&origin.downstream.destination, routed) {
@@ -219,21 +220,19 @@ pub(super) async fn open(
             (cluster.as_str(), worker.pick_named(cluster, workload))
         }
         (Destination::Cluster { cluster: called, .. }, None) => (called.as_str(), {
-            let hold = attempts.whole.unwrap_or(HOLD);
             worker.pick(called, &mut attempts.tried, hold, &|on| sticky::key(origin, on, request)).await
         }),
         (_, Some(routed)) => (routed, {
-            let hold = attempts.whole.unwrap_or(HOLD);
             worker.pick(routed, &mut attempts.tried, hold, &|on| sticky::key(origin, on, request)).await
         }),
         (Destination::Application(address), None) => {
             if attempts.place.is_none() {
                 attempts.place = inbound::place(origin).await?;
             }
-            return to_application(origin, request, *address, attempts.used(), ended).await;
+            return to_application(origin, request, *address, attempts.used(), hold, ended).await;
         }
         (Destination::Passthrough(address), None) => {
-            return to_application(origin, request, *address, attempts.used(), ended).await;
+            return to_application(origin, request, *address, attempts.used(), hold, ended).await;
         }
     };
     let mut picked = picked.map_err(|why| match why {
@@ -248,7 +247,7 @@ pub(super) async fn open(
         retry::earn(&picked);
     }
     attempts.picked = Some(picked);
-    to_endpoint(origin, request, cluster, endpoint, attempts.used(), ended).await
+    to_endpoint(origin, request, cluster, endpoint, attempts.used(), hold, ended).await
 }
 
 fn not_picked(cluster: &str, why: NoEndpoint) -> RequestError {
@@ -264,6 +263,7 @@ async fn to_endpoint(
     cluster: &str,
     endpoint: Arc<Endpoint>,
     used: Option<Instant>,
+    hold: Duration,
     ended: bool,
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
@@ -291,7 +291,7 @@ async fn to_endpoint(
             return Ok(new(origin, io, request, Some(park)));
         }
     };
-    over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, ended).await
+    over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, hold, ended).await
 }
 
 async fn to_application(
@@ -299,6 +299,7 @@ async fn to_application(
     request: &Request,
     address: SocketAddr,
     used: Option<Instant>,
+    hold: Duration,
     ended: bool,
 ) -> Result<Up, RequestError> {
     let announced = origin.announced.as_deref();
@@ -307,7 +308,7 @@ async fn to_application(
             Some(announced) => To::Announced(address, announced.header().clone(), announced.over()),
             None => To::Address(address),
         };
-        return over_link(origin, request, &to, || CONNECT, ended).await;
+        return over_link(origin, request, &to, || CONNECT, hold, ended).await;
     }
     let park = if announced.is_some() { Park::Announced } else { Park::Address(address) };
     if let Some(up) = idle(origin, request, park, used) {
@@ -336,9 +337,10 @@ async fn over_link(
     request: &Request,
     to: &To,
     limit: impl Fn() -> Duration,
+    hold: Duration,
     ended: bool,
 ) -> Result<Up, RequestError> {
-    let (response, send, in_use) = Links::send(&origin.worker, to, limit, request, ended).await?;
+    let (response, send, in_use) = Links::send(&origin.worker, to, limit, hold, request, ended).await?;
     Ok(Up::H2 { response, stream: H2Stream { recv: None, send: (!ended).then_some(send) }, in_use })
 }
 

@@ -25,6 +25,7 @@ mod proxy_protocol;
 mod rate;
 mod routes;
 mod runtime;
+mod streams;
 mod strict;
 mod tcp;
 mod tls;
