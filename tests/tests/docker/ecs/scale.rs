@@ -16,8 +16,9 @@ const TASKS: usize = SERVICES * TASKS_EACH;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Calls are counted over a steady time of this length.
 const STEADY: Duration = Duration::from_secs(60);
-/// How long after a deployment of 50 tasks the last of its events is seen, without optimisation and on a busy machine.
-const LATE: Duration = Duration::from_secs(15);
+/// How long after a deployment of 50 tasks the last of its events is seen at the latest, without optimisation and on a busy
+/// machine: sooner than from one listing to the next.
+const LATE: Duration = Duration::from_secs(45);
 /// Resident memory of the controller with 5,000 tasks, built without optimisation, at its most.
 const MEMORY: u64 = 256 * 1024 * 1024;
 
