@@ -25,6 +25,7 @@ variable "cart_image" {
 }
 
 variable "pin" {
-  description = "The controller's pin, which it logs when it starts: sha256:…"
+  description = "The controller's pin, which it logs when it starts: sha256:…. Left out in the first apply, of module.controller alone."
   type        = string
+  default     = null
 }

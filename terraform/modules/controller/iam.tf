@@ -45,8 +45,8 @@ locals {
   ]
   # Addresses, and beside each a note of whose it is.
   zones = concat(
-    var.names == null ? [] : [{ whose = "", id = var.names.zone, kinds = ["A", "TXT"] }],
-    var.edge_zone == null ? [] : [{ whose = "Edge", id = var.edge_zone, kinds = ["A", "AAAA", "TXT"] }],
+    var.names == null ? [] : [{ whose = "", id = local.names_zone, kinds = ["A", "TXT"] }],
+    !local.edge ? [] : [{ whose = "Edge", id = local.edge_zone, kinds = ["A", "AAAA", "TXT"] }],
   )
   names = flatten([
     for zone in local.zones : [
@@ -100,7 +100,7 @@ locals {
       },
     ],
     length(var.pass_roles) == 0 ? [] : [{
-      Sid       = "Pass"
+      Sid       = "PassRoles"
       Effect    = "Allow"
       Action    = ["iam:PassRole"]
       Resource  = var.pass_roles

@@ -100,9 +100,9 @@ resource "aws_ecs_task_definition" "controller" {
       OUTRIGGER_MESH_TEXT     = var.mesh
       OUTRIGGER_INJECT        = var.inject
       OUTRIGGER_CONTROL_URL   = local.control
-      OUTRIGGER_NAMES_ZONE    = var.names == null ? "" : var.names.zone
+      OUTRIGGER_NAMES_ZONE    = var.names == null ? "" : local.names_zone
       OUTRIGGER_NAMES_FOR     = var.names == null ? "" : var.names.for
-      OUTRIGGER_EDGE_ZONE     = var.edge_zone == null ? "" : var.edge_zone
+      OUTRIGGER_EDGE_ZONE     = local.edge ? local.edge_zone : ""
       OUTRIGGER_INJECT_NAMES  = var.names == null ? "" : "zone"
     } : { name = name, value = value } if value != ""]
     healthCheck = {

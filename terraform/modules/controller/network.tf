@@ -6,6 +6,29 @@ locals {
     name = var.domain
   }
   control = "https://controller.${local.namespace.name}:${local.ports.control}"
+
+  # Zones that the controller writes: those that are made here, else those that it is given.
+  edge       = var.edge_zone != null || var.edge_domain != null
+  names_zone = try(aws_route53_zone.made["names"].zone_id, var.names.zone, null)
+  edge_zone  = try(aws_route53_zone.made["edge"].zone_id, var.edge_zone)
+}
+
+resource "aws_route53_zone" "made" {
+  for_each = {
+    for whose, domain in { names = try(var.names.domain, null), edge = var.edge_domain } : whose => domain if domain != null
+  }
+  name          = each.value
+  comment       = "Written by the controller of the mesh ${var.name}"
+  force_destroy = true # What the controller wrote goes with it.
+  tags          = local.tags
+
+  vpc {
+    vpc_id = var.vpc
+  }
+
+  lifecycle {
+    ignore_changes = [vpc] # More of them come by aws_route53_zone_association.
+  }
 }
 
 resource "aws_service_discovery_private_dns_namespace" "mesh" {

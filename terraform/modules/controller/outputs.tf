@@ -27,3 +27,8 @@ output "role" {
   description = "ARN of the controller's task role."
   value       = aws_iam_role.controller.arn
 }
+
+output "zones" {
+  description = "Ids of the private hosted zones that are made here: `names`, `edge`."
+  value       = { for whose, zone in aws_route53_zone.made : whose => zone.zone_id }
+}

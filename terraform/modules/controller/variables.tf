@@ -116,9 +116,14 @@ variable "namespace" {
 }
 
 variable "names" {
-  description = "Private hosted zone in which the controller keeps the names of services, and for which capture: `platform` or `names`. Needed only where sidecars cannot write the hosts file."
-  type        = object({ zone = string, for = optional(string, "platform") })
+  description = "Private hosted zone in which the controller keeps the names of services, and for which capture: `platform` or `names`. `domain`: one is made; `zone`: the id of one that there is. Needed only where sidecars cannot write the hosts file."
+  type        = object({ zone = optional(string), domain = optional(string), for = optional(string, "platform") })
   default     = null
+
+  validation {
+    condition     = var.names == null ? true : (var.names.zone == null) != (var.names.domain == null)
+    error_message = "Write one of the two: domain, for a zone that is made, or zone, the id of one that there is."
+  }
 }
 
 variable "edge_zone" {
@@ -130,6 +135,12 @@ variable "edge_zone" {
     condition     = can(regex("^Z[A-Z0-9]{1,31}$", coalesce(var.edge_zone, "Z00")))
     error_message = "Write the id of a hosted zone: zone_id of aws_route53_zone, such as Z0123456789ABCDEFGHIJ."
   }
+}
+
+variable "edge_domain" {
+  description = "The same, in a zone that is made: its name, another one than in `names` and `domain`."
+  type        = string
+  default     = null
 }
 
 variable "cloud_map" {

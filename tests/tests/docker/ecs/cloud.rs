@@ -67,7 +67,7 @@ impl Cloud {
     /// The same with a controller that is told more, as `NAME=value`; `of` is given where containers reach this machine.
     pub fn start_told(of: impl Fn(&str) -> Vec<String>) -> Self {
         let mut cloud = Self::bare();
-        cloud.run_controller(of(cloud.vpc("gateway")));
+        cloud.run_controller(of(cloud.gateway()));
         cloud.pin = cloud.pinned();
         cloud
     }
@@ -95,6 +95,11 @@ impl Cloud {
     /// The network of all tasks.
     pub fn network(&self) -> &str {
         self.vpc("network")
+    }
+
+    /// Where containers reach this machine.
+    pub fn gateway(&self) -> &str {
+        self.vpc("gateway")
     }
 
     fn vpc(&self, part: &str) -> &str {
@@ -267,6 +272,17 @@ impl Cloud {
     /// The only task of a service, once it runs.
     pub fn task(&self, service: &str) -> Task<'_> {
         self.running(service, 1).remove(0)
+    }
+
+    /// The only task of a tagged service, once the controller has meshed it.
+    pub fn moved(&self, service: &str) -> Task<'_> {
+        within(PATIENCE, &format!("{service} is meshed"), || {
+            let services = self.ecs.records("service");
+            let one = services.iter().find(|one| one["serviceName"] == service)?;
+            let at = one["taskDefinition"].as_str()?;
+            (!at.ends_with(":1") && one["deployments"].as_array()?.len() == 1).then_some(())
+        });
+        self.task(service)
     }
 
     /// Waits until the first task of a service gets an answer from `url`; the answer's `x-name`.

@@ -1,30 +1,56 @@
 //! End to end: nothing is lost while a service is deployed, while a task stops, and while the controller is away.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::cloud::{Cloud, PATIENCE};
-use super::tasks::{APP, calling, labelled, serving, storing, told};
-use crate::project::{Posting, within};
+use super::cloud::{Cloud, PATIENCE, Task};
+use super::tasks::{APP, SIDECAR, calling, labelled, serving, storing, told};
+use crate::project::{Posting, docker, within};
 
 /// POSTs per second.
 const RATE: u64 = 100;
 /// How long a task that waits for the controller is looked at.
 const CLOSED: Duration = Duration::from_secs(20);
+/// Serves on 8080. Once it is told to end it calls others until it is allowed to.
+const LEAVING: &str = r#"
+import http.server, os, signal, threading, time, urllib.request as r
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("x-name", "leaver")
+        self.send_header("content-length", "0")
+        self.end_headers()
+def leave():
+    while not os.path.exists("/tmp/go"):
+        print("asked", r.urlopen("http://counter:8080/healthz", timeout=10).headers["x-name"])
+        time.sleep(0.1)
+    os._exit(5)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=leave).start())
+http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
+"#;
 
-#[test]
-#[ignore = "needs Docker and the simulator of ECS"]
-fn nothing_is_lost_while_a_service_is_deployed_and_its_tasks_stop() {
-    let cloud = Cloud::start();
+/// Two tasks of `counter`, captured in this way, and POSTs to them; its definition without the mesh.
+fn posted_to(cloud: &Cloud, capture: &str) -> (Value, Posting) {
     let counter = storing(serving("counter", "awsvpc", "EC2"), &cloud.folder.display().to_string());
+    let counter = labelled(counter, "outrigger.capture", capture);
     cloud.service("counter", &told(counter.clone(), "NAME", "first"), 2);
     cloud.service("caller", &calling("caller", "awsvpc", "FARGATE"), 1);
     cloud.running("counter", 2);
     let caller = cloud.task("caller");
     cloud.until_answers(&caller, "http://counter:8080/healthz");
     let posting = Posting::start_in(&caller.container(APP), &cloud.folder.join("store"), RATE);
+    (counter, posting)
+}
+
+#[test]
+#[ignore = "needs Docker and the simulator of ECS"]
+fn nothing_is_lost_while_a_service_is_deployed_and_its_tasks_stop() {
+    let cloud = Cloud::start();
+    let (counter, posting) = posted_to(&cloud, "transparent");
 
     let second = cloud.register(&told(counter, "NAME", "second"));
     cloud.update("counter", json!({ "taskDefinition": second }));
@@ -59,13 +85,7 @@ fn endpoints(cloud: &Cloud, service: &str) -> Option<(BTreeSet<String>, BTreeSet
 #[ignore = "needs Docker and the simulator of ECS"]
 fn nothing_is_lost_while_the_controller_restarts_in_a_deployment_and_events_come_twice_late_or_never() {
     let cloud = Cloud::start();
-    let counter = storing(serving("counter", "awsvpc", "EC2"), &cloud.folder.display().to_string());
-    cloud.service("counter", &told(counter.clone(), "NAME", "first"), 2);
-    cloud.service("caller", &calling("caller", "awsvpc", "FARGATE"), 1);
-    cloud.running("counter", 2);
-    let caller = cloud.task("caller");
-    cloud.until_answers(&caller, "http://counter:8080/healthz");
-    let posting = Posting::start_in(&caller.container(APP), &cloud.folder.join("store"), RATE);
+    let (counter, posting) = posted_to(&cloud, "platform");
 
     let said = |status: &str| format!("\"lastStatus\": \"{status}\"");
     for trouble in [
@@ -99,6 +119,52 @@ fn nothing_is_lost_while_the_controller_restarts_in_a_deployment_and_events_come
     });
     let names = posting.finish();
     assert_eq!(names.keys().collect::<Vec<_>>(), ["first", "second"], "both revisions answered: {names:?}");
+}
+
+/// What an outsider at this machine's end of the network gets from a task's port.
+fn outside(task: &Task<'_>) -> String {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((task.address(), 8080)), CLOSED).unwrap();
+    stream.set_read_timeout(Some(CLOSED)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: leaver\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.to_ascii_lowercase()
+}
+
+#[test]
+#[ignore = "needs Docker and the simulator of ECS"]
+fn a_task_that_stops_is_left_by_its_peers_first_and_its_sidecar_outlives_its_application() {
+    let cloud = Cloud::start();
+    cloud.service("counter", &serving("counter", "awsvpc", "EC2"), 1);
+    let mut leaver = serving("leaver", "awsvpc", "FARGATE");
+    let app = &mut leaver["containerDefinitions"][0];
+    app["command"] = json!(["python3", "-uc", LEAVING]);
+    app["stopTimeout"] = 90.into();
+    cloud.service("leaver", &leaver, 1);
+    let (counter, leaver) = (cloud.task("counter"), cloud.task("leaver"));
+    assert_eq!(cloud.until_answers(&counter, "http://leaver:8080/"), "leaver");
+    assert_eq!(cloud.until_answers(&leaver, "http://counter:8080/healthz"), "counter");
+    cloud.update("leaver", json!({ "desiredCount": 0 }));
+
+    // ECS has told its application, which is not done.
+    let asked = || leaver.log(APP).matches("asked counter").count();
+    within(PATIENCE, "its application ends", || (asked() > 0).then_some(()));
+    let nobody = || {
+        cloud.status()?;
+        endpoints(&cloud, "leaver").is_none_or(|(ready, _)| ready.is_empty()).then_some(())
+    };
+    within(PATIENCE, "its peers leave it", nobody);
+    assert_eq!(counter.ask("http://leaver:8080/", ""), None, "no peer reaches it any more");
+    assert!(outside(&leaver).contains("x-name: leaver"), "a load balancer does");
+    let before = asked();
+    within(PATIENCE, "its own calls are carried", || (asked() > before + 5).then_some(()));
+    assert_eq!(leaver.state(SIDECAR)["lastStatus"], "RUNNING");
+
+    docker(&["exec", &leaver.container(APP), "touch", "/tmp/go"]);
+    leaver.until("STOPPED");
+    assert_eq!([APP, SIDECAR].map(|name| leaver.state(name)["exitCode"].as_i64()), [Some(5), Some(0)]);
+    assert!(!leaver.log(APP).contains("Traceback"), "{}", leaver.log(APP));
+    cloud.ecs.assert_no_faults();
 }
 
 #[test]

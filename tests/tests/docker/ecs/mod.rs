@@ -6,6 +6,7 @@ mod calls;
 mod cloud;
 mod controller;
 mod definitions;
+mod hosted;
 mod identity;
 mod injection;
 mod instance;
