@@ -64,7 +64,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let whole = board.readiness.pending("a whole view of ECS");
     common.parts.spawn("ecs", watch(api.clone(), clusters, queue, tell_seen));
     let registry = cloud_map::client::Api::new(&config, api.calls.clone());
-    let lookups = cloud_map::watch::watch(registry, board.file.clone(), namespaces, tell_outside);
+    let kept = cloud_map::kept::Kept::load(&settings.state);
+    let lookups = cloud_map::watch::watch(registry, board.file.clone(), namespaces, kept, tell_outside);
     common.parts.spawn("cloud map", lookups);
     common.parts.spawn("first view", first_view(board.source.clone(), whole));
     let hall = common.hall();

@@ -136,7 +136,8 @@ impl Source {
                 let mut sight =
                     ecs::map::sight(&seen, mesh, known.map(|(known, _, sight)| (known, &**sight)));
                 let before = known.map(|(_, _, sight)| &sight.view);
-                cloud_map::map::add(&named, (wanted, mesh), before, &mut sight);
+                let said = (&named, &seen, &outside.namespaces);
+                cloud_map::map::add(said, (wanted, mesh), before, &mut sight);
                 (Of::Ecs(seen, named), sight)
             }
         };

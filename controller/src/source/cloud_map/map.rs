@@ -14,7 +14,7 @@ use outrigger_model::{
 use super::record::{Answer, Instance, Lookup, Seen};
 use crate::source::Sight;
 use crate::source::ecs::map::NETWORK;
-use crate::source::ecs::record::last_part;
+use crate::source::ecs::record::{self as ecs, Task, last_part};
 use crate::status::Problem;
 
 /// Characters of a task's id, 32 hexadecimal digits, in the name of its replica.
@@ -23,10 +23,11 @@ const TASK: (usize, usize) = (32, 8);
 const LONGEST: usize = 40;
 
 /// Adds to what ECS shows what Cloud Map knows of services outside, as the mesh file says where to look. Whoever has a sidecar is
-/// called by that and never as an outsider, in whichever registry it stands.
+/// called by that and never as an outsider, in whichever registry it stands; nor is a task of `clusters` that ECS stops, or has not
+/// told of: it is over, or one that starts and may have a sidecar.
 /// What is as it was `before` stays.
 pub fn add(
-    seen: &Seen,
+    (seen, ecs, clusters): (&Seen, &ecs::Seen, &BTreeSet<String>),
     (wanted, mesh): (BTreeMap<ServiceKey, CloudMap>, &Mesh),
     before: Option<&View>,
     sight: &mut Sight,
@@ -34,6 +35,7 @@ pub fn add(
     if wanted.is_empty() {
         return;
     }
+    let tasks = Tasks::of(ecs, clusters);
     let kept = |workload: Workload| {
         let known = before.and_then(|view| view.get(&workload.id));
         known.filter(|known| ***known == workload).cloned().unwrap_or_else(|| Arc::new(workload))
@@ -47,8 +49,13 @@ pub fn add(
         let alias = format!("{}.{}", lookup.service, lookup.namespace).to_ascii_lowercase();
         let place = Place { key: &key, registry: lookup.to_string().into(), alias };
         sight.problems.extend(problems(&place, answer, &declared));
+        if answer.awaited && answer.instances.is_none() {
+            // To say that nobody is there would be a guess.
+            continue;
+        }
         let instances = answer.instances.iter().flat_map(|instances| instances.iter());
-        let mut outside = instances.filter(|instance| !meshed.has(instance)).peekable();
+        let outside = instances.filter(|instance| !meshed.has(instance) && tasks.let_call(instance));
+        let mut outside = outside.peekable();
         if outside.peek().is_none() && !meshed.services.contains(&key) {
             let nobody = kept(nobody(&place, declared.clone()));
             sight.view.insert(nobody.id.clone(), nobody);
@@ -67,6 +74,30 @@ struct Place<'a> {
     registry: Arc<str>,
     /// Its name in the private DNS of the namespace: who calls that means it.
     alias: String,
+}
+
+/// What ECS says of tasks.
+struct Tasks<'a> {
+    by_id: BTreeMap<&'a str, &'a Task>,
+    /// It says all.
+    current: bool,
+    clusters: &'a BTreeSet<String>,
+}
+
+impl<'a> Tasks<'a> {
+    fn of(seen: &'a ecs::Seen, clusters: &'a BTreeSet<String>) -> Self {
+        let by_id = seen.tasks.values().map(|task| (&*task.id, &**task)).collect();
+        Self { by_id, current: seen.current, clusters }
+    }
+
+    /// Cloud Map hears of a stop later than we do, and of a task that starts before it runs.
+    fn let_call(&self, instance: &Instance) -> bool {
+        let ours = || instance.cluster.as_ref().is_some_and(|cluster| self.clusters.contains(cluster));
+        match self.by_id.get(&*instance.id) {
+            Some(task) => !task.is_stopping(),
+            None => !(self.current && ours()),
+        }
+    }
 }
 
 /// What has a sidecar.

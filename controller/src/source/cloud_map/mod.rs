@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod client;
+pub mod kept;
 pub mod map;
 pub mod record;
 pub mod schedule;
@@ -26,8 +27,8 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// What the mesh file looks up; none: it was not asked yet. A lookup that has just been written differently would otherwise
-    /// take all replicas out of traffic until it is answered.
+    /// What the mesh file looks up; none: the watcher has not heard of it yet, which takes it no time. A lookup that has just been
+    /// written differently would otherwise take all replicas out of traffic.
     pub fn wanted(&self, seen: &Seen, mesh: &Mesh) -> Option<BTreeMap<ServiceKey, CloudMap>> {
         let wanted = mesh.cloud_map(&self.namespaces);
         let mut lookups = wanted.iter().map(|(key, said)| record::Lookup::of(key, said));

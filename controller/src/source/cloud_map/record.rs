@@ -51,6 +51,8 @@ pub struct Instance {
     pub port: Option<u16>,
     /// Its availability zone.
     pub zone: Option<String>,
+    /// Name of the ECS cluster whose task it is; ECS says so of those that it registers.
+    pub cluster: Option<String>,
     /// What its health check says; unchecked where there is none.
     pub health: Health,
 }
@@ -112,7 +114,8 @@ impl Instance {
             said(PORT).map(|text| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(text)).transpose();
         let port = port.map_err(|text| unreadable(PORT, text, "port"))?;
         let zone = ZONES.into_iter().find_map(said).map(str::to_owned);
-        Ok(Self { id: id.to_owned(), addresses, port, zone, health })
+        let cluster = said(CLUSTER).map(str::to_owned);
+        Ok(Self { id: id.to_owned(), addresses, port, zone, cluster, health })
     }
 }
 
@@ -122,11 +125,12 @@ const PORT: &str = "AWS_INSTANCE_PORT";
 const NAMES: [&str; 2] = ["AWS_INSTANCE_CNAME", "AWS_ALIAS_DNS_NAME"];
 /// As ECS writes it for service discovery, and for Service Connect.
 const ZONES: [&str; 2] = ["AVAILABILITY_ZONE", "AvailabilityZone"];
+const CLUSTER: &str = "ECS_CLUSTER_NAME";
 
 /// What is known of one lookup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The last good answer; none before the first.
+    /// The last good answer, to this question or to the one in whose place it was written; none before the first.
     pub instances: Option<Arc<[Instance]>>,
     /// What of it cannot be used, for people.
     pub left_out: Arc<[String]>,
@@ -134,6 +138,8 @@ pub struct Answer {
     pub asked: Option<Instant>,
     /// Why it does not; none: it does.
     pub error: Option<String>,
+    /// It was asked a short while ago for the first time. That nobody is known says nothing yet.
+    pub awaited: bool,
 }
 
 /// All lookups that the mesh file asks for.
@@ -149,8 +155,8 @@ impl Seen {
     /// Says the same, of whichever age.
     pub fn shows_what(&self, other: &Self) -> bool {
         let same = |((a, one), (b, other)): ((&Lookup, &Answer), (&Lookup, &Answer))| {
-            (a, &one.instances, &one.left_out, &one.error)
-                == (b, &other.instances, &other.left_out, &other.error)
+            (a, &one.instances, &one.left_out, &one.error, one.awaited)
+                == (b, &other.instances, &other.left_out, &other.error, other.awaited)
         };
         self.begun == other.begun
             && self.answers.len() == other.answers.len()

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use outrigger_model::Health;
+use outrigger_model::mesh::CloudMap;
+use outrigger_model::{Health, ServiceKey};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Api, MOST, Said};
-use super::record::{Instance, Lookup, Seen, Unusable};
+use super::kept::Kept;
+use super::record::{Answer, Instance, Lookup, Seen, Unusable};
 use super::schedule::Turn;
 use crate::source::ecs::client::CallError;
 use crate::source::file::watch::MeshFile;
@@ -25,55 +27,115 @@ const NEVER: Duration = Duration::from_secs(3_600);
 
 type Asked = (Lookup, Result<Said, CallError>);
 
-/// Follows until dropped; `namespaces` are those of the mesh. Never gives up: while Cloud Map is away, or refuses, the last good
-/// answer stays.
+/// Follows until dropped; `namespaces` are those of the mesh, `kept` what a controller before this one was told last. Never gives
+/// up: while Cloud Map is away, or refuses, the last good answer stays.
 pub async fn watch(
     api: Api,
     mut file: watch::Receiver<MeshFile>,
     namespaces: BTreeSet<String>,
+    kept: Kept,
     out: watch::Sender<Seen>,
 ) {
-    let mut turns: BTreeMap<Lookup, Turn> = BTreeMap::new();
+    let mut lookups = Lookups { kept, ..Lookups::default() };
     let mut asking: FuturesUnordered<BoxFuture<'static, Asked>> = FuturesUnordered::new();
     let mut asked: BTreeSet<Lookup> = BTreeSet::new();
     loop {
         let now = Instant::now();
         if let Some(mesh) = &file.borrow_and_update().mesh {
-            let said = mesh.cloud_map(&namespaces);
-            let wanted: BTreeSet<Lookup> = said.iter().map(|(key, said)| Lookup::of(key, said)).collect();
-            turns.retain(|lookup, _| wanted.contains(lookup));
-            for lookup in wanted {
-                turns.entry(lookup).or_insert_with(|| Turn::new(now));
-            }
-            let begun = turns.values().all(|turn| turn.awaited.is_none_or(|until| until <= now));
-            publish(&out, |seen| forget(seen, &turns, begun));
+            lookups.want(&mesh.cloud_map(&namespaces), now);
+            publish(&out, |seen| lookups.settle(seen, now));
+            lookups.kept.save();
         }
-        for (lookup, turn) in turns.iter().filter(|(_, turn)| turn.due <= now) {
-            if asking.len() < AT_ONCE && asked.insert(lookup.clone()) {
-                let (api, lookup, known) = (api.clone(), lookup.clone(), turn.known(now));
-                asking.push(async move { (lookup.clone(), api.look(&lookup, known).await) }.boxed());
-            }
+        while let Some((lookup, turn)) = lookups.due(&asked, now) {
+            let (api, lookup, known) = (api.clone(), lookup.clone(), turn.known(now));
+            asked.insert(lookup.clone());
+            asking.push(async move { (lookup.clone(), api.look(&lookup, known).await) }.boxed());
         }
         tokio::select! {
             changed = file.changed() => if changed.is_err() { return std::future::pending().await },
             Some((lookup, said)) = asking.next() => {
                 asked.remove(&lookup);
-                if let Some(turn) = turns.get_mut(&lookup) {
-                    *turn = next(turn.clone(), &said);
-                    publish(&out, |seen| take(seen, lookup, said));
+                if lookups.answered(&lookup, &said) {
+                    publish(&out, |seen| take(seen, &lookup, said));
+                    lookups.kept.know(&lookup, out.borrow().answers.get(&lookup));
                 }
             }
-            () = sleep_until(wake(&turns, &asked, now)) => {}
+            () = sleep_until(lookups.wake(&asked, now)) => {}
         }
     }
 }
 
-/// When something is to be done next: a question, or an end of waiting.
-fn wake(turns: &BTreeMap<Lookup, Turn>, asked: &BTreeSet<Lookup>, now: Instant) -> Instant {
-    let full = asked.len() >= AT_ONCE;
-    let due = turns.iter().filter(|(lookup, _)| !full && !asked.contains(*lookup)).map(|(_, turn)| turn.due);
-    let awaited = turns.values().filter_map(|turn| turn.awaited).filter(|until| *until > now);
-    due.chain(awaited).min().unwrap_or(now + NEVER)
+/// What is asked, and when again.
+#[derive(Default)]
+struct Lookups {
+    turns: BTreeMap<Lookup, Turn>,
+    /// The lookup of each service, as the mesh file said last.
+    of: BTreeMap<ServiceKey, Lookup>,
+    kept: Kept,
+}
+
+impl Lookups {
+    /// As the mesh file says now. Where a service is looked up in another way, its replicas stay until that is answered.
+    fn want(&mut self, said: &BTreeMap<ServiceKey, CloudMap>, now: Instant) {
+        let of: BTreeMap<ServiceKey, Lookup> =
+            said.iter().map(|(key, said)| (key.clone(), Lookup::of(key, said))).collect();
+        for (key, lookup) in &of {
+            if !self.turns.contains_key(lookup) {
+                self.turns.insert(lookup.clone(), Turn::new(now));
+                self.kept.inherit(lookup, self.of.get(key));
+            }
+        }
+        if self.of != of {
+            let wanted: BTreeSet<&Lookup> = of.values().collect();
+            self.turns.retain(|lookup, _| wanted.contains(lookup));
+            self.of = of;
+        }
+        self.kept.retain(|lookup| self.turns.contains_key(lookup));
+    }
+
+    /// There is an answer to each, which may say that it is waited for, and none to anything else.
+    fn settle(&self, seen: &mut Seen, now: Instant) {
+        seen.begun |= !self.turns.values().any(|turn| turn.is_awaited(now));
+        let awaited = |lookup| self.turns.get(lookup).map(|turn| turn.is_awaited(now));
+        let settled = seen.answers.len() == self.turns.len()
+            && seen.answers.iter().all(|(lookup, answer)| awaited(lookup) == Some(answer.awaited));
+        if settled {
+            return;
+        }
+        let mut answers = std::mem::take(Arc::make_mut(&mut seen.answers));
+        let answer = |(lookup, turn): (&Lookup, &Turn)| {
+            let known = answers.remove(lookup);
+            let kept = || Answer { instances: self.kept.of(lookup), ..Answer::default() };
+            let answer = Answer { awaited: turn.is_awaited(now), ..known.unwrap_or_else(kept) };
+            (lookup.clone(), answer)
+        };
+        seen.answers = Arc::new(self.turns.iter().map(answer).collect());
+    }
+
+    /// The one that has waited longest of those that are due, if another may be asked: where there are more than can be asked in
+    /// time, each has its turn.
+    fn due(&self, asked: &BTreeSet<Lookup>, now: Instant) -> Option<(&Lookup, &Turn)> {
+        let due = self.turns.iter().filter(|(lookup, turn)| turn.due <= now && !asked.contains(*lookup));
+        due.min_by_key(|(_, turn)| turn.due).filter(|_| asked.len() < AT_ONCE)
+    }
+
+    /// False: that was not the question, or is not any more.
+    fn answered(&mut self, lookup: &Lookup, said: &Result<Said, CallError>) -> bool {
+        let Some(turn) = self.turns.get_mut(lookup) else { return false };
+        if matches!(said, Ok(Said::Same)) && !turn.is_known() {
+            return false;
+        }
+        *turn = next(turn.clone(), said);
+        true
+    }
+
+    /// When something is to be done next: a question, or an end of waiting.
+    fn wake(&self, asked: &BTreeSet<Lookup>, now: Instant) -> Instant {
+        let full = asked.len() >= AT_ONCE;
+        let due = self.turns.iter().filter(|(lookup, _)| !full && !asked.contains(*lookup));
+        let awaited = self.turns.values().filter_map(|turn| turn.awaited).filter(|until| *until > now);
+        due.map(|(_, turn)| turn.due).chain(awaited).min().unwrap_or(now + NEVER)
+    }
 }
 
 fn next(turn: Turn, said: &Result<Said, CallError>) -> Turn {
@@ -94,23 +156,16 @@ fn publish(out: &watch::Sender<Seen>, change: impl FnOnce(&mut Seen)) {
     });
 }
 
-fn forget(seen: &mut Seen, turns: &BTreeMap<Lookup, Turn>, begun: bool) {
-    seen.begun |= begun;
-    if seen.answers.keys().any(|lookup| !turns.contains_key(lookup)) {
-        Arc::make_mut(&mut seen.answers).retain(|lookup, _| turns.contains_key(lookup));
-    }
-}
-
 /// What fails leaves the last good answer.
-fn take(seen: &mut Seen, lookup: Lookup, said: Result<Said, CallError>) {
-    let answer = Arc::make_mut(&mut seen.answers).entry(lookup).or_default();
+fn take(seen: &mut Seen, lookup: &Lookup, said: Result<Said, CallError>) {
+    let answer = Arc::make_mut(&mut seen.answers).entry(lookup.clone()).or_default();
     match said {
         Ok(said) => {
             if let Said::Whole { instances, .. } = said {
                 let (instances, left_out) = usable(instances);
                 (answer.instances, answer.left_out) = (Some(instances.into()), left_out.into());
             }
-            (answer.asked, answer.error) = (Some(Instant::now()), None);
+            (answer.asked, answer.error, answer.awaited) = (Some(Instant::now()), None, false);
         }
         Err(error) => answer.error = Some(error.to_string()),
     }

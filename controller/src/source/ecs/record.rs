@@ -145,7 +145,7 @@ impl Seen {
         Arc::ptr_eq(&self.tasks, &other.tasks)
             && Arc::ptr_eq(&self.definitions, &other.definitions)
             && Arc::ptr_eq(&self.services, &other.services)
-            && self.queue == other.queue
+            && (&self.queue, self.current) == (&other.queue, other.current)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use outrigger_controller::aws;
 use outrigger_controller::source::cloud_map::client::Api;
+use outrigger_controller::source::cloud_map::kept::Kept;
 use outrigger_controller::source::cloud_map::record::{Answer, Seen};
 use outrigger_controller::source::cloud_map::watch::watch;
 use outrigger_controller::source::ecs::calls::Calls;
@@ -46,7 +47,7 @@ impl Watching {
             let (_file, file) = channel::channel(MeshFile { mesh: Some(mesh), ..MeshFile::default() });
             let api = Api::new(&aws::at(&url, &region).await, counted);
             tokio::select! {
-                () = watch(api, file, ["shop".to_owned()].into(), tell) => {}
+                () = watch(api, file, ["shop".to_owned()].into(), Kept::default(), tell) => {}
                 _ = stop => {}
             }
         };

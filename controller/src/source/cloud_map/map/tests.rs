@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::source::ecs::record::{Definition, Stage};
 use crate::source::ecs::samples::{definition, seen as tasks, service, task};
 
 const FILE: &str = "
@@ -45,12 +46,52 @@ fn named(service: &str, instances: Vec<Instance>) -> (Lookup, Answer) {
 
 /// What the mesh sees with `before`, and these answers.
 fn added(before: Sight, answers: Vec<(Lookup, Answer)>) -> Sight {
+    added_to(&ecs::Seen::default(), before, answers)
+}
+
+/// The same where ECS has tasks.
+fn added_to(ecs: &ecs::Seen, before: Sight, answers: Vec<(Lookup, Answer)>) -> Sight {
     let mut sight = before;
     let seen = Seen { answers: Arc::new(answers.into_iter().collect()), begun: true };
-    let wanted = mesh().cloud_map(&["batch".to_owned(), "shop".to_owned()].into());
+    let clusters = ["batch".to_owned(), "shop".to_owned()].into();
+    let wanted = mesh().cloud_map(&clusters);
     let before = Some(sight.view.clone());
-    add(&seen, (wanted, &mesh()), before.as_ref(), &mut sight);
+    add((&seen, ecs, &clusters), (wanted, &mesh()), before.as_ref(), &mut sight);
     sight
+}
+
+/// ECS tells of the end of a task at once, Cloud Map is asked every five seconds; and it names a task that starts before ECS was
+/// asked whether that has a sidecar.
+#[test]
+fn a_task_that_ecs_stops_or_does_not_show_yet_is_not_called_whatever_cloud_map_says() {
+    let registered =
+        |id: &str, cluster| instance(id, &[("AWS_INSTANCE_IPV4", "10.0.1.5"), ("ECS_CLUSTER_NAME", cluster)]);
+    let bare = Definition { sidecar: false, ..definition() };
+    let stopped = Task { desired_status: Stage::Stopped, ..task(2) };
+    let ecs = tasks(vec![task(1), stopped], bare, Vec::new());
+    let ids = [task(1).id, task(2).id, task(3).id];
+    let called = |ecs: &ecs::Seen, cluster| {
+        let named = vec![named("cart", ids.iter().map(|id| registered(id, cluster)).collect())];
+        let sight = added_to(ecs, Sight::default(), named);
+        let replicas = of(&sight, "cart.shop").into_iter();
+        let ids = replicas.map(|replica| last_part(&replica.id.0).to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(called(&ecs, "shop"), [ids[0].clone()]);
+    assert_eq!(called(&ecs, "elsewhere"), [ids[0].clone(), ids[2].clone()]);
+    let away = ecs::Seen { current: false, ..ecs.clone() };
+    assert_eq!(called(&away, "shop"), [ids[0].clone(), ids[2].clone()], "ECS does not say all");
+}
+
+#[test]
+fn of_a_lookup_that_was_just_written_nothing_is_said_before_its_answer() {
+    let asked = |awaited| (lookup("cart"), Answer { awaited, ..Answer::default() });
+    assert!(of(&added(Sight::default(), vec![asked(true)]), "cart.shop").is_empty());
+    assert_eq!(of(&added(Sight::default(), vec![asked(false)]), "cart.shop").len(), 1);
+    let known = Some(vec![at("i-1", "10.0.1.6")].into());
+    let inherited = (lookup("cart"), Answer { awaited: true, instances: known, ..Answer::default() });
+    let sight = added(Sight::default(), vec![inherited]);
+    assert_eq!(of(&sight, "cart.shop")[0].lifecycle, Lifecycle::Running);
 }
 
 fn of<'a>(sight: &'a Sight, service: &str) -> Vec<&'a Workload> {
@@ -142,7 +183,10 @@ fn what_goes_wrong_is_told_with_what_holds() {
     let left_out: Arc<[String]> =
         vec!["instance x: its address 169.254.169.254 is link-local".to_owned()].into();
     let failed = |instances| {
-        (lookup("cart"), Answer { instances, error: error.clone(), left_out: left_out.clone(), asked: None })
+        (
+            lookup("cart"),
+            Answer { instances, error: error.clone(), left_out: left_out.clone(), ..Answer::default() },
+        )
     };
     for (instances, held) in
         [(None, "nobody is called"), (Some(vec![at("i-1", "10.0.1.6")].into()), "are called on")]
