@@ -103,6 +103,14 @@ enum ZoneError {
 struct Held {
     name: String,
     records: Vec<Record>,
+    read: Instant,
+}
+
+impl Held {
+    /// How long it may be relied on yet.
+    fn fresh(&self) -> Duration {
+        RELIST.saturating_sub(self.read.elapsed())
+    }
 }
 
 impl HostedZone {
@@ -122,11 +130,14 @@ impl HostedZone {
                 Ok(found) => {
                     problems.set(self.readers.finder(), found);
                     pause = AGAIN;
-                    match timeout(RELIST, snapshot.changed()).await {
+                    let fresh = held.as_ref().map(Held::fresh).unwrap_or_default();
+                    match timeout(fresh, snapshot.changed()).await {
                         Ok(Ok(())) => sleep(GATHER).await,
                         Ok(Err(_)) => std::future::pending().await,
-                        Err(_) => held = None,
+                        Err(_) => {}
                     }
+                    // Also where there is always something to do.
+                    held = held.filter(|held| !held.fresh().is_zero());
                 }
                 Err(error) => {
                     let (kind, subject) = ("names", format!("hosted zone {}", self.id));
@@ -155,11 +166,9 @@ impl HostedZone {
             Some(held) => held,
             None => held.insert(self.read().await?),
         };
-        let lately = lately.get_or_insert_with(|| match self.readers {
-            Readers::Tasks(_) => Lately::default(),
-            // Tasks may be in the midst of being replaced when this controller starts.
-            Readers::Outsiders => Lately::left(ours(&held.records, self.zone(&held.name)), Instant::now()),
-        });
+        // Tasks may be in the midst of being replaced when this controller starts.
+        let found = || Lately::left(ours(&held.records, self.zone(&held.name)), Instant::now());
+        let lately = lately.get_or_insert_with(found);
         let (names, mut problems) = self.readers.names(&snapshot.borrow_and_update());
         let names = lately.and(names, Instant::now());
         let (changes, taken) = changes(&held.records, &names, self.zone(&held.name));
@@ -190,7 +199,7 @@ impl HostedZone {
             let page = page.send().await.map_err(failed("ListResourceRecordSets"))?;
             records.extend(page.resource_record_sets.into_iter().map(record));
             if !page.is_truncated {
-                return Ok(Held { name: zone.name, records });
+                return Ok(Held { name: zone.name, records, read: Instant::now() });
             }
             from = Some((page.next_record_name, page.next_record_type));
         }
@@ -209,13 +218,19 @@ fn failed<E: std::error::Error>(call: &'static str) -> impl FnOnce(E) -> ZoneErr
     move |error| ZoneError::Call(format!("{call}: {}", DisplayErrorContext(&error)))
 }
 
+/// One with an alias or a routing policy is none that we make, and has a type that is none of ours: what would be written over it,
+/// or taken away, is not what was read here.
 fn record(set: ResourceRecordSet) -> Record {
+    let plain = set.alias_target.is_none()
+        && set.set_identifier.is_none()
+        && set.health_check_id.is_none()
+        && set.traffic_policy_instance_id.is_none();
     let values = set.resource_records.unwrap_or_default().into_iter();
     let mut values: Vec<_> = values.map(|record| record.value).collect();
     values.sort();
     Record {
         name: set.name.to_ascii_lowercase(),
-        kind: set.r#type.as_str().to_owned(),
+        kind: if plain { set.r#type.as_str().to_owned() } else { format!("{} by a policy", set.r#type) },
         ttl: set.ttl.unwrap_or_default(),
         values,
     }
@@ -235,4 +250,49 @@ fn change(change: &Change) -> Result<types::Change, BuildError> {
         .set_resource_records(Some(values.collect::<Result<_, _>>()?))
         .build()?;
     types::Change::builder().action(action).resource_record_set(set).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::changes;
+    use super::*;
+    use aws_sdk_route53::types::AliasTarget;
+
+    /// Somebody puts an alias, or a weighted record, in the place of our address: it was written over, or stood in the way of every
+    /// other change, since a record without values is none.
+    #[test]
+    fn an_alias_or_a_weighted_record_at_a_name_of_ours_is_left_alone() {
+        let zone = Zone { name: "mesh.internal.", mesh: "shop", ttl: 60, kinds: &["A"] };
+        let wanted: Names = [("cart".to_owned(), [[240, 64, 0, 1].into()].into())].into();
+        let mut owned = Vec::new();
+        changes(&[], &wanted, zone).0.into_iter().flatten().for_each(|change| apply(&mut owned, change));
+        owned.retain(|record| record.kind == "TXT");
+        let set = || ResourceRecordSet::builder().name("Cart.mesh.internal.").r#type(RrType::A);
+        let target = AliasTarget::builder().hosted_zone_id("Z1").dns_name("lb.example.");
+        let alias = set().alias_target(target.evaluate_target_health(false).build().unwrap());
+        let value = ResourceRecord::builder().value("10.0.0.1").build().unwrap();
+        let weighted = set().set_identifier("blue").weight(1).ttl(60).resource_records(value);
+        for theirs in [alias, weighted] {
+            let mut there = owned.clone();
+            there.push(record(theirs.build().unwrap()));
+            let (steps, problems) = changes(&there, &wanted, zone);
+            assert!(steps.is_empty() && problems.len() == 1, "{steps:?}");
+            let (gone, _) = changes(&there, &Names::new(), zone);
+            assert!(
+                matches!(&gone[..], [only] if matches!(&only[..], [Change::Delete(note)] if note.kind == "TXT"))
+            );
+        }
+    }
+
+    /// In a mesh where something changes all the time the zone was never read again.
+    #[test]
+    fn a_zone_that_was_read_ten_minutes_ago_is_read_anew_however_much_happens() {
+        let held = |ago| Held {
+            name: String::new(),
+            records: Vec::new(),
+            read: Instant::now().checked_sub(ago).unwrap(),
+        };
+        assert!(!held(RELIST / 2).fresh().is_zero());
+        assert!(held(RELIST).fresh().is_zero() && held(RELIST * 2).fresh().is_zero());
+    }
 }

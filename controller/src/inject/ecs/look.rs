@@ -1,5 +1,6 @@
 //! Reads what the planner is to see: services that are tagged or remembered, and their revisions.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::types::ServiceField;
@@ -14,6 +15,7 @@ use crate::source::ecs::pace::Category;
 
 /// Services of one `DescribeServices`; ECS's limit.
 const BATCH: usize = 10;
+const SERVICES: &str = "ecs:DescribeServices";
 /// The controller's own image, without registry and tag.
 const CONTROLLER: &str = "outrigger-controller";
 
@@ -21,13 +23,15 @@ const CONTROLLER: &str = "outrigger-controller";
 #[derive(Debug, Default)]
 pub struct Looker {
     revisions: BTreeMap<String, Raw>,
+    /// Services that the look before asked for in vain.
+    missing: BTreeSet<String>,
 }
 
 impl Looker {
     /// Services by ARN of the cluster, as they are now, with what injection makes of their revisions.
     ///
     /// # Errors
-    /// A call fails; then nothing is known.
+    /// A call fails, or a service is missing for the first time; then nothing is known.
     pub async fn look(
         &mut self,
         api: &Api,
@@ -43,26 +47,54 @@ impl Looker {
                     let request = api.ecs.describe_services().cluster(cluster).include(ServiceField::Tags);
                     request.set_services(Some(batch.to_vec())).send()
                 };
-                let answer = api.call(Category::Service, "ecs:DescribeServices", request).await?;
+                let answer = api.call(Category::Service, SERVICES, request).await?;
                 let found = answer.services().iter().filter_map(Service::of);
                 view.services.extend(found.map(|service| (service.arn.clone(), service)));
             }
         }
+        let asked: BTreeSet<&String> = wanted.values().flatten().collect();
+        self.missed(asked.into_iter().filter(|arn| !view.services.contains_key(*arn)).cloned().collect())?;
         let mut used = BTreeSet::new();
         for service in view.services.values().filter(|service| service.active) {
             let Some(primary) = &service.primary else { continue };
             used.insert(primary.definition.clone());
-            if !self.revisions.contains_key(&primary.definition) {
-                let raw = raw::describe(api, &primary.definition).await?;
-                self.revisions.insert(primary.definition.clone(), raw);
-            }
-            let Some(raw) = self.revisions.get(&primary.definition) else { continue };
-            let namespace = last_part(&service.cluster).to_owned();
-            let options = Options { namespace, mesh: mesh.clone(), ..options.clone() };
-            view.revisions.insert(primary.definition.clone(), revision(raw, &options));
+            let revision = match self.revision(api, &primary.definition).await {
+                Ok(raw) => {
+                    let namespace = last_part(&service.cluster).to_owned();
+                    let options = Options { namespace, mesh: mesh.clone(), ..options.clone() };
+                    revision(raw, &options)
+                }
+                // It stands in nobody else's way.
+                Err(error) if error.refused => {
+                    Revision { refused: vec![error.to_string()], ..Revision::default() }
+                }
+                Err(error) => return Err(error),
+            };
+            view.revisions.insert(primary.definition.clone(), revision);
         }
         self.revisions.retain(|arn, _| used.contains(arn));
         Ok(view)
+    }
+
+    /// Answers of ECS agree with each other after a moment: a service is gone once two in a row are without it. What is
+    /// remembered of one that is gone is forgotten, and a motion is given up.
+    fn missed(&mut self, missing: BTreeSet<String>) -> Result<(), CallError> {
+        let before = std::mem::replace(&mut self.missing, missing);
+        match self.missing.difference(&before).next() {
+            None => Ok(()),
+            Some(service) => Err(CallError {
+                operation: SERVICES,
+                what: format!("{} is missing in the answer: it is asked again", last_part(service)),
+                refused: false,
+            }),
+        }
+    }
+
+    async fn revision(&mut self, api: &Api, arn: &str) -> Result<&Raw, CallError> {
+        match self.revisions.entry(arn.to_owned()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(raw::describe(api, arn).await?)),
+        }
     }
 
     /// One that was read.
@@ -116,4 +148,24 @@ fn is_controller(definition: &Value) -> bool {
         let name = last_part(image);
         name.split([':', '@']).next() == Some(CONTROLLER)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often it was moved was forgotten, and the motion given up half way.
+    #[test]
+    fn a_service_is_gone_once_two_answers_in_a_row_are_without_it() {
+        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let mut looker = Looker::default();
+        assert!(looker.missed(of(&[])).is_ok());
+        let first = looker.missed(of(&["arn:aws:ecs:x:1:service/shop/cart"])).unwrap_err();
+        assert!(!first.refused && first.to_string().contains("cart is missing"), "{first}");
+        assert!(looker.missed(of(&[])).is_ok());
+        assert!(looker.missed(of(&["cart"])).is_err());
+        assert!(looker.missed(of(&["cart", "web"])).is_err());
+        assert!(looker.missed(of(&["cart", "web"])).is_ok());
+        assert!(looker.missed(of(&["cart", "web"])).is_ok());
+    }
 }

@@ -29,9 +29,14 @@ pub enum PrepareError {
 pub async fn prepare(api: &Api, from: &Raw, options: &Options) -> Result<String, PrepareError> {
     let meshed = meshed(from, options).map_err(PrepareError::Refused)?;
     let family = meshed.get("family").and_then(Value::as_str).unwrap_or_default();
-    let newest = raw::describe(api, family).await?;
-    if newest.tag(FROM) == Some(from.arn.as_str()) && alike(&newest.definition, &meshed) {
-        return Ok(newest.arn);
+    match raw::describe(api, family).await {
+        Ok(newest) if newest.tag(FROM) == Some(from.arn.as_str()) && alike(&newest.definition, &meshed) => {
+            return Ok(newest.arn);
+        }
+        Ok(_another) => {}
+        // All of the family are deregistered, also the one that the service runs on.
+        Err(none) if none.refused => {}
+        Err(error) => return Err(error.into()),
     }
     let arn = raw::register(api, &meshed).await?;
     tracing::info!(from = from.arn, to = arn, "registered a meshed revision");
