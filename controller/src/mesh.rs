@@ -20,7 +20,7 @@ use crate::status::Problem;
 
 use joined::Joined;
 
-mod joined;
+pub(crate) mod joined;
 
 /// How long the first snapshot waits for sidecars that were there before the controller: published without
 /// their reports, it would take every endpoint out of traffic.

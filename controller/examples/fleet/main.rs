@@ -257,7 +257,7 @@ impl Fleet {
     }
 
     async fn until(&mut self, what: &str, is: impl Fn(&Snapshot) -> bool) {
-        self.snapshot.wait_for(|snapshot| is(snapshot)).await.unwrap_or_else(|_| panic!("{what}"));
+        self.snapshot.wait_for(|snapshot| is(snapshot)).await.expect(what);
     }
 
     /// Nothing is under way any more: all hold what was sent, and nothing was sent for a while.

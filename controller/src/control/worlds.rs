@@ -81,3 +81,6 @@ impl Made {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

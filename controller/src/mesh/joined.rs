@@ -20,6 +20,12 @@ struct Part {
 }
 
 impl Joined {
+    /// Workloads that are remembered.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Joins what is seen and heard now. A workload that is as before is the same allocation as before.
     pub fn turn(&mut self, view: &View, sidecars: &BTreeMap<WorkloadId, Beside>, heard: &AllHeard) -> View {
         let last = std::mem::take(&mut self.0);
