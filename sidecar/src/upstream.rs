@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use outrigger_wire::Transport;
+use rustls::pki_types::UnixTime;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -126,6 +127,8 @@ async fn mutual(worker: &Worker, endpoint: &Endpoint, alpn: Alpn) -> Result<Stre
     let tcp = open(address).await?;
     let connecting = TlsConnector::from(config).connect(endpoint.server_name.clone(), Ahead::new(tcp));
     let tls = connecting.await.map_err(tls_error)?;
+    let shown = tls.get_ref().1.peer_certificates();
+    contexts.peer(shown, UnixTime::now()).map_err(|error| tls_error(io::Error::other(error)))?;
     stream::expect_reading(tls.get_ref().0.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
     if tls.get_ref().1.alpn_protocol() == Some(alpn.id()) {
         Ok(Stream::Tls(Box::new(tls.into())))

@@ -150,7 +150,7 @@ impl Identity {
 }
 
 /// From when until when, Unix seconds; `None` if it is no certificate.
-fn validity(der: &CertificateDer<'_>) -> Option<(u64, u64)> {
+pub(crate) fn validity(der: &CertificateDer<'_>) -> Option<(u64, u64)> {
     let (_, leaf) = parse_x509_certificate(der).ok()?;
     let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).ok();
     Some((seconds(leaf.validity().not_before)?, seconds(leaf.validity().not_after)?))

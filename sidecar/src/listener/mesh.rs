@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use outrigger_wire::{Protocol, SpiffeId};
+use rustls::pki_types::UnixTime;
 use rustls::server::Acceptor;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -14,7 +15,7 @@ use super::{Refused, Serving, canonical, inbound, refuse};
 use crate::downstream::{Destination, Direction, Downstream, HttpKind};
 use crate::runtime::Generation;
 use crate::stream::{self, Ahead, Stream};
-use crate::tls::{Alpn, Contexts, spiffe_id};
+use crate::tls::{Alpn, Contexts};
 use crate::worker::Worker;
 use crate::{http, tcp};
 
@@ -82,9 +83,8 @@ async fn handshake(
     if alpn == Alpn::Tcp && matches!(declared, Some(Protocol::Http | Protocol::Http2)) {
         return Err(Refused::NotHttp(port));
     }
-    let leaf = session.peer_certificates().and_then(|chain| chain.first());
-    let leaf = leaf.ok_or_else(|| missing("no certificate"))?;
-    let caller = spiffe_id(leaf).map_err(|error| Refused::Tls(std::io::Error::other(error)))?;
+    let caller = contexts.peer(session.peer_certificates(), UnixTime::now());
+    let caller = caller.map_err(|error| Refused::Tls(std::io::Error::other(error)))?;
     Ok(Accepted { io: Stream::Tls(Box::new(tls.into())), alpn, caller, port, application })
 }
 

@@ -4,6 +4,8 @@
 //! [`Contexts`]; connections that run keep the old ones.
 
 pub mod controller;
+mod peers;
+mod sessions;
 mod verify;
 
 use std::collections::HashMap;
@@ -17,11 +19,14 @@ use rustls::crypto::aws_lc_rs::cipher_suite::{
     TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::identity::Identity;
+use peers::Peers;
+use sessions::Sessions;
 
 pub use verify::{WrongIdentity, spiffe_id};
 
@@ -58,8 +63,8 @@ impl Alpn {
     }
 }
 
-/// Sessions kept for resumption per identity called: one for each of its ports.
-const SESSIONS: usize = 16;
+/// Sessions that callers may resume, kept at most; about 1 KiB each. Beyond, the oldest are forgotten.
+const SESSIONS: usize = 1024;
 
 /// Why an identity cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +98,7 @@ pub struct Contexts {
     key: Arc<CertifiedKey>,
     server: Arc<ServerConfig>,
     clients: Mutex<HashMap<(SpiffeId, Alpn), Arc<ClientConfig>>>,
+    peers: Peers,
 }
 
 impl Contexts {
@@ -114,8 +120,8 @@ impl Contexts {
         let key = CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), &provider);
         let key = Arc::new(key.map_err(TlsError::Key)?);
         let server = Arc::new(server(&provider, &roots, &key, &own)?);
-        let clients = Mutex::default();
-        Ok(Self { own, not_after: identity.not_after, provider, roots, key, server, clients })
+        let (clients, peers) = (Mutex::default(), Peers::default());
+        Ok(Self { own, not_after: identity.not_after, provider, roots, key, server, clients, peers })
     }
 
     /// Who this sidecar proves to be.
@@ -131,6 +137,19 @@ impl Contexts {
     /// For connections of peers.
     pub fn server(&self) -> Arc<ServerConfig> {
         self.server.clone()
+    }
+
+    /// Who is at the other end of a handshake that is done, whether it was a full one or resumed a session.
+    ///
+    /// # Errors
+    /// The peer's certificate is not good at `now`: it may have been when the session began.
+    pub fn peer(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+        now: UnixTime,
+    ) -> Result<SpiffeId, WrongIdentity> {
+        let leaf = chain.and_then(|chain| chain.first()).ok_or(WrongIdentity::Missing)?;
+        self.peers.identify(leaf, now)
     }
 
     /// For calling `identity` with one kind of content. Sessions are resumed only with the identity that
@@ -151,7 +170,7 @@ impl Contexts {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.key.clone())));
         config.alpn_protocols = vec![alpn.id().to_vec()];
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.resumption = Resumption::store(Arc::new(Sessions::default()));
         let config = Arc::new(config);
         clients.insert(key, config.clone());
         Ok(config)
@@ -188,6 +207,7 @@ fn server(
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key.clone())));
     config.alpn_protocols = Alpn::ALL.map(|alpn| alpn.id().to_vec()).to_vec();
     config.send_tls13_tickets = 1;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     Ok(config)
 }
 

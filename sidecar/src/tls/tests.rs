@@ -1,10 +1,12 @@
 use std::io;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, HandshakeKind, NamedGroup, ServerConnection};
 
 use super::*;
+use crate::identity::validity;
 
 struct Ca(CertifiedIssuer<'static, KeyPair>);
 
@@ -17,18 +19,22 @@ impl Ca {
 
     fn contexts(&self, id: &str) -> Contexts {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
-        let leaf = params.signed_by(&key, &self.0).unwrap();
+        let chain = vec![self.leaf(id, &key)];
         let identity = Identity {
             key: key.into(),
-            chain: vec![leaf.der().clone()],
+            chain,
             roots: vec![self.0.der().clone()],
             spiffe: id.to_owned().try_into().unwrap(),
             not_before: 0,
             not_after: 0,
         };
         Contexts::new(&identity).unwrap()
+    }
+
+    fn leaf(&self, id: &str, key: &KeyPair) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        params.signed_by(key, &self.0).unwrap().der().clone()
     }
 }
 
@@ -37,9 +43,17 @@ const CART: &str = "spiffe://a/shop/cart";
 
 /// Shakes hands in memory and lets both sides say one byte.
 fn shake(caller: &Contexts, callee: &Contexts, expected: &str) -> Result<ClientConnection, rustls::Error> {
+    finish(begin(caller, expected, 80)?, callee)
+}
+
+/// Not a byte has left it; a session that is resumed is taken.
+fn begin(caller: &Contexts, expected: &str, port: u16) -> Result<ClientConnection, rustls::Error> {
     let expected = SpiffeId::try_from(expected.to_owned()).unwrap();
-    let name: ServerName<'static> = "80.cart.shop".try_into().unwrap();
-    let mut client = ClientConnection::new(caller.client(&expected, Alpn::Tcp)?, name)?;
+    let name: ServerName<'static> = format!("{port}.cart.shop").try_into().unwrap();
+    ClientConnection::new(caller.client(&expected, Alpn::Tcp)?, name)
+}
+
+fn finish(mut client: ClientConnection, callee: &Contexts) -> Result<ClientConnection, rustls::Error> {
     let mut server = ServerConnection::new(callee.server())?;
     for _ in 0..6 {
         carry(&mut client, &mut server);
@@ -89,6 +103,55 @@ fn sessions_are_resumed_with_the_same_identity_only() {
     // A renewed identity starts anew.
     let renewed = shake(&ca.contexts(WEB), &cart, CART).unwrap();
     assert_eq!(renewed.handshake_kind(), Some(HandshakeKind::Full));
+}
+
+/// rustls keeps eight sessions for each name: of more connections at a time all others would begin in full.
+#[test]
+fn as_many_connections_resume_at_once_as_sessions_are_kept() {
+    let ca = Ca::new();
+    let (web, cart) = (ca.contexts(WEB), ca.contexts(CART));
+    let resumed = || {
+        let begun: Vec<_> = (0..sessions::MOST + 5).map(|_| begin(&web, CART, 80).unwrap()).collect();
+        let kinds = begun.into_iter().map(|client| finish(client, &cart).unwrap().handshake_kind());
+        kinds.filter(|kind| *kind == Some(HandshakeKind::Resumed)).count()
+    };
+    assert_eq!(resumed(), 0);
+    assert_eq!(resumed(), sessions::MOST);
+    // Those of one port are of no use for another.
+    let other = finish(begin(&web, CART, 81).unwrap(), &cart).unwrap();
+    assert_eq!(other.handshake_kind(), Some(HandshakeKind::Full));
+}
+
+#[test]
+fn a_resumed_session_does_not_outlive_the_certificate_it_began_with() {
+    let ca = Ca::new();
+    let (web, cart) = (ca.contexts(WEB), ca.contexts(CART));
+    let _full = shake(&web, &cart, CART).unwrap();
+    let resumed = shake(&web, &cart, CART).unwrap();
+    assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
+    let chain = resumed.peer_certificates();
+    let (from, until) = validity(&chain.unwrap()[0]).unwrap();
+    let at = |seconds| web.peer(chain, UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
+    assert_eq!((at(from).unwrap().to_string(), at(until).unwrap().to_string()), (CART.into(), CART.into()));
+    for seconds in [from - 1, until + 1] {
+        assert_eq!(at(seconds), Err(WrongIdentity::NotGood(CART.to_owned().try_into().unwrap())));
+    }
+    assert_eq!(web.peer(None, UnixTime::now()), Err(WrongIdentity::Missing));
+}
+
+#[test]
+fn certificates_of_one_key_are_told_apart_and_few_are_kept() {
+    let (ca, key, peers) = (Ca::new(), KeyPair::generate().unwrap(), Peers::default());
+    let now = UnixTime::now();
+    for number in 0..600 {
+        let id = format!("spiffe://a/shop/web-{number}");
+        let leaf = ca.leaf(&id, &key);
+        for _ in 0..2 {
+            assert_eq!(peers.identify(&leaf, now).unwrap().to_string(), id);
+        }
+        assert!(peers.kept() <= 256);
+    }
+    assert_eq!(peers.identify(&vec![1, 2, 3].into(), now), Err(WrongIdentity::Unreadable));
 }
 
 #[test]

@@ -20,6 +20,9 @@ use x509_parser::parse_x509_certificate;
 /// Why a certificate does not prove the identity asked for.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WrongIdentity {
+    /// There is none.
+    #[error("no certificate")]
+    Missing,
     /// It cannot be read.
     #[error("certificate that cannot be read")]
     Unreadable,
@@ -29,6 +32,9 @@ pub enum WrongIdentity {
     /// The URI is not a SPIFFE id of ours.
     #[error("certificate of `{0}`, which is not a SPIFFE id")]
     NotSpiffe(String),
+    /// It has expired, or is of the future.
+    #[error("certificate of {0}, which is not good at this time")]
+    NotGood(SpiffeId),
     /// Somebody else.
     #[error("certificate of {found} where {expected} was called")]
     Other {

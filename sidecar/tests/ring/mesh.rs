@@ -51,11 +51,26 @@ impl Ca {
         self.issue_uris(&[&format!("spiffe://test.internal/shop/{service}")])
     }
 
+    /// The same, good for so many seconds; and the moment when it has expired.
+    pub fn issue_for(&self, service: &str, seconds: u64) -> (Arc<Identity>, SystemTime) {
+        let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + seconds;
+        let identity = self.issue_with(&[&format!("spiffe://test.internal/shop/{service}")], Some(until));
+        (identity, UNIX_EPOCH + Duration::from_secs(until + 1))
+    }
+
     /// A certificate with these URIs; the first must be an id.
     pub fn issue_uris(&self, uris: &[&str]) -> Arc<Identity> {
+        self.issue_with(uris, None)
+    }
+
+    fn issue_with(&self, uris: &[&str], until: Option<u64>) -> Arc<Identity> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        if let Some(until) = until {
+            let later = params.not_after.unix_timestamp().cast_unsigned() - until;
+            params.not_after -= Duration::from_secs(later);
+        }
         let leaf = params.signed_by(&key, &self.0).unwrap();
         let spiffe = SpiffeId::try_from(uris[0].to_owned()).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

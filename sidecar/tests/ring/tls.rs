@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use crate::mesh::{Ca, Echo, Node, callee, caller, exchange, parse};
 
@@ -24,6 +25,25 @@ async fn a_callee_that_proves_another_identity_is_refused() {
     .await;
     assert!(exchange(here.at("out"), b"hello").await.is_err());
     assert!(there.runtime.telemetry().edges().is_empty(), "nothing reached the application");
+}
+
+/// A session is resumed without a certificate: it was good for as long as the session, a day.
+#[tokio::test]
+async fn nobody_outlives_a_certificate_by_resuming_a_session() {
+    let (ca, echo) = (Ca::new(), Echo::start().await);
+    let there = Node::start(&ca, &callee(echo.address)).await;
+    let here = Node::start(&ca, &one(there.at("mesh"))).await;
+    for (node, service) in [(&here, "web"), (&there, "echo")] {
+        let (identity, expired) = ca.issue_for(service, 2);
+        node.identify(identity).await;
+        for _ in 0..2 {
+            exchange(here.at("out"), b"hello").await.unwrap();
+        }
+        tokio::time::sleep(expired.duration_since(SystemTime::now()).unwrap_or_default()).await;
+        assert!(exchange(here.at("out"), b"hello").await.is_err(), "{service}");
+        node.identify(ca.issue(service)).await;
+        exchange(here.at("out"), b"hello").await.unwrap();
+    }
 }
 
 #[tokio::test]
