@@ -31,6 +31,11 @@ struct Watching {
 impl Watching {
     /// On a thread of its own: the simulator is asked with calls that block.
     async fn start(ecs: &Simulator, with_queue: bool) -> Self {
+        Self::start_on(ecs, with_queue, &["default"]).await
+    }
+
+    async fn start_on(ecs: &Simulator, with_queue: bool, clusters: &[&str]) -> Self {
+        let clusters = clusters.iter().map(|&name| name.to_owned()).collect();
         let said = |key: &str| ecs.addresses()[key].as_str().expect("the first line has it").to_owned();
         let (url, region, queue) = (ecs.url().to_owned(), said("region"), with_queue.then(|| said("queue")));
         let (tell, seen) = channel::channel(Seen::default());
@@ -42,7 +47,7 @@ impl Watching {
             let queue = queue.map(|url| Queue::new(&config, &url, api.calls.clone()));
             tell_calls.send(api.calls.clone()).expect("the test waits for it");
             tokio::select! {
-                () = watch(api, vec!["default".to_owned()], queue, tell) => {}
+                () = watch(api, clusters, queue, tell) => {}
                 _ = stop => {}
             }
         };
@@ -114,6 +119,43 @@ async fn a_deployment_is_followed_by_events_within_a_second() {
     assert!(seen.tasks.values().all(|task| seen.definitions.contains_key(&task.definition)));
     assert!(took < Duration::from_secs(50), "only events can have told of it: {took:?}");
     assert!(source.calls.events()["taken"] > 8, "{:?}", source.calls.events());
+    ecs.assert_no_faults();
+}
+
+#[tokio::test]
+#[ignore = "needs the simulator of ECS"]
+async fn several_clusters_are_one_view_and_no_other_is_in_it() {
+    let ecs = cart(2);
+    let serve = |cluster: &str, count: u32| {
+        let mut order = service("cart", count);
+        order["cluster"] = cluster.into();
+        ecs.post("cluster", json!({ "name": cluster }));
+        ecs.post("service", order);
+    };
+    let of = |cluster: &str| {
+        let part = format!(":task/{cluster}/");
+        let tasks = running(&ecs.records("task"));
+        tasks.into_iter().filter(|arn| arn.contains(&part)).collect::<BTreeSet<_>>()
+    };
+    let known = |_: &[Value]| (of("default").len() + of("shop").len() == 5).then_some(());
+    serve("shop", 3);
+    serve("foreign", 1);
+    ecs.until("task", LIMIT, known);
+    let arn = ecs
+        .records("task")
+        .iter()
+        .find_map(|task| task["clusterArn"].as_str().filter(|arn| arn.ends_with("/shop")).map(str::to_owned));
+    let mut source = Watching::start_on(&ecs, true, &["default", &arn.expect("it has tasks")]).await;
+    let both = &of("default") | &of("shop");
+    let seen = source.until(LIMIT, |seen| seen.current).await;
+    assert_eq!((serving(&seen), seen.tasks.len()), (both, 5), "nothing of the one nobody named");
+
+    // What events tell of either counts; of the third, nothing.
+    ecs.post("update", json!({ "cluster": "foreign", "service": "cart", "desiredCount": 2 }));
+    ecs.post("update", json!({ "cluster": "shop", "service": "cart", "desiredCount": 4 }));
+    ecs.until("task", LIMIT, |_| (of("shop").len() == 4 && of("foreign").len() == 2).then_some(()));
+    let both = &of("default") | &of("shop");
+    source.until(AT_ONCE, |seen| serving(seen) == both).await;
     ecs.assert_no_faults();
 }
 
