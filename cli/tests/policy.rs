@@ -129,31 +129,3 @@ fn every_call_is_allowed_and_nothing_else_is() {
     let all = policy(&ALL).1;
     assert_eq!(actions(&serde_json::from_str(&all).unwrap()), calls);
 }
-
-/// Terraform's module makes its own policy of the same actions.
-#[test]
-fn terraform_allows_the_same() {
-    let all = policy(&ALL).1;
-    let text = fs::read_to_string(root().join("terraform/modules/controller/iam.tf")).unwrap();
-    let quoted = text.split('"').skip(1).step_by(2);
-    let of = |word: &&str| {
-        ["ecs:", "sqs:", "iam:", "route53:", "servicediscovery:"]
-            .iter()
-            .any(|service| word.starts_with(service))
-    };
-    let operation = |word: &&str| {
-        word.split_once(':').is_some_and(|(_, name)| {
-            name.starts_with(|c: char| c.is_ascii_uppercase())
-                && name.chars().all(|c| c.is_ascii_alphanumeric())
-        })
-    };
-    let conditions = [
-        "ecs:CreateAction",
-        "iam:PassedToService",
-        "route53:ChangeResourceRecordSetsRecordTypes",
-        "servicediscovery:NamespaceName",
-    ];
-    let allowed = quoted.filter(of).filter(operation).filter(|word| !conditions.contains(word));
-    let allowed: BTreeSet<String> = allowed.map(str::to_owned).collect();
-    assert_eq!(allowed, actions(&serde_json::from_str(&all).unwrap()));
-}

@@ -14,99 +14,21 @@ locals {
       }
     }]
   })
-  in_clusters = { ArnEquals = { "ecs:cluster" = local.cluster_arns } }
+}
 
-  looks = [
-    {
-      Sid      = "Definitions"
-      Effect   = "Allow"
-      Action   = ["ecs:DescribeTaskDefinition"]
-      Resource = "*"
-    },
-    {
-      Sid      = "Clusters"
-      Effect   = "Allow"
-      Action   = ["ecs:DescribeClusters"]
-      Resource = local.cluster_arns
-    },
-    {
-      Sid       = "Look"
-      Effect    = "Allow"
-      Action    = ["ecs:ListTasks", "ecs:ListServices", "ecs:DescribeTasks", "ecs:DescribeServices"]
-      Resource  = "*"
-      Condition = local.in_clusters
-    },
-    {
-      Sid      = "Events"
-      Effect   = "Allow"
-      Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage"]
-      Resource = aws_sqs_queue.events.arn
-    },
-  ]
-  # Addresses, and beside each a note of whose it is.
-  zones = concat(
-    var.names == null ? [] : [{ whose = "", id = local.names_zone, kinds = ["A", "TXT"] }],
-    !local.edge ? [] : [{ whose = "Edge", id = local.edge_zone, kinds = ["A", "AAAA", "TXT"] }],
-  )
-  names = flatten([
-    for zone in local.zones : [
-      {
-        Sid       = "${zone.whose}Zone"
-        Effect    = "Allow"
-        Action    = ["route53:GetHostedZone", "route53:ListResourceRecordSets"]
-        Resource  = "${local.arn}:route53:::hostedzone/${zone.id}"
-        Condition = {}
-      },
-      {
-        Sid       = "${zone.whose}Names"
-        Effect    = "Allow"
-        Action    = ["route53:ChangeResourceRecordSets"]
-        Resource  = "${local.arn}:route53:::hostedzone/${zone.id}"
-        Condition = { "ForAllValues:StringEquals" = { "route53:ChangeResourceRecordSetsRecordTypes" = zone.kinds } }
-      },
-    ]
-  ])
-  outside = length(var.cloud_map) == 0 ? [] : [
-    {
-      Sid       = "Outside"
-      Effect    = "Allow"
-      Action    = ["servicediscovery:DiscoverInstances", "servicediscovery:DiscoverInstancesRevision"]
-      Resource  = "*"
-      Condition = { StringEquals = { "servicediscovery:NamespaceName" = var.cloud_map } }
-    },
-  ]
-  injects = var.inject != "on" ? [] : concat(
-    [
-      {
-        Sid       = "Move"
-        Effect    = "Allow"
-        Action    = ["ecs:UpdateService"]
-        Resource  = [for cluster in local.clusters : "${local.arn}:ecs:${local.region}:${local.account}:service/${cluster}/*"]
-        Condition = { StringEquals = { "aws:ResourceTag/outrigger:inject" = "true" } }
-      },
-      {
-        Sid       = "Register"
-        Effect    = "Allow"
-        Action    = ["ecs:RegisterTaskDefinition"]
-        Resource  = "*"
-        Condition = { Null = { "aws:RequestTag/outrigger:injected-from" = "false" } }
-      },
-      {
-        Sid       = "TagRevisions"
-        Effect    = "Allow"
-        Action    = ["ecs:TagResource"]
-        Resource  = "${local.arn}:ecs:${local.region}:${local.account}:task-definition/*"
-        Condition = { StringEquals = { "ecs:CreateAction" = "RegisterTaskDefinition" } }
-      },
-    ],
-    length(var.pass_roles) == 0 ? [] : [{
-      Sid       = "PassRoles"
-      Effect    = "Allow"
-      Action    = ["iam:PassRole"]
-      Resource  = var.pass_roles
-      Condition = { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }
-    }],
-  )
+module "policy" {
+  source = "./policy"
+
+  arn        = local.arn
+  region     = local.region
+  account    = local.account
+  clusters   = local.clusters
+  queue      = aws_sqs_queue.events.arn
+  names_zone = var.names == null ? [] : [local.names_zone]
+  edge_zone  = local.edge ? [local.edge_zone] : []
+  cloud_map  = var.cloud_map
+  inject     = var.inject == "on"
+  pass_roles = var.pass_roles
 }
 
 resource "aws_iam_role" "controller" {
@@ -118,7 +40,7 @@ resource "aws_iam_role" "controller" {
 resource "aws_iam_role_policy" "controller" {
   name   = "controller"
   role   = aws_iam_role.controller.id
-  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.looks, local.names, local.outside, local.injects) })
+  policy = module.policy.json
 }
 
 resource "aws_iam_role" "execution" {

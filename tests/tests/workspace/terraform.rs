@@ -36,11 +36,21 @@ fn terraform_modules_are_formatted() {
     holds(&root().join("terraform"), &["fmt", "-check", "-recursive", "-diff"]);
 }
 
-#[test]
-fn the_inject_module_makes_what_the_crate_makes() {
-    let folder = root().join("terraform/modules/inject");
+/// Its own tests, which hold it against golden files of ours.
+fn tests_of(module: &str) {
+    let folder = root().join("terraform/modules").join(module);
     if holds(&folder, &["init", "-no-color", "-input=false"]) {
         holds(&folder, &["validate", "-no-color"]);
         holds(&folder, &["test", "-no-color"]);
     }
+}
+
+#[test]
+fn the_inject_module_makes_what_the_crate_makes() {
+    tests_of("inject");
+}
+
+#[test]
+fn the_controllers_policy_is_the_one_of_the_command_line() {
+    tests_of("controller/policy");
 }
