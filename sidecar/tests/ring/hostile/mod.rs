@@ -5,4 +5,5 @@ mod frames;
 mod http_two;
 mod recorder;
 mod requests;
+mod reuse;
 mod slow;
