@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "TCP_INFO has no safe wrapper")]
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use super::error::Broken;
@@ -23,6 +24,20 @@ pub(super) enum Host {
     Own,
     /// Elsewhere: a reset may come from whoever stands between, or from a host that was started anew since it answered.
     Another,
+}
+
+impl Host {
+    /// That of the application at `address`: where it lives in another namespace, its own may have been made anew.
+    pub fn of(address: SocketAddr, conn: &Conn) -> Self {
+        let from = conn.io().tcp().local_addr().map(|from| from.ip());
+        if is_own(address.ip(), from.ok()) { Self::Own } else { Self::Another }
+    }
+}
+
+/// Who calls an address of its own does it from there.
+fn is_own(address: IpAddr, from: Option<IpAddr>) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || from.is_some_and(|from| from.to_canonical() == address)
 }
 
 /// True if the application certainly did not read a request whose first byte was byte `start` of what was

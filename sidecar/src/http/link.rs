@@ -1,27 +1,28 @@
 //! HTTP/2 connections that this sidecar opens: few per destination, many requests on each.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::client::{Connection, ResponseFuture, SendRequest};
-use h2::{Ping, SendStream};
+use h2::Ping;
+use h2::client::{Connection, SendRequest};
 use outrigger_wire::Transport;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::coalesce::Coalesced;
-use super::error::{Broken, RequestError};
+use super::error::RequestError;
 use super::full::FULL;
 use super::head::Request;
 use super::limits;
-use super::sides;
+use super::open::Terms;
+use super::streams::{InUse, Link, Sent};
 use crate::cluster::Endpoint;
 use crate::hash::Map;
 use crate::stream::Stream;
@@ -65,16 +66,6 @@ struct Group {
     opening: Option<watch::Receiver<Option<Result<(), NoLink>>>>,
 }
 
-struct Link {
-    send: RefCell<SendRequest<Bytes>>,
-    usable: Cell<bool>,
-    /// Requests on it.
-    active: Cell<usize>,
-    /// Requests that wait until one of those ends.
-    waiting: Cell<usize>,
-    freed: Notify,
-}
-
 /// Why there is no new link.
 #[derive(Clone, Debug)]
 enum NoLink {
@@ -84,39 +75,8 @@ enum NoLink {
     Failed(String),
 }
 
-/// A stream in use; counted until dropped.
-pub(super) struct InUse(Rc<Link>);
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.0.active.set(self.0.active.get() - 1);
-        if self.0.waiting.get() > 0 {
-            self.0.freed.notify_one();
-        }
-    }
-}
-
-/// A request that waits for a stream; counted until dropped.
-struct Waiting<'a>(&'a Link);
-
-impl<'a> Waiting<'a> {
-    fn on(link: &'a Link) -> Self {
-        link.waiting.set(link.waiting.get() + 1);
-        Self(link)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
-    }
-}
-
-/// What a request got: the response to come, and the body to send unless it ended with the head.
-pub(super) type Sent = (ResponseFuture, SendStream<Bytes>, InUse);
-
 impl Links {
-    /// Sends a head over a link to `to`, opening one where needed, or waiting for a stream for at most `hold`.
+    /// Sends a head over a link to `to`, opening one where needed, or waiting for a stream.
     ///
     /// # Errors
     /// Nothing was sent: no connection, it ended before, or no stream was free in time.
@@ -124,40 +84,46 @@ impl Links {
         worker: &Worker,
         to: &To,
         limit: impl Fn() -> Duration,
-        hold: Duration,
         request: &Request,
-        ended: bool,
+        terms: &Terms,
     ) -> Result<Sent, RequestError> {
+        let free = worker.pools().links.free(&to.key(), false);
+        if let Some(in_use) = free.and_then(|(link, room)| link.take(room)) {
+            return in_use.send(request, terms.ended);
+        }
+        // Rare, and large: every request would carry room for it.
+        let in_use = Box::pin(Self::later(worker, to, limit, terms.hold)).await?;
+        in_use.send(request, terms.ended)
+    }
+
+    /// A stream of a link that is opened, or of one where others end.
+    async fn later(
+        worker: &Worker,
+        to: &To,
+        limit: impl Fn() -> Duration,
+        hold: Duration,
+    ) -> Result<InUse, RequestError> {
+        let links = &worker.pools().links;
         let mut opened = 0;
         loop {
-            if let Some(link) = worker.pools().links.free(&to.key(), opened > 0) {
-                let in_use = match link.enter() {
-                    None => Box::pin(tokio::time::timeout(hold, link.wait()))
-                        .await
-                        .map_err(|_| RequestError::Crowded(to.to_string()))?,
-                    entered => entered,
-                };
-                let ready = std::future::poll_fn(|cx| link.poll_ready(cx)).await;
-                if let (Some(in_use), true) = (in_use, ready.is_ok()) {
-                    // Not on the one that all share: it would take no other before this one's stream is opened.
-                    let mut send = link.send.borrow().clone();
-                    let sent = send.send_request(sides::h2_request(request), ended);
-                    let (response, body) = sent.map_err(|error| RequestError::NotDelivered(error.into()))?;
-                    return Ok((response, body, in_use));
+            if let Some((link, _)) = links.free(&to.key(), opened > 0) {
+                let crowded = |_| RequestError::Crowded(to.to_string());
+                if let Some(in_use) = tokio::time::timeout(hold, link.wait()).await.map_err(crowded)? {
+                    return Ok(in_use);
                 }
                 link.retire();
-                worker.pools().links.forget(&to.key(), &link);
+                links.forget(&to.key(), &link);
                 continue;
             }
             let outcome = if opened < MAX_OPENED {
-                Box::pin(open(worker, to, limit())).await
+                open(worker, to, limit()).await
             } else {
                 Err(NoLink::Failed(format!("{to} ends every connection at once")))
             };
             match outcome {
                 Ok(()) => {}
                 // It waits for a stream of those that are there.
-                Err(NoLink::Full) if worker.pools().links.free(&to.key(), true).is_some() => {}
+                Err(NoLink::Full) if links.free(&to.key(), true).is_some() => {}
                 Err(NoLink::Full) => return Err(RequestError::Crowded(to.to_string())),
                 Err(NoLink::Failed(why)) => return Err(RequestError::Connect { why }),
             }
@@ -165,13 +131,14 @@ impl Links {
         }
     }
 
-    /// A link with a free stream; with `any` the least used one, if there is none.
-    fn free(&self, key: &Key, any: bool) -> Option<Rc<Link>> {
+    /// A link with a free stream; with `any`, or where there can be no more, the least used one if there is none. And
+    /// whether it has a free stream.
+    fn free(&self, key: &Key, any: bool) -> Option<(Rc<Link>, bool)> {
         let groups = self.0.borrow();
         let group = groups.get(key)?;
         let least = group.links.iter().min_by_key(|link| link.load())?;
-        let wait = any || group.links.len() >= MAX_LINKS;
-        (wait || least.has_room()).then(|| least.clone())
+        let room = least.has_room();
+        (room || any || group.links.len() >= MAX_LINKS).then(|| (least.clone(), room))
     }
 
     fn forget(&self, key: &Key, link: &Rc<Link>) {
@@ -181,68 +148,6 @@ impl Links {
         if group.links.is_empty() && group.opening.is_none() {
             groups.remove(key);
         }
-    }
-}
-
-impl Link {
-    fn new(send: SendRequest<Bytes>) -> Rc<Self> {
-        let (active, waiting) = (Cell::new(0), Cell::new(0));
-        let (send, usable, freed) = (RefCell::new(send), Cell::new(true), Notify::new());
-        Rc::new(Self { send, usable, active, waiting, freed })
-    }
-
-    fn load(&self) -> usize {
-        self.active.get() + self.waiting.get()
-    }
-
-    fn has_room(&self) -> bool {
-        self.load() < self.most()
-    }
-
-    /// Streams at once. One may always be asked for: the peer opens it when it allows one again.
-    fn most(&self) -> usize {
-        let most = self.send.borrow().current_max_send_streams();
-        most.clamp(1, limits::MAX_STREAMS as usize)
-    }
-
-    /// A stream, if one is free that nobody waits for.
-    fn enter(self: &Rc<Self>) -> Option<InUse> {
-        if self.has_room() { Some(self.take()) } else { None }
-    }
-
-    fn take(self: &Rc<Self>) -> InUse {
-        self.active.set(self.active.get() + 1);
-        InUse(self.clone())
-    }
-
-    /// A stream as soon as one is free; none: the connection takes no more. `h2` itself wakes one of those who wait.
-    async fn wait(self: &Rc<Self>) -> Option<InUse> {
-        let _waiting = Waiting::on(self);
-        loop {
-            let mut freed = pin!(self.freed.notified());
-            // Before the look: what ends between look and wait is heard of.
-            freed.as_mut().enable();
-            if !self.usable.get() {
-                return None;
-            }
-            if self.active.get() < self.most() {
-                return Some(self.take());
-            }
-            freed.await;
-        }
-    }
-
-    /// It takes no more requests.
-    fn retire(&self) {
-        self.usable.set(false);
-        self.freed.notify_waiters();
-    }
-
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if !self.usable.get() {
-            return Poll::Ready(Err(Broken::Closed));
-        }
-        self.send.borrow_mut().poll_ready(cx).map_err(Broken::Stream)
     }
 }
 

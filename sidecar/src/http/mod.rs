@@ -3,7 +3,7 @@
 //! `head`, `framing`, `chunked` and `hop` are pure: bytes to messages and back, and what may pass a hop.
 //! `h1` and `h2stream` put them on connections; `server1` and `server2` take requests from clients, `carrier` carries those
 //! of HTTP/2; `forward` is the way of one request, `relay` of its response, `give` that of an answer in the application's
-//! place; `open`, `pool` and `link` find it a connection; `pump` moves the bodies.
+//! place; `open`, `pool`, `link` and `streams` find it a connection; `pump` moves the bodies.
 
 mod carrier;
 pub mod chunked;
@@ -38,6 +38,7 @@ mod server2;
 mod sides;
 mod spare;
 mod sticky;
+mod streams;
 mod time_left;
 mod trace;
 mod upgrade;

@@ -32,7 +32,7 @@ use crate::worker::NoEndpoint;
 
 /// To connect where no cluster says how long it may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Longest wait for an endpoint, or for a stream of its connections, where a request has no shorter limit of its own.
+/// The same where a request has no shorter limit of its own.
 const HOLD: Duration = Duration::from_secs(10);
 /// Times that a request goes to a destination that is only one.
 const MAX_SAME: u32 = 3;
@@ -62,6 +62,16 @@ pub(super) struct Attempts {
     /// Informational responses that went out.
     pub(super) interim: u32,
     pub(super) retry: Option<Box<Retry>>,
+}
+
+/// How a request is to be sent.
+pub(super) struct Terms {
+    /// A connection that was used before will do, if it may still wait at that moment; none: it must be a new one.
+    used: Option<Instant>,
+    /// Longest wait for a stream.
+    pub hold: Duration,
+    /// The head is all there is.
+    pub ended: bool,
 }
 
 impl Attempts {
@@ -102,6 +112,15 @@ impl Attempts {
     /// A connection that was used before will do, if it may still wait at that moment; none: it must be a new one.
     fn used(&self) -> Option<Instant> {
         (!self.fresh).then(|| self.began())
+    }
+
+    /// Longest wait for an endpoint, or for a stream of its connections.
+    fn hold(&self) -> Duration {
+        self.whole.unwrap_or(HOLD).min(HOLD)
+    }
+
+    fn terms(&self, ended: bool) -> Terms {
+        Terms { used: self.used(), hold: self.hold(), ended }
     }
 
     /// The cluster that a route sends it to.
@@ -212,7 +231,6 @@ pub(super) async fn open(
     ended: bool,
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
-    let hold = attempts.whole.unwrap_or(HOLD).min(HOLD);
     attempts.picked = None;
     let routed = attempts.taken.as_ref().and_then(|taken| taken.cluster.as_deref());
     let (cluster, picked) = match (&origin.downstream.destination, routed) {
@@ -220,19 +238,21 @@ pub(super) async fn open(
             (cluster.as_str(), worker.pick_named(cluster, workload))
         }
         (Destination::Cluster { cluster: called, .. }, None) => (called.as_str(), {
+            let hold = attempts.hold();
             worker.pick(called, &mut attempts.tried, hold, &|on| sticky::key(origin, on, request)).await
         }),
         (_, Some(routed)) => (routed, {
+            let hold = attempts.hold();
             worker.pick(routed, &mut attempts.tried, hold, &|on| sticky::key(origin, on, request)).await
         }),
         (Destination::Application(address), None) => {
             if attempts.place.is_none() {
                 attempts.place = inbound::place(origin).await?;
             }
-            return to_application(origin, request, *address, attempts.used(), hold, ended).await;
+            return to_application(origin, request, *address, &attempts.terms(ended)).await;
         }
         (Destination::Passthrough(address), None) => {
-            return to_application(origin, request, *address, attempts.used(), hold, ended).await;
+            return to_application(origin, request, *address, &attempts.terms(ended)).await;
         }
     };
     let mut picked = picked.map_err(|why| match why {
@@ -247,7 +267,7 @@ pub(super) async fn open(
         retry::earn(&picked);
     }
     attempts.picked = Some(picked);
-    to_endpoint(origin, request, cluster, endpoint, attempts.used(), hold, ended).await
+    to_endpoint(origin, request, cluster, endpoint, &attempts.terms(ended)).await
 }
 
 fn not_picked(cluster: &str, why: NoEndpoint) -> RequestError {
@@ -262,9 +282,7 @@ async fn to_endpoint(
     request: &Request,
     cluster: &str,
     endpoint: Arc<Endpoint>,
-    used: Option<Instant>,
-    hold: Duration,
-    ended: bool,
+    terms: &Terms,
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
     // Asked for only when a connection is made.
@@ -282,7 +300,7 @@ async fn to_endpoint(
         }
         (Transport::Plaintext, _) => {
             let park = Park::Outside(endpoint.address);
-            if let Some(up) = idle(origin, request, park, used) {
+            if let Some(up) = idle(origin, request, park, terms.used) {
                 return Ok(up);
             }
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
@@ -291,16 +309,14 @@ async fn to_endpoint(
             return Ok(new(origin, io, request, Some(park)));
         }
     };
-    over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, hold, ended).await
+    over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, terms).await
 }
 
 async fn to_application(
     origin: &Origin,
     request: &Request,
     address: SocketAddr,
-    used: Option<Instant>,
-    hold: Duration,
-    ended: bool,
+    terms: &Terms,
 ) -> Result<Up, RequestError> {
     let announced = origin.announced.as_deref();
     if origin.kind == HttpKind::Http2 && request.upgrade.is_none() {
@@ -308,10 +324,10 @@ async fn to_application(
             Some(announced) => To::Announced(address, announced.header().clone(), announced.over()),
             None => To::Address(address),
         };
-        return over_link(origin, request, &to, || CONNECT, hold, ended).await;
+        return over_link(origin, request, &to, || CONNECT, terms).await;
     }
-    let park = if announced.is_some() { Park::Announced } else { Park::Address(address) };
-    if let Some(up) = idle(origin, request, park, used) {
+    let park = if announced.is_some() { Park::Announced(address) } else { Park::Address(address) };
+    if let Some(up) = idle(origin, request, park, terms.used) {
         return Ok(up);
     }
     let header = announced.map(|announced| &**announced.header());
@@ -323,7 +339,7 @@ fn idle(origin: &Origin, request: &Request, park: Park, used: Option<Instant>) -
     let now = used.filter(|_| request.upgrade.is_none())?;
     let conn = match park {
         Park::Address(address) | Park::Outside(address) => origin.worker.pools().idle.take(address, now)?,
-        Park::Announced => origin.announced.as_ref()?.take(now)?,
+        Park::Announced(_) => origin.announced.as_ref()?.take(now)?,
     };
     Some(Up::start(origin, conn, request, Some(park), true))
 }
@@ -337,11 +353,10 @@ async fn over_link(
     request: &Request,
     to: &To,
     limit: impl Fn() -> Duration,
-    hold: Duration,
-    ended: bool,
+    terms: &Terms,
 ) -> Result<Up, RequestError> {
-    let (response, send, in_use) = Links::send(&origin.worker, to, limit, hold, request, ended).await?;
-    Ok(Up::H2 { response, stream: H2Stream { recv: None, send: (!ended).then_some(send) }, in_use })
+    let (response, send, in_use) = Links::send(&origin.worker, to, limit, request, terms).await?;
+    Ok(Up::H2 { response, stream: H2Stream { recv: None, send: (!terms.ended).then_some(send) }, in_use })
 }
 
 fn refused(error: ConnectError) -> RequestError {

@@ -16,10 +16,10 @@ use super::framing::{self, Length};
 use super::h1::Conn;
 use super::h2stream::H2Stream;
 use super::head::{Request, Response, Wire};
-use super::link::InUse;
 use super::origin::Origin;
 use super::pool::{Idle, until};
 use super::pump::{Half, Pump};
+use super::streams::InUse;
 
 /// The side that asked.
 pub(super) enum Down<'a> {
@@ -136,7 +136,7 @@ pub(super) enum Park {
     /// The same, of an application on another host that has no sidecar.
     Outside(SocketAddr),
     /// With the client's connection: it began with its PROXY header.
-    Announced,
+    Announced(SocketAddr),
 }
 
 /// The side that answers, with a request on it.
@@ -219,7 +219,11 @@ impl Up {
             (_, Broken::Bad(bad)) => return RequestError::BadResponse(*bad),
             // An application that answered, if only in part, has read the request.
             (Self::H1 { conn, wire, start, park, .. }, _) => {
-                let host = if matches!(park, Some(Park::Outside(_))) { Host::Another } else { Host::Own };
+                let host = match park {
+                    Some(Park::Address(address) | Park::Announced(address)) => Host::of(*address, conn),
+                    // Without a place to wait it is TLS to a peer's sidecar.
+                    Some(Park::Outside(_)) | None => Host::Another,
+                };
                 wire.is_none()
                     && conn.is_idle()
                     && delivery::never_delivered(conn, *start, upload.is_sent(), &error, host)
@@ -259,8 +263,8 @@ impl Up {
                 (Park::Address(address) | Park::Outside(address), _) => {
                     Idle::park(worker, address, conn, until)
                 }
-                (Park::Announced, Some(announced)) => announced.park(conn, until, ended),
-                (Park::Announced, None) => {}
+                (Park::Announced(_), Some(announced)) => announced.park(conn, until, ended),
+                (Park::Announced(_), None) => {}
             }
         }
     }

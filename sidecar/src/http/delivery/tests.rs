@@ -94,3 +94,13 @@ async fn nothing_was_written() {
     let (conn, _application) = used().await;
     assert!(never_delivered(&conn, conn.written(), false, &Broken::Closed, Host::Own));
 }
+
+/// The application of a task in bridge mode is called at its host (`app-address: 172.17.0.1`).
+#[test]
+fn an_application_in_another_namespace_is_on_another_host() {
+    let own = |address: &str, from: &str| is_own(address.parse().unwrap(), Some(from.parse().unwrap()));
+    assert!(own("127.0.0.1", "127.0.0.1") && own("::1", "::1"));
+    assert!(own("10.0.0.2", "10.0.0.2") && own("::ffff:10.0.0.2", "10.0.0.2"));
+    assert!(!own("172.17.0.1", "172.17.0.2") && !own("fd00::1", "fd00::2"));
+    assert!(!is_own("10.0.0.2".parse().unwrap(), None), "nothing is known");
+}
