@@ -17,6 +17,7 @@ use crate::http::chunked::{self, Chunks, Step};
 use crate::http::error::BadMessage;
 use crate::http::framing::Length;
 use crate::http::head;
+use crate::probe;
 use crate::proxy_protocol::{self, Said};
 use crate::task::{Credentials, Task, TaskArn};
 
@@ -201,6 +202,24 @@ pub fn proofs(bytes: &[u8]) {
                 assert!(value.contains("/sts/aws4_request, SignedHeaders=content-type;host;x-amz-date;"));
             }
             _ => {}
+        }
+    }
+}
+
+/// What an application answers to a health check, in HTTP/1 or, by the first byte, as gRPC: it comes to an end, the same one
+/// however it is cut into reads, which people can read. Only a status of 200 to 299 passes.
+pub fn health_answers(bytes: &[u8]) {
+    let Some((first, answer)) = bytes.split_first() else { return };
+    let gets = *first != b'g';
+    let whole = probe::fuzz::tried(gets, answer, answer.len());
+    for size in [1, 7] {
+        let pieces = probe::fuzz::tried(gets, answer, size);
+        assert_eq!(whole.is_none(), pieces.is_none(), "{whole:?}, and in reads of {size} {pieces:?}");
+    }
+    match whole {
+        Some(why) => assert!(why.len() < 200 && !why.contains(char::is_control), "{why}"),
+        None => {
+            assert!(!gets || answer.windows(4).any(|piece| piece.starts_with(b" 2")), "no status is good")
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::run::{Fault, Run, root};
 use crate::say;
 
 /// The targets, as `fuzz/Cargo.toml` names them.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "mesh-file",
     "labels",
     "http-requests",
@@ -20,6 +20,7 @@ const TARGETS: [&str; 12] = [
     "hand-over",
     "resources",
     "task-answers",
+    "health-answers",
     "proofs",
 ];
 /// What libFuzzer needs of the compiler: counters at every edge, comparisons seen, AddressSanitizer.

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use h2::RecvStream;
 use http::{HeaderMap, Request, header};
 use prost::Message;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::USER_AGENT;
 use super::ask::Failure;
@@ -32,10 +32,14 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-pub(super) async fn ask(tcp: TcpStream, service: &str, own: &str) -> Result<(), Failure> {
+pub(super) async fn ask(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    service: &str,
+    own: &str,
+) -> Result<(), Failure> {
     let mut builder = h2::client::Builder::new();
     builder.enable_push(false).max_header_list_size(MOST).initial_window_size(MOST);
-    let (sender, connection) = builder.handshake::<_, Bytes>(tcp).await.map_err(|error| broken(&error))?;
+    let (sender, connection) = builder.handshake::<_, Bytes>(io).await.map_err(|error| broken(&error))?;
     let exchange = async {
         let mut sender = sender.ready().await.map_err(|error| broken(&error))?;
         let request = Request::post(format!("http://{own}/grpc.health.v1.Health/Check"))

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::USER_AGENT;
 use super::ask::Failure;
@@ -32,7 +32,7 @@ pub(super) struct Wanted<'a> {
     pub body: Option<&'a str>,
 }
 
-pub(super) async fn ask(tcp: TcpStream, wanted: &Wanted<'_>) -> Result<(), Failure> {
+pub(super) async fn ask(io: impl AsyncRead + AsyncWrite + Unpin, wanted: &Wanted<'_>) -> Result<(), Failure> {
     let path = || wanted.path.to_owned();
     let broken =
         |error: hyper::Error| Failure::Broken { what: format!("GET {}", wanted.path), why: reason(&error) };
@@ -48,7 +48,7 @@ pub(super) async fn ask(tcp: TcpStream, wanted: &Wanted<'_>) -> Result<(), Failu
         why: format!("it cannot be asked so: {error}"),
     })?;
     let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(HEAD).handshake(TokioIo::new(tcp)).await.map_err(broken)?;
+        http1::Builder::new().max_buf_size(HEAD).handshake(TokioIo::new(io)).await.map_err(broken)?;
     let exchange = async move {
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status().as_u16();
@@ -86,9 +86,11 @@ async fn read(answer: Response<Incoming>, text: Option<&str>) -> bool {
     let (mut body, mut read) = (answer.into_body(), Vec::new());
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else { continue };
+        // A piece of it may have come before.
+        let looked_at = read.len().saturating_sub(text.map_or(0, str::len));
         read.extend(data.into_iter().take(BODY - read.len()));
-        if let Some(text) = text
-            && contains(&read, text.as_bytes())
+        if let (Some(text), Some(new)) = (text, read.get(looked_at..))
+            && contains(new, text.as_bytes())
         {
             return true;
         }

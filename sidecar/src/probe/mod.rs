@@ -2,6 +2,8 @@
 //! listeners, so that it is no traffic, in no log and in no edge. What follows is for the controller to weigh.
 
 mod ask;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod grpc;
 mod http;
 mod streak;
