@@ -77,9 +77,8 @@ pub(crate) fn tune(tcp: &TcpStream) {
 }
 
 /// At the other end is a sidecar that always reads: see [`SILENCE`].
-pub(crate) fn expect_reading(tcp: &TcpStream, reads: bool) {
-    let limit = if reads { SILENCE } else { STALLED };
-    let _best_effort = SockRef::from(tcp).set_tcp_user_timeout(Some(limit));
+pub(crate) fn expect_reading(tcp: &TcpStream) {
+    let _best_effort = SockRef::from(tcp).set_tcp_user_timeout(Some(SILENCE));
 }
 
 impl AsyncRead for Stream {

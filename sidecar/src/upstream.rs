@@ -129,7 +129,9 @@ async fn mutual(worker: &Worker, endpoint: &Endpoint, alpn: Alpn) -> Result<Stre
     let tls = connecting.await.map_err(tls_error)?;
     let shown = tls.get_ref().1.peer_certificates();
     contexts.peer(shown, UnixTime::now()).map_err(|error| tls_error(io::Error::other(error)))?;
-    stream::expect_reading(tls.get_ref().0.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
+    if alpn.is_http2() {
+        stream::expect_reading(tls.get_ref().0.tcp());
+    }
     if tls.get_ref().1.alpn_protocol() == Some(alpn.id()) {
         Ok(Stream::Tls(Box::new(tls.into())))
     } else {

@@ -41,7 +41,9 @@ pub(super) async fn serve(
     let direction = Direction::Inbound;
     let downstream =
         Downstream { direction, remote, introduced: false, identity, port, destination, announce };
-    stream::expect_reading(io.tcp(), matches!(alpn, Alpn::H2 | Alpn::H2ForHttp1));
+    if alpn.is_http2() {
+        stream::expect_reading(io.tcp());
+    }
     let (prefix, worker) = (BytesMut::new(), worker.clone());
     let kind = match alpn {
         Alpn::H2 => HttpKind::Http2,

@@ -57,6 +57,11 @@ impl Alpn {
         }
     }
 
+    /// Both of its ends read whatever their applications do.
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2 | Self::H2ForHttp1)
+    }
+
     /// The one with that id on the wire.
     pub fn of(id: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|alpn| alpn.id() == id)
