@@ -6,7 +6,7 @@ use outrigger_wire::port;
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, PATIENCE, Task};
-use super::tasks::{APP, SIDECAR, calling, labelled, restarting, serving, told};
+use super::tasks::{APP, SIDECAR, calling, labelled, reached, restarting, serving, told};
 use crate::capture::{Capture, hold, is_client_hello, openings};
 use crate::project::{apps, docker, within};
 
@@ -42,12 +42,7 @@ fn host_port(task: &Task<'_>) -> u16 {
 
 /// In bridge mode each container has a network of its own: application and sidecar meet at a port of the instance.
 fn bridged() -> Value {
-    let stock = labelled(serving("stock", "bridge", "EC2"), "outrigger.upstreams", "counter:8080=9001");
-    let mut stock = labelled(stock, "outrigger.app-address", "172.17.0.1");
-    let app = &mut stock["containerDefinitions"][0];
-    app["portMappings"] = json!([{ "containerPort": 8080, "hostPort": 8080 }]);
-    app["healthCheck"] = json!({ "command": ["CMD", "curl", "-sf", "http://127.0.0.1:8080/healthz"] });
-    stock
+    labelled(reached(serving("stock", "bridge", "EC2")), "outrigger.upstreams", "counter:8080=9001")
 }
 
 /// What the mesh saw between two services, as soon as it is reported.
@@ -108,10 +103,10 @@ fn tasks_in_every_network_mode_call_each_other_by_name_over_tls() {
     let bridged = host_port(&stock);
     assert_ne!(bridged, port::MESH);
     is_tls(&frames, counter.address(), stock.address(), &[port::MESH, bridged]);
-    let reached = |port| {
+    let crossed = |port| {
         openings(&frames, counter.address(), stock.address()).keys().any(|flow| flow.to.port() == port)
     };
-    assert!(reached(bridged) && reached(port::MESH), "both were called over the network");
+    assert!(crossed(bridged) && crossed(port::MESH), "both were called over the network");
     let edges = [("web", "counter"), ("batch", "web"), ("stock", "counter"), ("counter", "stock")];
     for (caller, callee) in edges.into_iter().chain([("desk", "counter"), ("counter", "desk")]) {
         assert_eq!(edge(&cloud, caller, callee)["mtls"], true, "{caller} to {callee}");

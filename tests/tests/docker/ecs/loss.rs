@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, PATIENCE, Task};
-use super::tasks::{APP, SIDECAR, calling, labelled, serving, storing, told};
+use super::tasks::{APP, SIDECAR, calling, labelled, reached, serving, storing, told};
 use crate::project::{Posting, docker, within};
 
 /// POSTs per second.
@@ -35,8 +35,12 @@ http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
 
 /// Two tasks of `counter`, captured in this way, and POSTs to them; its definition without the mesh.
 fn posted_to(cloud: &Cloud, capture: &str) -> (Value, Posting) {
-    let counter = storing(serving("counter", "awsvpc", "EC2"), &cloud.folder.display().to_string());
-    let counter = labelled(counter, "outrigger.capture", capture);
+    let counter = match capture {
+        "explicit" => reached(serving("counter", "bridge", "EC2")),
+        _ => serving("counter", "awsvpc", "EC2"),
+    };
+    let counter =
+        labelled(storing(counter, &cloud.folder.display().to_string()), "outrigger.capture", capture);
     cloud.service("counter", &told(counter.clone(), "NAME", "first"), 2);
     cloud.service("caller", &calling("caller", "awsvpc", "FARGATE"), 1);
     cloud.running("counter", 2);
@@ -119,6 +123,21 @@ fn nothing_is_lost_while_the_controller_restarts_in_a_deployment_and_events_come
     });
     let names = posting.finish();
     assert_eq!(names.keys().collect::<Vec<_>>(), ["first", "second"], "both revisions answered: {names:?}");
+}
+
+#[test]
+#[ignore = "needs Docker and the simulator of ECS"]
+fn nothing_is_lost_while_a_task_in_bridge_mode_stops() {
+    let cloud = Cloud::start();
+    let (_, posting) = posted_to(&cloud, "explicit");
+    cloud.update("counter", json!({ "desiredCount": 1 }));
+    cloud.running("counter", 1);
+    posting.more(1);
+    // Another one, on the instance that has the port free again.
+    cloud.update("counter", json!({ "desiredCount": 2 }));
+    cloud.running("counter", 2);
+    posting.more(1);
+    assert_eq!(posting.finish().into_keys().collect::<Vec<_>>(), ["first"]);
 }
 
 /// What an outsider at this machine's end of the network gets from a task's port.

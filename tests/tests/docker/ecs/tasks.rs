@@ -66,6 +66,15 @@ pub fn storing(task: Value, folder: &str) -> Value {
     task
 }
 
+/// One in bridge mode that others may call, at a port of its instance.
+pub fn reached(task: Value) -> Value {
+    let mut task = labelled(task, "outrigger.app-address", "172.17.0.1");
+    let app = &mut task["containerDefinitions"][0];
+    app["portMappings"] = json!([{ "containerPort": 8080, "hostPort": 8080 }]);
+    app["healthCheck"] = json!({ "command": ["CMD", "curl", "-sf", "http://127.0.0.1:8080/healthz"] });
+    task
+}
+
 /// What RunTask is asked for a task in a subnet, which is in the zone of the same letter.
 pub fn in_subnet(zone: &str) -> Value {
     json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": [format!("subnet-{zone}")] } } })
