@@ -68,6 +68,7 @@ fn bad_usage_is_64_and_says_what_is_meant() {
         (&["statsu"][..], "status"),
         (&["status", "--jsn"], "--json"),
         (&["status", "--color", "red"], "always"),
+        (&["status", "--controller", "ftp://x"], "write http://HOST:PORT"),
         (&[], "Usage"),
     ] {
         let (code, out, complaint) = outrigger(words);

@@ -101,7 +101,7 @@ fn called(folder: &Path, found: &mut BTreeSet<String>) {
                 for rest in text.split(&format!(".{field}.")).skip(1) {
                     let name: String =
                         rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-                    if rest[name.len()..].starts_with("()") && name != "config" {
+                    if rest[name.len()..].starts_with("()") && !["config", "clone"].contains(&&*name) {
                         found.insert(format!("{service}:{}", camel(&name)));
                     }
                 }

@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
 
+use crate::USAGE;
 use crate::args::StatusArguments;
 use crate::fetch::{self, FetchError};
 use crate::settings::Settings;
@@ -68,7 +69,8 @@ async fn once(arguments: &StatusArguments, settings: &Settings) -> io::Result<Ex
         }
         Err(error) => {
             eprintln!("outrigger: {error}");
-            Ok(ExitCode::FAILURE)
+            let usage = matches!(error, StatusError::Fetch(FetchError::Address(_)));
+            Ok(if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE })
         }
     }
 }
