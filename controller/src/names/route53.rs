@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_route53::Client;
-use aws_sdk_route53::error::{BuildError, DisplayErrorContext};
+use aws_sdk_route53::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::types::{self, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 use outrigger_model::{Capture, Snapshot};
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use super::pace::Pace;
 use super::records::{Change, Record, Zone, apply, changes, ours};
 use super::wanted::{Lately, Names, inside};
 use crate::problems::Problems;
+use crate::source::ecs::client::{fault, words};
 use crate::status::Problem;
 
 /// Services come in groups: so long is waited for the rest.
@@ -166,9 +167,11 @@ impl HostedZone {
             Some(held) => held,
             None => held.insert(self.read().await?),
         };
-        // Tasks may be in the midst of being replaced when this controller starts.
-        let found = || Lately::left(ours(&held.records, self.zone(&held.name)), Instant::now());
-        let lately = lately.get_or_insert_with(found);
+        let lately = lately.get_or_insert_with(|| match self.readers {
+            Readers::Tasks(_) => Lately::default(),
+            // Tasks may be in the midst of being replaced when this controller starts.
+            Readers::Outsiders => Lately::left(ours(&held.records, self.zone(&held.name)), Instant::now()),
+        });
         let (names, mut problems) = self.readers.names(&snapshot.borrow_and_update());
         let names = lately.and(names, Instant::now());
         let (changes, taken) = changes(&held.records, &names, self.zone(&held.name));
@@ -183,8 +186,13 @@ impl HostedZone {
 
     async fn read(&self) -> Result<Held, ZoneError> {
         self.pace.turn().await;
-        let zone =
-            self.client.get_hosted_zone().id(&self.id).send().await.map_err(failed("GetHostedZone"))?;
+        let zone = self
+            .client
+            .get_hosted_zone()
+            .id(&self.id)
+            .send()
+            .await
+            .map_err(failed("route53:GetHostedZone"))?;
         let zone =
             zone.hosted_zone.ok_or_else(|| ZoneError::Call("GetHostedZone: it says nothing".into()))?;
         if !zone.config.is_some_and(|config| config.private_zone) {
@@ -196,7 +204,7 @@ impl HostedZone {
             let (name, kind) = from.take().unwrap_or_default();
             let call = self.client.list_resource_record_sets().hosted_zone_id(&self.id);
             let page = call.set_start_record_name(name).set_start_record_type(kind);
-            let page = page.send().await.map_err(failed("ListResourceRecordSets"))?;
+            let page = page.send().await.map_err(failed("route53:ListResourceRecordSets"))?;
             records.extend(page.resource_record_sets.into_iter().map(record));
             if !page.is_truncated {
                 return Ok(Held { name: zone.name, records, read: Instant::now() });
@@ -210,12 +218,15 @@ impl HostedZone {
         let batch = ChangeBatch::builder().comment("outrigger").set_changes(Some(changes)).build()?;
         self.pace.turn().await;
         let call = self.client.change_resource_record_sets().hosted_zone_id(&self.id).change_batch(batch);
-        call.send().await.map(drop).map_err(failed("ChangeResourceRecordSets"))
+        call.send().await.map(drop).map_err(failed("route53:ChangeResourceRecordSets"))
     }
 }
 
-fn failed<E: std::error::Error>(call: &'static str) -> impl FnOnce(E) -> ZoneError {
-    move |error| ZoneError::Call(format!("{call}: {}", DisplayErrorContext(&error)))
+fn failed<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> ZoneError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    move |error| ZoneError::Call(format!("{operation}: {}", words(operation, fault(&error), &error)))
 }
 
 /// One with an alias or a routing policy is none that we make, and has a type that is none of ours: what would be written over it,

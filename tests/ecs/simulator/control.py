@@ -52,6 +52,10 @@ class Control:
         """As RegisterTaskDefinition asks."""
         return self.api("RegisterTaskDefinition", asked)["taskDefinition"]
 
+    def do_inactive(self, asked):
+        """As DeregisterTaskDefinition asks."""
+        return self.api("DeregisterTaskDefinition", asked)["taskDefinition"]
+
     def do_service(self, asked):
         """As CreateService asks; a cluster that is not there is made."""
         self.do_cluster({"name": asked.get("cluster", "default").rsplit("/", 1)[-1]})

@@ -126,7 +126,8 @@ impl Api {
             } else {
                 self.calls.failed(operation);
             }
-            let refused = matches!(fault, Fault::Refused | Fault::Denied | Fault::Stranger);
+            // Credentials may be there a moment later.
+            let refused = matches!(fault, Fault::Refused | Fault::Denied);
             CallError { operation, what: words(operation, fault, &error), refused }
         })
     }

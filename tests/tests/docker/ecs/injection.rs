@@ -198,3 +198,15 @@ fn a_controller_that_dies_in_the_middle_goes_on() {
     });
     ecs.assert_no_faults();
 }
+
+/// Pipelines deregister revisions; a service runs on, also with one of which ECS lists no newest any more.
+#[test]
+#[ignore = "needs the simulator of ECS"]
+fn a_service_whose_revisions_are_all_deregistered_is_meshed() {
+    let ecs = shop();
+    ecs.post("inactive", json!({ "taskDefinition": "cart:1" }));
+    let controller = controller(&ecs, "injection-deregistered", &[]);
+    stands(&controller, "cart", "meshed");
+    deployed(&ecs, "cart", ":2");
+    ecs.assert_no_faults();
+}
