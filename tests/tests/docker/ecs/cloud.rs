@@ -206,17 +206,23 @@ impl Cloud {
     /// Makes a service that asks the controller to mesh it.
     pub fn tagged(&self, name: &str, task: &Value, count: u32) {
         let tags = json!([{ "key": "outrigger:inject", "value": "true" }]);
-        self.order(name, &self.made(task), task, count, &tags);
+        self.order(name, &self.made(task), task, count, json!({ "tags": tags }));
+    }
+
+    /// Makes a service, meshed, that a load balancer's target group reaches at 8080.
+    pub fn balanced(&self, name: &str, task: &Value, count: u32) {
+        let group = format!("arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/{name}/1");
+        let group = json!({ "targetGroupArn": group, "containerName": tasks::APP, "containerPort": 8080 });
+        self.order(name, &self.register(task), task, count, json!({ "loadBalancers": [group] }));
     }
 
     /// Makes a service of a registered revision of `task`.
     pub fn serve(&self, name: &str, revision: &str, task: &Value, count: u32) {
-        self.order(name, revision, task, count, &json!([]));
+        self.order(name, revision, task, count, json!({}));
     }
 
-    fn order(&self, name: &str, revision: &str, task: &Value, count: u32, tags: &Value) {
-        let mut order = json!({
-            "tags": tags,
+    fn order(&self, name: &str, revision: &str, task: &Value, count: u32, mut order: Value) {
+        let said = json!({
             "cluster": "default",
             "serviceName": name,
             "taskDefinition": revision,
@@ -224,6 +230,7 @@ impl Cloud {
             "launchType": task["requiresCompatibilities"][0],
             "placementConstraints": task.get("placementConstraints").unwrap_or(&json!([])),
         });
+        order.as_object_mut().expect("an object").extend(said.as_object().cloned().unwrap_or_default());
         if task["networkMode"] == "awsvpc" {
             order["networkConfiguration"] =
                 json!({ "awsvpcConfiguration": { "subnets": ["subnet-a", "subnet-b"] } });

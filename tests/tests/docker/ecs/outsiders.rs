@@ -54,6 +54,7 @@ fn outsiders_find_the_tasks_of_a_strict_service_at_its_edge_port() {
     let cart = labelled(strict("cart"), "outrigger.edge", "8080");
     cloud.service("cart", &told(cart.clone(), "NAME", "first"), 2);
     cloud.service("stock", &strict("stock"), 1);
+    cloud.balanced("web", &strict("web"), 1);
     let outsider = Outsider::of(&cloud);
     let log = || cloud.controller_log();
 
@@ -75,6 +76,12 @@ fn outsiders_find_the_tasks_of_a_strict_service_at_its_edge_port() {
     let port = format!("http://{}:8080/healthz", stock.address());
     let refused = tried(&["exec", &outsider.0, "curl", "-sSf", "-m", "5", &port]);
     assert!(!refused.status.success(), "strict refuses outsiders where there is no edge port");
+    let target = format!("http://{}:8080/healthz", cloud.task("web").address());
+    let balancer = || {
+        let output = tried(&["exec", &outsider.0, "curl", "-sSf", "-m", "5", &target]);
+        output.status.success().then_some(())
+    };
+    within(PATIENCE, "the port of a target group is an edge port, with no label", balancer);
 
     // A deployment: at every moment the name is there, and in the end it leads to the new tasks alone.
     let second = cloud.register(&told(cart, "NAME", "second"));
