@@ -120,7 +120,7 @@ impl Attempts {
     }
 
     fn terms(&self, ended: bool) -> Terms {
-        Terms { used: self.used(), hold: self.hold(), ended }
+        Terms { used: self.used(), hold: self.limit().unwrap_or(HOLD).min(HOLD), ended }
     }
 
     /// The cluster that a route sends it to.

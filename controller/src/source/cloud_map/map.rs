@@ -61,7 +61,7 @@ pub fn add(
             sight.view.insert(nobody.id.clone(), nobody);
         }
         for instance in outside {
-            let workload = kept(workload(&place, instance, declared.clone()));
+            let workload = kept(workload(&place, instance, &meshed, declared.clone()));
             sight.view.insert(workload.id.clone(), workload);
         }
     }
@@ -105,6 +105,7 @@ struct Meshed {
     tasks: BTreeSet<String>,
     addresses: BTreeSet<IpAddr>,
     services: BTreeSet<ServiceKey>,
+    names: BTreeSet<String>,
 }
 
 impl Meshed {
@@ -115,6 +116,7 @@ impl Meshed {
             tasks: view.keys().map(|id| last_part(&id.0).to_owned()).collect(),
             addresses: attached.flat_map(|network| &network.addresses).copied().collect(),
             services: view.values().map(|workload| outrigger_compile::service_key(workload)).collect(),
+            names: view.values().map(|workload| workload.name.clone()).collect(),
         }
     }
 
@@ -141,12 +143,12 @@ fn declared(mesh: &Mesh, key: &ServiceKey, version: Option<String>) -> Declared 
     }
 }
 
-fn workload(place: &Place<'_>, instance: &Instance, declared: Declared) -> Workload {
+fn workload(place: &Place<'_>, instance: &Instance, meshed: &Meshed, declared: Declared) -> Workload {
     // Of several ports nobody says which one an instance means.
     let port = instance.port.filter(|_| declared.ports.len() == 1);
     Workload {
         id: id(place.key, &instance.id),
-        name: name(&place.key.service, &instance.id),
+        name: name(&place.key.service, &instance.id, meshed),
         zone: instance.zone.clone(),
         networks: attached(instance.addresses.clone()),
         lifecycle: Lifecycle::Running,
@@ -188,15 +190,21 @@ fn attached(addresses: Vec<IpAddr>) -> BTreeMap<String, Attachment> {
 }
 
 /// As tasks are called: the service and the beginning of the task's id. Other ids whole, where they may be part of a name, else
-/// what of them may, and a hash.
-fn name(service: &str, id: &str) -> String {
+/// what of them may, and a hash. Ids are chosen by whoever registers: none gets the name of one that has a sidecar, by which
+/// callers tell replicas apart.
+fn name(service: &str, id: &str, meshed: &Meshed) -> String {
     let (task, shown) = TASK;
-    if id.len() == task && id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return format!("{service}-{}", id.get(..shown).unwrap_or(id).to_ascii_lowercase());
-    }
+    let is_task = id.len() == task && id.bytes().all(|b| b.is_ascii_hexdigit());
     let letter = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' { c } else { '-' };
     let written: String = id.chars().take(LONGEST).map(letter).collect();
-    if written == id { format!("{service}-{id}") } else { format!("{service}-{written}-{:08x}", hash(id)) }
+    let name = match id.get(..shown).filter(|_| is_task) {
+        Some(shown) => format!("{service}-{}", shown.to_ascii_lowercase()),
+        None => format!("{service}-{id}"),
+    };
+    if (is_task || written == id) && !meshed.names.contains(&name) {
+        return name;
+    }
+    format!("{service}-{written}-{:08x}", hash(id))
 }
 
 /// FNV-1a.

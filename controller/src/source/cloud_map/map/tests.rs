@@ -83,6 +83,18 @@ fn a_task_that_ecs_stops_or_does_not_show_yet_is_not_called_whatever_cloud_map_s
     assert_eq!(called(&away, "shop"), [ids[0].clone(), ids[2].clone()], "ECS does not say all");
 }
 
+/// Callers tell replicas apart by name: one without a sidecar would be called in the place of the other.
+#[test]
+fn nobody_takes_the_name_of_one_that_has_a_sidecar() {
+    let ecs =
+        crate::source::ecs::map::sight(&tasks(vec![task(1)], definition(), vec![service()]), &mesh(), None);
+    let (beginning, alike) = ("00000000", format!("00000000{}", "f".repeat(24)));
+    let known = vec![at(beginning, "10.0.1.6"), at(&alike, "10.0.1.7")];
+    let sight = added(ecs, vec![named("cart", known)]);
+    let names: BTreeSet<&str> = of(&sight, "cart.shop").iter().map(|replica| replica.name.as_str()).collect();
+    assert!(names.len() == 3 && names.contains("cart-00000000"), "{names:?}");
+}
+
 #[test]
 fn of_a_lookup_that_was_just_written_nothing_is_said_before_its_answer() {
     let asked = |awaited| (lookup("cart"), Answer { awaited, ..Answer::default() });
@@ -206,6 +218,8 @@ fn what_goes_wrong_is_told_with_what_holds() {
 
 #[test]
 fn names_are_those_of_dns_and_differ() {
+    let meshed = Meshed::of(&View::new());
+    let name = |service: &str, id: &str| name(service, id, &meshed);
     assert_eq!(name("billing", "ABCDEF0123456789abcdef0123456789"), "billing-abcdef01");
     assert_eq!(name("billing", "blue-1"), "billing-blue-1");
     let (a, b) = (name("billing", "Blue/1"), name("billing", "blue:1"));
