@@ -35,7 +35,7 @@ pub fn http_requests(bytes: &[u8]) {
         );
         assert_eq!((request.length, wire), (again.length, wire_again));
         let mut written = BytesMut::new();
-        head::put_request(&mut written, &request, request.length == Length::Unknown, None);
+        head::put_request(&mut written, &request, request.length == Length::Unknown, None, None);
         assert!(lines_are_lines(&written), "{written:?}");
         if request.headers.contains_key(http::header::HOST) {
             let (read, _) = head::take_request(&mut written).unwrap().unwrap();

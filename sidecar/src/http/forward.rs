@@ -68,7 +68,7 @@ async fn carry(
     origin: &Origin,
     deadline: &mut Deadline,
     down: &mut Down<'_>,
-    request: &Request,
+    request: &mut Request,
     upload: &mut Pump,
     attempts: &mut Attempts,
 ) -> Result<Answer, RequestError> {
@@ -116,36 +116,39 @@ async fn carry(
     relay(origin, watch, down, up, head, request, upload).await
 }
 
-/// Sends the request to one place, and waits for the head of its response.
-async fn attempt(
+/// Sends the request to one place, and waits for the head of its response. What its block captures lies there once.
+fn attempt(
     origin: &Origin,
     deadline: &mut Deadline,
     down: &mut Down<'_>,
-    request: &Request,
+    request: &mut Request,
     upload: &mut Pump,
     attempts: &mut Attempts,
-) -> Result<(Response, Up), RequestError> {
-    let mut waited = false;
-    let mut up = {
-        let mut opening = pin!(open(origin, request, attempts, upload.is_received() && upload.is_sent()));
-        poll_fn(|cx| {
-            // Nearly always: there is a connection.
-            if let Poll::Ready(up) = opening.as_mut().poll(cx) {
-                return Poll::Ready(up);
-            }
-            waited = true;
-            down.poll_failed(cx).map(|gone| Err(RequestError::ClientGone(gone)))
-        })
-        .await?
-    };
-    attempts.sent_on(&up);
-    let limits = Limits::of(origin, attempts);
-    deadline.since(if waited { Instant::now() } else { attempts.began() }, limits.now(upload));
-    let interim = &mut attempts.interim;
-    match answer(deadline, &limits, down, &mut up, upload, request, interim).await {
-        Ok(response) => Ok((response, up)),
-        Err(Stopped::Request(error)) => Err(error),
-        Err(Stopped::Upstream(error)) => Err(up.failed(upload, error)),
+) -> impl Future<Output = Result<(Response, Up), RequestError>> {
+    let ended = upload.is_received() && upload.is_sent();
+    async move {
+        let mut waited = false;
+        let mut up = {
+            let mut opening = pin!(open(origin, request, attempts, ended));
+            poll_fn(|cx| {
+                // Nearly always: there is a connection.
+                if let Poll::Ready(up) = opening.as_mut().poll(cx) {
+                    return Poll::Ready(up);
+                }
+                waited = true;
+                down.poll_failed(cx).map(|gone| Err(RequestError::ClientGone(gone)))
+            })
+            .await?
+        };
+        attempts.sent_on(&up);
+        let limits = Limits::of(origin, attempts);
+        deadline.since(if waited { Instant::now() } else { attempts.began() }, limits.now(upload));
+        let interim = &mut attempts.interim;
+        match answer(deadline, &limits, down, &mut up, upload, request, interim).await {
+            Ok(response) => Ok((response, up)),
+            Err(Stopped::Request(error)) => Err(error),
+            Err(Stopped::Upstream(error)) => Err(up.failed(upload, error)),
+        }
     }
 }
 

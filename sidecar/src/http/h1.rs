@@ -17,6 +17,7 @@ use super::head::{self, Request, Response, Wire};
 use super::hop::Caller;
 use super::outbox::Outbox;
 use super::spare;
+use super::trace;
 use crate::stream::Stream;
 
 /// Read at once while it is unknown how much will come. On the stack: an idle connection has no buffer.
@@ -211,14 +212,14 @@ impl Conn {
         pending && self.inbox.is_empty()
     }
 
-    /// Queues a request head; `caller` is what it is to tell of who calls.
-    pub fn start_request(&mut self, request: &Request, caller: Option<&Caller>) {
+    /// Queues a request head; `caller` is what it is to tell of who calls, `trace` the one that it begins.
+    pub fn start_request(&mut self, request: &Request, caller: Option<&Caller>, trace: Option<&trace::New>) {
         self.writing = match request.length {
             Length::Empty => Writing::Nothing,
             Length::Known(length) => Writing::Length(length),
             Length::Unknown | Length::UntilClose => Writing::Chunks,
         };
-        head::put_request(self.outbox.tail(), request, self.writing == Writing::Chunks, caller);
+        head::put_request(self.outbox.tail(), request, self.writing == Writing::Chunks, caller, trace);
     }
 
     /// Queues the head of a final response to a client that spoke as `wire` says; returns false if the connection

@@ -10,6 +10,7 @@ use http::{Method, StatusCode, Version};
 use super::error::BadMessage;
 use super::framing::{self, Length};
 use super::hop::{self, Caller, Hop};
+use super::trace;
 
 /// Largest head, bytes: request or status line, fields and the empty line.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -157,8 +158,15 @@ pub fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, BadMess
     Ok(Some(trailers))
 }
 
-/// Writes a request head; `chunked` adds the transfer coding, `caller` what the application is told of who calls.
-pub fn put_request(out: &mut BytesMut, request: &Request, chunked: bool, caller: Option<&Caller>) {
+/// Writes a request head; `chunked` adds the transfer coding, `caller` what the application is told of who calls, `trace` a
+/// new one.
+pub fn put_request(
+    out: &mut BytesMut,
+    request: &Request,
+    chunked: bool,
+    caller: Option<&Caller>,
+    trace: Option<&trace::New>,
+) {
     out.reserve(256);
     out.put_slice(request.method.as_str().as_bytes());
     out.put_u8(b' ');
@@ -173,6 +181,9 @@ pub fn put_request(out: &mut BytesMut, request: &Request, chunked: bool, caller:
             caller.put_fields(out, &request.headers, authority);
         }
         None => put_fields(out, &request.headers),
+    }
+    if let Some(trace) = trace {
+        put_field(out, b"traceparent", trace);
     }
     let says_length = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
     let empty = says_length && request.length == Length::Empty;

@@ -38,12 +38,12 @@ pub(super) fn send(origin: &Origin, cluster: &str, request: &Request, upload: &P
     headers.remove(header::EXPECT);
     headers.insert(COPY, HeaderValue::from_static("1"));
     let (method, uri, length) = (request.method.clone(), request.uri.clone(), request.length);
-    let copy = Request { method, uri, headers, length, upgrade: None };
+    let mut copy = Request { method, uri, headers, length, upgrade: None };
     let destination = Destination::Cluster { cluster: cluster.to_owned(), timeouts: Timeouts::default() };
     let downstream = Downstream { destination, announce: None, ..origin.downstream.clone() };
     let origin = Origin::new(worker.clone(), downstream, origin.kind, Admission::Free);
     worker.spawn(async move {
-        let carried = tokio::time::timeout(LONGEST, carry(&origin, &copy, pieces, trailers)).await;
+        let carried = tokio::time::timeout(LONGEST, carry(&origin, &mut copy, pieces, trailers)).await;
         if let Ok(Err(error)) = carried {
             tracing::debug!(%error, "a copy of a request failed");
         }
@@ -54,7 +54,7 @@ pub(super) fn send(origin: &Origin, cluster: &str, request: &Request, upload: &P
 
 async fn carry(
     origin: &Origin,
-    copy: &Request,
+    copy: &mut Request,
     pieces: Vec<Bytes>,
     trailers: Option<HeaderMap>,
 ) -> Result<(), RequestError> {

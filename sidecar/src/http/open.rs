@@ -47,6 +47,8 @@ pub(super) struct Attempts {
     pub rated: Option<Box<Fields>>,
     /// Its place among those under way to the own application.
     pub place: Option<Place>,
+    /// It brought no trace, and none was begun for it yet.
+    pub untraced: bool,
     /// How long all attempts together may take; none: as long as they take.
     pub whole: Option<Duration>,
     pub(super) started: Instant,
@@ -72,6 +74,8 @@ pub(super) struct Terms {
     pub hold: Duration,
     /// The head is all there is.
     pub ended: bool,
+    /// What goes out as text is to begin a trace.
+    untraced: bool,
 }
 
 impl Attempts {
@@ -84,6 +88,7 @@ impl Attempts {
             taken: None,
             rated: None,
             place: None,
+            untraced: false,
             whole: None,
             started,
             tried,
@@ -95,6 +100,13 @@ impl Attempts {
             count: 0,
             interim: 0,
             retry,
+        }
+    }
+
+    /// Begins the trace of a request that brought none: somebody here speaks of it, or it may be sent again.
+    pub fn begin_trace(&mut self, origin: &Origin, request: &mut Request) {
+        if std::mem::take(&mut self.untraced) {
+            origin.begin_trace(request);
         }
     }
 
@@ -120,7 +132,8 @@ impl Attempts {
     }
 
     fn terms(&self, ended: bool) -> Terms {
-        Terms { used: self.used(), hold: self.limit().unwrap_or(HOLD).min(HOLD), ended }
+        let hold = self.limit().unwrap_or(HOLD).min(HOLD);
+        Terms { used: self.used(), hold, ended, untraced: self.untraced }
     }
 
     /// The cluster that a route sends it to.
@@ -226,12 +239,15 @@ fn is_end(broken: &Broken) -> bool {
 /// Nothing was sent.
 pub(super) async fn open(
     origin: &Origin,
-    request: &Request,
+    request: &mut Request,
     attempts: &mut Attempts,
     ended: bool,
 ) -> Result<Up, RequestError> {
     let worker = &origin.worker;
     attempts.picked = None;
+    if attempts.count > 0 {
+        attempts.begin_trace(origin, request);
+    }
     let routed = attempts.taken.as_ref().and_then(|taken| taken.cluster.as_deref());
     let (cluster, picked) = match (&origin.downstream.destination, routed) {
         (Destination::Endpoint { cluster, workload }, _) => {
@@ -245,13 +261,13 @@ pub(super) async fn open(
             let hold = attempts.hold();
             worker.pick(routed, &mut attempts.tried, hold, &|on| sticky::key(origin, on, request)).await
         }),
-        (Destination::Application(address), None) => {
-            if attempts.place.is_none() {
+        (to @ (Destination::Application(address) | Destination::Passthrough(address)), None) => {
+            if attempts.place.is_none() && matches!(to, Destination::Application(_)) {
                 attempts.place = inbound::place(origin).await?;
             }
-            return to_application(origin, request, *address, &attempts.terms(ended)).await;
-        }
-        (Destination::Passthrough(address), None) => {
+            if goes_in_frames(origin, request) {
+                attempts.begin_trace(origin, request);
+            }
             return to_application(origin, request, *address, &attempts.terms(ended)).await;
         }
     };
@@ -266,8 +282,19 @@ pub(super) async fn open(
     if attempts.count == 0 {
         retry::earn(&picked);
     }
+    let kept = picked.policed().is_some_and(|cluster| cluster.policy.retries.is_some());
     attempts.picked = Some(picked);
+    if attempts.untraced && (kept || endpoint.transport != Transport::Mesh && goes_in_frames(origin, request))
+    {
+        attempts.untraced = false;
+        origin.begin_trace(request);
+    }
     to_endpoint(origin, request, cluster, endpoint, &attempts.terms(ended)).await
+}
+
+/// It goes to an application, or is to, over HTTP/2. (What goes out as text gets its new trace there.)
+fn goes_in_frames(origin: &Origin, request: &Request) -> bool {
+    origin.kind == HttpKind::Http2 && request.upgrade.is_none()
 }
 
 fn not_picked(cluster: &str, why: NoEndpoint) -> RequestError {
@@ -296,17 +323,17 @@ async fn to_endpoint(
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
                 .await
                 .map_err(refused)?;
-            return Ok(new(origin, io, request, None));
+            return Ok(new(origin, io, request, None, terms));
         }
         (Transport::Plaintext, _) => {
             let park = Park::Outside(endpoint.address);
-            if let Some(up) = idle(origin, request, park, terms.used) {
+            if let Some(up) = idle(origin, request, park, terms) {
                 return Ok(up);
             }
             let io = Box::pin(upstream::connect(worker, &endpoint, Alpn::Http1, limit()))
                 .await
                 .map_err(refused)?;
-            return Ok(new(origin, io, request, Some(park)));
+            return Ok(new(origin, io, request, Some(park), terms));
         }
     };
     over_link(origin, request, &To::Endpoint(endpoint, alpn), limit, terms).await
@@ -319,7 +346,7 @@ async fn to_application(
     terms: &Terms,
 ) -> Result<Up, RequestError> {
     let announced = origin.announced.as_deref();
-    if origin.kind == HttpKind::Http2 && request.upgrade.is_none() {
+    if goes_in_frames(origin, request) {
         let to = match announced {
             Some(announced) => To::Announced(address, announced.header().clone(), announced.over()),
             None => To::Address(address),
@@ -327,25 +354,27 @@ async fn to_application(
         return over_link(origin, request, &to, || CONNECT, terms).await;
     }
     let park = if announced.is_some() { Park::Announced(address) } else { Park::Address(address) };
-    if let Some(up) = idle(origin, request, park, terms.used) {
+    if let Some(up) = idle(origin, request, park, terms) {
         return Ok(up);
     }
     let header = announced.map(|announced| &**announced.header());
     let io = Box::pin(upstream::application(address, CONNECT, header)).await.map_err(refused)?;
-    Ok(new(origin, io, request, Some(park)))
+    Ok(new(origin, io, request, Some(park), terms))
 }
 
-fn idle(origin: &Origin, request: &Request, park: Park, used: Option<Instant>) -> Option<Up> {
-    let now = used.filter(|_| request.upgrade.is_none())?;
+fn idle(origin: &Origin, request: &Request, park: Park, terms: &Terms) -> Option<Up> {
+    let now = terms.used.filter(|_| request.upgrade.is_none())?;
     let conn = match park {
         Park::Address(address) | Park::Outside(address) => origin.worker.pools().idle.take(address, now)?,
         Park::Announced(_) => origin.announced.as_ref()?.take(now)?,
     };
-    Some(Up::start(origin, conn, request, Some(park), true))
+    let trace = terms.untraced.then(|| origin.new_trace());
+    Some(Up::start(origin, conn, request, Some(park), true, trace))
 }
 
-fn new(origin: &Origin, io: Stream, request: &Request, park: Option<Park>) -> Up {
-    Up::start(origin, Box::new(Conn::new(io, BytesMut::new())), request, park, false)
+fn new(origin: &Origin, io: Stream, request: &Request, park: Option<Park>, terms: &Terms) -> Up {
+    let trace = terms.untraced.then(|| origin.new_trace());
+    Up::start(origin, Box::new(Conn::new(io, BytesMut::new())), request, park, false, trace)
 }
 
 async fn over_link(

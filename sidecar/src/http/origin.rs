@@ -221,8 +221,21 @@ impl Origin {
                 self.caller.tell(&mut request.headers, authority);
             }
         }
-        trace::begin(&mut request.headers, || self.worker.draw(|rng| (rng.u128(..), rng.u64(..))));
         Ok(())
+    }
+
+    /// Gives a request that is in no trace a new one.
+    pub fn begin_trace(&self, request: &mut Request) {
+        trace::begin(&mut request.headers, || self.draw_trace());
+    }
+
+    /// A new trace, for a head in text.
+    pub fn new_trace(&self) -> trace::New {
+        trace::new(self.draw_trace())
+    }
+
+    fn draw_trace(&self) -> (u128, u64) {
+        self.worker.draw(|rng| (rng.u128(..), rng.u64(..)))
     }
 
     /// RFC 9112 section 3.2: HTTP/1.0 need not say whom it calls, but what we send on must.

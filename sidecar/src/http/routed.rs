@@ -16,6 +16,7 @@ use super::origin::Origin;
 use super::sides::Down;
 use super::sticky;
 use super::time_left;
+use super::trace;
 use crate::downstream::Destination;
 use crate::route::{Called, Drawn, Fault, Own, Route, is_copy};
 use crate::telemetry::{RouteCounters, RouteKey};
@@ -62,6 +63,10 @@ pub(super) fn begin(
     attempts: &mut Attempts,
 ) -> Result<Option<Own>, RequestError> {
     origin.prepare(request)?;
+    attempts.untraced = trace::is_unsaid(&request.headers) && !origin.worker.telemetry().logs_access();
+    if !attempts.untraced {
+        origin.begin_trace(request);
+    }
     if origin.is_leaving() {
         return Err(RequestError::Draining);
     }
@@ -95,6 +100,9 @@ fn take(
         Destination::Endpoint { .. } | Destination::Passthrough(_) => return Ok(None),
     };
     let Some(routes) = routes else { return Ok(None) };
+    if routes.speak_of_traces {
+        attempts.begin_trace(origin, request);
+    }
     let Request { method, uri, headers, .. } = &*request;
     let Some(found) = routes.find(method, uri, headers, attempts.grpc) else {
         return Err(RequestError::NoRoute(down.called(edge.as_deref())));

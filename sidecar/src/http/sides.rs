@@ -20,6 +20,7 @@ use super::origin::Origin;
 use super::pool::{Idle, until};
 use super::pump::{Half, Pump};
 use super::streams::InUse;
+use super::trace;
 
 /// The side that asked.
 pub(super) enum Down<'a> {
@@ -167,16 +168,17 @@ pub(super) enum Up {
 }
 
 impl Up {
-    /// Starts a request on an HTTP/1 connection.
+    /// Starts a request on an HTTP/1 connection; `trace` is the one that it is to begin.
     pub fn start(
         origin: &Origin,
         mut conn: Box<Conn>,
         request: &Request,
         park: Option<Park>,
         reused: bool,
+        trace: Option<trace::New>,
     ) -> Self {
         let start = conn.written();
-        conn.start_request(request, origin.told_in_text());
+        conn.start_request(request, origin.told_in_text(), trace.as_ref());
         Self::H1 { conn, park, reused, start, wire: None }
     }
 

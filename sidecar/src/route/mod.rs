@@ -22,6 +22,8 @@ pub struct Routes {
     /// The most specific first.
     rules: Vec<Rule>,
     routes: Vec<Arc<Route>>,
+    /// One of them matches or changes what says in which trace a request is, or sends copies.
+    pub speak_of_traces: bool,
 }
 
 /// One route.
@@ -100,7 +102,8 @@ impl Routes {
             let made = Route::new(route).map_err(|why| format!("route {}: {why}", route.name))?;
             Ok::<_, String>(Arc::new(made))
         };
-        Ok(Self { rules, routes: routes.iter().map(route).collect::<Result<_, _>>()? })
+        let speak_of_traces = routes.iter().any(speaks_of_traces);
+        Ok(Self { rules, routes: routes.iter().map(route).collect::<Result<_, _>>()?, speak_of_traces })
     }
 
     /// The route that takes a request.
@@ -108,6 +111,15 @@ impl Routes {
         let rule = self.rules.iter().find(|rule| rule.takes(method, uri, headers, grpc))?;
         Some(Found { route: self.routes.get(rule.route)?, prefix: rule.prefix() })
     }
+}
+
+fn speaks_of_traces(route: &wire::Route) -> bool {
+    let edits = &route.request_headers;
+    let edited = edits.set.keys().chain(edits.add.keys()).chain(&edits.remove);
+    let matched = route.matches.iter().flat_map(|said| said.headers.keys());
+    let is_said =
+        |name: &String| ["traceparent", "tracestate"].iter().any(|of| name.eq_ignore_ascii_case(of));
+    route.mirror.is_some() || edited.chain(matched).any(is_said)
 }
 
 impl Route {

@@ -24,7 +24,7 @@ async fn used() -> (Conn, TcpStream) {
 
 async fn send(conn: &mut Conn) -> io::Result<()> {
     let (method, uri, headers) = (Method::POST, Uri::from_static("/"), HeaderMap::new());
-    conn.start_request(&Request { method, uri, headers, length: Length::Empty, upgrade: None }, None);
+    conn.start_request(&Request { method, uri, headers, length: Length::Empty, upgrade: None }, None, None);
     poll_fn(|cx| conn.poll_flush(cx)).await
 }
 

@@ -111,7 +111,7 @@ fn order_and_values_stay_and_the_hop_goes() {
           X-A: \xff; v\r\nKeep-Alive: timeout=5\r\nTE: trailers, deflate\r\nX-B: 3\r\nproxy-connection: x\r\n\r\n",
     );
     let mut out = BytesMut::new();
-    put_request(&mut out, &request, false, None);
+    put_request(&mut out, &request, false, None, None);
     let expected: &[u8] =
         b"GET / HTTP/1.1\r\nx-b: 1\r\nx-b: 3\r\nhost: a\r\nx-a: \xff; v\r\nte: trailers\r\n\
         connection: te\r\n\r\n";
@@ -126,7 +126,7 @@ fn forms_of_the_target() {
     assert_eq!(absolute.headers.get("host").unwrap(), "cart:80");
     let (asterisk, _) = accepted(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut out = BytesMut::new();
-    put_request(&mut out, &asterisk, false, None);
+    put_request(&mut out, &asterisk, false, None, None);
     assert!(out.starts_with(b"OPTIONS * HTTP/1.1\r\n"), "{out:?}");
     accepted(b"GET / HTTP/1.1\r\nHost:\r\n\r\n");
     accepted(b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n");
@@ -219,7 +219,7 @@ fn mutated_requests_never_change_their_meaning() {
         let Ok(Some((request, _))) = take_request(&mut BytesMut::from(&bytes[..])) else { continue };
         accepted += 1;
         let mut out = BytesMut::new();
-        put_request(&mut out, &request, request.length == Length::Unknown, None);
+        put_request(&mut out, &request, request.length == Length::Unknown, None, None);
         if !request.headers.contains_key("host") {
             continue;
         }
