@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use super::error::BadMessage;
-use super::hop::{Coding, Hop, SaidLength};
+use super::hop::{self, Coding, Hop, SaidLength};
 
 /// What is known of a body before it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,9 @@ pub fn of_stream(headers: &HeaderMap, ended: bool) -> Length {
     if ended {
         return Length::Empty;
     }
-    let said = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let said = hop::first(headers, &header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok());
     said.map_or(Length::Unknown, Length::Known)
 }
 

@@ -1,5 +1,6 @@
 //! HTTP/1 message heads: bytes to fields and back. Pure functions; RFC 9112 sections 2 to 5.
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -278,8 +279,14 @@ fn range_in(head: &[u8], part: &[u8]) -> std::ops::Range<usize> {
 /// Name and place of the value of each end-to-end field.
 type Places = Vec<(HeaderName, std::ops::Range<usize>)>;
 
+thread_local! {
+    /// Empty between heads.
+    static PLACES: Cell<Places> = const { Cell::new(Vec::new()) };
+}
+
 fn places(head: &[u8], fields: &[httparse::Header<'_>], hop: &Hop) -> Result<Places, BadMessage> {
-    let mut places = Vec::with_capacity(fields.len());
+    let mut places = PLACES.take();
+    places.reserve(fields.len());
     for field in fields {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadMessage::Malformed("field name"))?;
@@ -290,12 +297,13 @@ fn places(head: &[u8], fields: &[httparse::Header<'_>], hop: &Hop) -> Result<Pla
     Ok(places)
 }
 
-fn fields_at(head: &Bytes, places: Places, hop: &Hop) -> Result<HeaderMap, BadMessage> {
+fn fields_at(head: &Bytes, mut places: Places, hop: &Hop) -> Result<HeaderMap, BadMessage> {
     let mut headers = HeaderMap::with_capacity(places.len() + 2);
-    for (name, range) in places {
+    for (name, range) in places.drain(..) {
         let value = HeaderValue::from_maybe_shared(head.slice(range));
         headers.append(name, value.map_err(|_| BadMessage::Malformed("field value"))?);
     }
+    PLACES.set(places);
     if hop.wants_trailers() {
         headers.append(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -312,11 +320,10 @@ fn target_of(
     if *method == Method::CONNECT {
         return Err(BadMessage::Connect);
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Err(BadMessage::Malformed("host: more than one")),
+    match hop::host(headers) {
+        (_, true) => return Err(BadMessage::Malformed("host: more than one")),
         (None, _) if version == Version::HTTP_11 => return Err(BadMessage::Malformed("host: missing")),
-        (Some(host), None) if !is_authority(host.as_bytes()) => return Err(BadMessage::Malformed("host")),
+        (Some(host), false) if !is_authority(host.as_bytes()) => return Err(BadMessage::Malformed("host")),
         _ => {}
     }
     if target.contains(&b'#') {

@@ -262,6 +262,17 @@ pub(super) fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.keys().any(|key| key == name)
 }
 
+/// The first line of a field, found as by [`has`].
+pub(super) fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    headers.iter().find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// What `host` says, and whether it says it more than once.
+pub(super) fn host(headers: &HeaderMap) -> (Option<&HeaderValue>, bool) {
+    let mut lines = headers.iter().filter_map(|(key, value)| (*key == header::HOST).then_some(value));
+    (lines.next(), lines.next().is_some())
+}
+
 /// False if the field is there. Looks it up once.
 fn set_if_absent(
     headers: &mut HeaderMap,

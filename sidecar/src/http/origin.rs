@@ -198,16 +198,16 @@ impl Origin {
         if !path.starts_with('/') && !whole {
             return Err(BadMessage::Malformed(":path"));
         }
-        let mut hosts = request.headers.get_all(header::HOST).iter();
-        match (request.uri.authority(), hosts.next(), hosts.next()) {
-            (_, _, Some(_)) => return Err(BadMessage::Malformed("host: more than one")),
-            (Some(authority), Some(host), None) if authority.as_str().as_bytes() != host.as_bytes() => {
+        let (host, several) = hop::host(&request.headers);
+        match (request.uri.authority(), host) {
+            _ if several => return Err(BadMessage::Malformed("host: more than one")),
+            (Some(authority), Some(host)) if authority.as_str().as_bytes() != host.as_bytes() => {
                 return Err(BadMessage::Malformed("host: differs from :authority"));
             }
             (Some(authority), ..) if authority.as_str().contains('@') => {
                 return Err(BadMessage::Malformed(":authority"));
             }
-            (None, None, None) => self.name_host(&mut request.headers),
+            (None, None) => self.name_host(&mut request.headers),
             _ => {}
         }
         if self.downstream.direction == Direction::Inbound {
@@ -252,7 +252,7 @@ impl Origin {
 
 /// `application/grpc` and its variants, not `application/grpc-web`.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = hop::first(headers, &header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let rest = kind.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }

@@ -11,6 +11,7 @@ use super::error::{Broken, RequestError};
 use super::framing::Length;
 use super::give::Answer;
 use super::head::{Request, Response};
+use super::hop;
 use super::lasting::Watch;
 use super::origin::{Origin, is_grpc};
 use super::pump::{Pump, Side};
@@ -37,7 +38,7 @@ pub(super) fn respond(
 ) -> Result<Head, RequestError> {
     let status = response.status;
     let empty = response.length == Length::Empty;
-    let failed = status.is_server_error() || grpc_failed(response.headers.get(GRPC_STATUS));
+    let failed = status.is_server_error() || grpc_failed(hop::first(&response.headers, &GRPC_STATUS));
     if let Down::H1 { keep_alive, .. } = down {
         *keep_alive &= upload.is_received() && !origin.is_ending();
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Uri};
 use outrigger_wire::{PathMatch, RouteMatch, TextMatch};
 use regex_lite::{Regex, RegexBuilder};
@@ -165,7 +165,8 @@ fn regex(pattern: &str) -> Result<Regex, String> {
 
 /// The value of a field; the lines of one that is there several times are one list (RFC 9110 section 5.3).
 pub(crate) fn field<'a>(uri: &'a Uri, headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
-    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    // A head has few: to look at each costs less than to hash the name.
+    let mut lines = headers.iter().filter_map(|(key, value)| (key == name).then_some(value.as_bytes()));
     let Some(first) = lines.next() else {
         // HTTP/2 has it in `:authority`.
         let authority = uri.authority().filter(|_| *name == header::HOST)?;
