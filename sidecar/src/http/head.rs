@@ -11,6 +11,7 @@ use http::{Method, StatusCode, Version};
 use super::error::BadMessage;
 use super::framing::{self, Length};
 use super::hop::{self, Caller, Hop};
+use super::names;
 use super::trace;
 
 /// Largest head, bytes: request or status line, fields and the empty line.
@@ -87,8 +88,8 @@ pub fn take_request(buffer: &mut BytesMut) -> Result<Option<(Request, Wire)>, Ba
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| BadMessage::Malformed("method"))?;
     let target = range_in(head, parsed.path.unwrap_or_default().as_bytes());
-    let hop = Hop::of(parsed.headers.iter().map(|f| (f.name, f.value)));
-    let places = places(head, parsed.headers, &hop)?;
+    let mut hop = Hop::new();
+    let places = places(head, parsed.headers, &mut hop)?;
 
     let head = buffer.split_to(size).freeze();
     let mut headers = fields_at(&head, places, &hop)?;
@@ -118,8 +119,8 @@ pub fn take_response(buffer: &mut BytesMut, method: &Method) -> Result<Option<(R
     let version = version(parsed.version);
     let status =
         StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| BadMessage::Malformed("status"))?;
-    let hop = Hop::of(parsed.headers.iter().map(|f| (f.name, f.value)));
-    let places = places(buffer, parsed.headers, &hop)?;
+    let mut hop = Hop::new();
+    let places = places(buffer, parsed.headers, &mut hop)?;
 
     let head = buffer.split_to(size).freeze();
     let mut headers = fields_at(&head, places, &hop)?;
@@ -144,7 +145,7 @@ pub fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, BadMess
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (size, places) = match httparse::parse_headers(buffer, &mut fields) {
         Ok(httparse::Status::Complete((size, parsed))) if size <= MAX_HEAD => {
-            (size, places(buffer, parsed, &Hop::default())?)
+            (size, places(buffer, parsed, &mut Hop::default())?)
         }
         Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
         Ok(_) => return Err(BadMessage::HeadTooLarge),
@@ -276,7 +277,7 @@ fn range_in(head: &[u8], part: &[u8]) -> std::ops::Range<usize> {
     if part.is_empty() || start + part.len() > head.len() { 0..0 } else { start..start + part.len() }
 }
 
-/// Name and place of the value of each end-to-end field.
+/// Name of each field that may go on, and place of its value.
 type Places = Vec<(HeaderName, std::ops::Range<usize>)>;
 
 thread_local! {
@@ -284,13 +285,12 @@ thread_local! {
     static PLACES: Cell<Places> = const { Cell::new(Vec::new()) };
 }
 
-fn places(head: &[u8], fields: &[httparse::Header<'_>], hop: &Hop) -> Result<Places, BadMessage> {
+fn places(head: &[u8], fields: &[httparse::Header<'_>], hop: &mut Hop) -> Result<Places, BadMessage> {
     let mut places = PLACES.take();
     places.reserve(fields.len());
     for field in fields {
-        let name =
-            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadMessage::Malformed("field name"))?;
-        if !hop.drops(&name) {
+        let name = names::of(field.name.as_bytes()).map_err(|_| BadMessage::Malformed("field name"))?;
+        if hop.read(&name, field.value) {
             places.push((name, range_in(head, field.value)));
         }
     }
@@ -299,7 +299,7 @@ fn places(head: &[u8], fields: &[httparse::Header<'_>], hop: &Hop) -> Result<Pla
 
 fn fields_at(head: &Bytes, mut places: Places, hop: &Hop) -> Result<HeaderMap, BadMessage> {
     let mut headers = HeaderMap::with_capacity(places.len() + 2);
-    for (name, range) in places.drain(..) {
+    for (name, range) in places.drain(..).filter(|(name, _)| !hop.drops(name)) {
         let value = HeaderValue::from_maybe_shared(head.slice(range));
         headers.append(name, value.map_err(|_| BadMessage::Malformed("field value"))?);
     }

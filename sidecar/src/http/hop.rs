@@ -14,6 +14,9 @@ pub const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What `transfer-encoding` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,27 +63,25 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// Reads them all.
-    pub fn of<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
-        let mut hop = Self { clean: true, ..Self::default() };
-        for (name, value) in fields {
-            hop.read(name, value);
-            hop.clean &= !always_ends(name);
-        }
-        hop
+    /// Of a head of which no field was read yet.
+    pub fn new() -> Self {
+        Self { clean: true, ..Self::default() }
     }
 
-    fn read(&mut self, name: &str, value: &[u8]) {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            2 if is("te") => self.trailers |= list(value).any(|item| token(item, b"trailers")),
-            7 if is("upgrade") => self.upgrade = HeaderValue::from_bytes(value).ok(),
-            10 if is("connection") => self.read_connection(value),
-            10 if is("keep-alive") => self.keep_alive_seconds = keep_alive_seconds(value),
-            14 if is("content-length") => self.read_length(value),
-            17 if is("transfer-encoding") => self.read_coding(value),
+    /// Reads a field; false for one that ends at each hop.
+    pub fn read(&mut self, name: &HeaderName, value: &[u8]) -> bool {
+        match *name {
+            header::CONTENT_LENGTH => self.read_length(value),
+            header::CONNECTION => self.read_connection(value),
+            header::TRANSFER_ENCODING => self.read_coding(value),
+            header::UPGRADE => self.upgrade = HeaderValue::from_bytes(value).ok(),
+            header::TE => self.trailers |= list(value).any(|item| token(item, b"trailers")),
+            _ if *name == KEEP_ALIVE => self.keep_alive_seconds = keep_alive_seconds(value),
             _ => {}
         }
+        let goes_on = !always_ends(name);
+        self.clean &= goes_on;
+        goes_on
     }
 
     fn read_connection(&mut self, value: &[u8]) {
@@ -133,7 +134,7 @@ impl Hop {
         }
         // Nominating these would take away what the message means, or what we have just checked.
         let kept = || *name == header::HOST || *name == header::CONTENT_LENGTH || *name == header::EXPECT;
-        always_ends(name.as_str()) || (!self.nominated.is_empty() && self.nominated.contains(name) && !kept())
+        always_ends(name) || (!self.nominated.is_empty() && self.nominated.contains(name) && !kept())
     }
 
     /// `te: trailers` travels on: it is true of us as of the client.
@@ -243,17 +244,11 @@ impl Caller {
     }
 }
 
-/// A field that ends at each hop, however it is spelt.
-fn always_ends(name: &str) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other);
-    match name.len() {
-        2 => is("te"),
-        7 => is("upgrade"),
-        10 => is("connection") || is("keep-alive"),
-        14 => is("http2-settings"),
-        16 => is("proxy-connection"),
-        17 => is("transfer-encoding"),
-        _ => false,
+/// A field that ends at each hop.
+fn always_ends(name: &HeaderName) -> bool {
+    match *name {
+        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE | header::TE => true,
+        _ => *name == KEEP_ALIVE || *name == PROXY_CONNECTION || *name == HTTP2_SETTINGS,
     }
 }
 

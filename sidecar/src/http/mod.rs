@@ -1,6 +1,6 @@
 //! The life of a request.
 //!
-//! `head`, `framing`, `chunked` and `hop` are pure: bytes to messages and back, and what may pass a hop.
+//! `head`, `names`, `framing`, `chunked` and `hop` are pure: bytes to messages and back, and what may pass a hop.
 //! `h1` and `h2stream` put them on connections; `server1` and `server2` take requests from clients, `carrier` carries those
 //! of HTTP/2; `forward` is the way of one request, `relay` of its response, `give` that of an answer in the application's
 //! place; `open`, `pool`, `link` and `streams` find it a connection; `pump` moves the bodies.
@@ -24,6 +24,7 @@ mod lasting;
 mod limits;
 mod link;
 mod mirror;
+mod names;
 mod open;
 mod origin;
 mod outbox;
