@@ -14,9 +14,11 @@ use super::framing::Length;
 use super::give::{Answer, give, refuse};
 use super::head::{Request, Response};
 use super::lasting::{Lasting, Watch};
+use super::limits::Client;
 use super::mirror;
 use super::open::{Attempts, open};
 use super::origin::{Origin, is_grpc};
+use super::pace::Pace;
 use super::pump::{Pump, Side};
 use super::relay::{self, relay};
 use super::retry::{self, Next};
@@ -156,6 +158,8 @@ fn attempt(
 struct Limits {
     sending: Option<Duration>,
     waiting: Option<Duration>,
+    /// For a body that comes slowly, from outside.
+    pace: Option<Duration>,
 }
 
 impl Limits {
@@ -167,7 +171,8 @@ impl Limits {
         } else {
             Some(waiting.unwrap_or_default().max(origin.worker.patience().body))
         };
-        Self { sending, waiting }
+        let pace = sending.filter(|_| !attempts.grpc && origin.client() == Client::Outside);
+        Self { sending, waiting, pace }
     }
 
     fn now(&self, upload: &Pump) -> Option<Duration> {
@@ -191,6 +196,7 @@ async fn answer(
     interim: &mut u32,
 ) -> Result<Response, Stopped> {
     let mut stuck: Option<Broken> = None;
+    let mut pace = limits.pace.filter(|_| !upload.is_received()).map(|grace| Box::new(Pace::new(grace)));
     poll_fn(|cx| {
         let before = (upload.bytes, upload.is_received());
         if stuck.is_none() {
@@ -239,6 +245,11 @@ async fn answer(
         }
         if let Poll::Ready(gone) = down.poll_failed(cx) {
             return Poll::Ready(Err(Stopped::Request(RequestError::ClientGone(gone))));
+        }
+        if let Some(pace) = pace.as_mut().filter(|_| !upload.is_received())
+            && pace.poll_slow(cx, !upload.is_blocked(), upload.bytes).is_ready()
+        {
+            return Poll::Ready(Err(Stopped::Request(RequestError::ClientSlow)));
         }
         if deadline.poll_passed(cx).is_ready() {
             let slow = !upload.is_received() && upload.is_starved();

@@ -28,6 +28,7 @@ mod names;
 mod open;
 mod origin;
 mod outbox;
+mod pace;
 mod pool;
 mod pump;
 mod relay;

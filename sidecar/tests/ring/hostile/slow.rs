@@ -62,11 +62,11 @@ async fn a_body_may_be_slow_but_not_stop() {
     // A busy machine may make a step many times as long.
     let node = before(&app, Patience { body: 10 * STEP, ..patient() }).await;
     let mut raw = connect(&node).await;
-    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 15\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1500\r\n\r\n";
     raw.send(head).await;
     for _ in 0..15 {
         tokio::time::sleep(STEP).await;
-        raw.send("x").await;
+        raw.send([b'x'; 100]).await;
     }
     assert!(raw.answer().await.0.starts_with("HTTP/1.1 200 "));
     raw.send(head).await;
@@ -74,6 +74,31 @@ async fn a_body_may_be_slow_but_not_stop() {
     let (head, _) = raw.answer().await;
     assert!(head.starts_with("HTTP/1.1 408 ") && field(&head, "connection") == Some("close"), "{head}");
     assert_eq!(raw.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_408_in_the_end() {
+    let app = App::mirror().await;
+    let node = before(&app, Patience { body: SHORT, ..patient() }).await;
+    let raw = connect(&node).await;
+    let begun = Instant::now();
+    let (mut read, mut write) = raw.tcp.into_split();
+    let drip = async {
+        write.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
+        while write.write_all(b"y").await.is_ok() {
+            tokio::time::sleep(STEP / 4).await;
+        }
+    };
+    let answer = async {
+        let mut answer = [0; 13];
+        tokio::io::AsyncReadExt::read_exact(&mut read, &mut answer).await.unwrap();
+        answer
+    };
+    let answer = within(async {
+        tokio::select! { answer = answer => answer, () = drip => panic!("hung up on without an answer") }
+    });
+    assert_eq!(&answer.await, b"HTTP/1.1 408 ");
+    assert!(begun.elapsed() >= SHORT);
 }
 
 #[tokio::test]
