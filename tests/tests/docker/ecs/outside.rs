@@ -186,15 +186,13 @@ fn a_meshed_task_calls_an_unmeshed_one_beside_a_meshed_one_of_the_same_service()
     assert_eq!((endpoints.len(), outside), (2, 1), "{endpoints:?}");
     let status = cloud.status().expect("a controller that runs");
     assert!(status["problems"].to_string().contains("169.254.170.2"), "{}", status["problems"]);
-    let edge = within(PATIENCE, "the edge", || {
+    // Sidecars report every few seconds: the first report may have the meshed one alone.
+    let is = |edge: &Value| edge["source"] == "web.default" && edge["destination"] == "billing.default";
+    within(PATIENCE, "an edge of which some is plaintext", || {
         let status = cloud.status()?;
-        let edges = status["edges"].as_array()?;
-        edges
-            .iter()
-            .find(|edge| edge["source"] == "web.default" && edge["destination"] == "billing.default")
-            .cloned()
+        let mut edges = status["edges"].as_array()?.iter();
+        (edges.find(|edge| is(edge))?["mtls"] == false).then_some(())
     });
-    assert_eq!(edge["mtls"], false, "some of it is plaintext");
 
     let id = old.arn.rsplit('/').next().expect("an ARN ends with an id").to_owned();
     deregister(&cloud.ecs, &id);
