@@ -79,6 +79,31 @@ run "fargate_client_udp" {
   }
 }
 
+run "fargate_range" {
+  command = plan
+
+  variables {
+    container_definitions    = jsonencode(jsondecode(file("../../../inject/tests/ecs/fargate-range/task.json")).containerDefinitions)
+    network_mode             = "awsvpc"
+    requires_compatibilities = ["FARGATE"]
+  }
+
+  assert {
+    condition     = jsondecode(output.container_definitions) == jsondecode(file("../../../inject/tests/ecs/fargate-range/meshed.json")).containerDefinitions
+    error_message = output.container_definitions
+  }
+
+  assert {
+    condition     = jsonencode(output.proxy_configuration) == jsonencode(try(jsondecode(file("../../../inject/tests/ecs/fargate-range/meshed.json")).proxyConfiguration, null))
+    error_message = jsonencode(output.proxy_configuration)
+  }
+
+  assert {
+    condition     = jsonencode(output.volumes) == jsonencode(try(jsondecode(file("../../../inject/tests/ecs/fargate-range/meshed.json")).volumes, []))
+    error_message = jsonencode(output.volumes)
+  }
+}
+
 run "fargate_client_zone" {
   command = plan
 
