@@ -10,7 +10,7 @@ use serde_yaml::Value;
 
 use super::raw::{self, Raw};
 use super::view::{FROM, Revision, Service, View, last_part};
-use crate::source::ecs::client::{Api, CallError};
+use crate::source::ecs::client::{Api, CallError, Fault};
 use crate::source::ecs::pace::Category;
 
 /// Services of one `DescribeServices`; ECS's limit.
@@ -82,11 +82,10 @@ impl Looker {
         let before = std::mem::replace(&mut self.missing, missing);
         match self.missing.difference(&before).next() {
             None => Ok(()),
-            Some(service) => Err(CallError {
-                operation: SERVICES,
-                what: format!("{} is missing in the answer: it is asked again", last_part(service)),
-                refused: false,
-            }),
+            Some(service) => {
+                let what = format!("{} is missing in the answer: it is asked again", last_part(service));
+                Err(CallError::of(SERVICES, what, Fault::Away))
+            }
         }
     }
 

@@ -83,6 +83,9 @@ pub struct Mover {
     pub moves: Moves,
 }
 
+/// So long a service waits that the controller's role may not move; the others have their turn meanwhile.
+const DENIED: Duration = Duration::from_secs(60);
+
 /// What ECS answers may lag behind what it has taken, in seconds; it is seconds in practice.
 const UNSEEN: u64 = 60;
 
@@ -160,6 +163,15 @@ enum MoveError {
     State { what: &'static str, error: io::Error },
 }
 
+/// Services that AWS does not let be moved: its words, and when it said them.
+type Denied = BTreeMap<String, (String, Instant)>;
+
+/// Nothing was ordered yet.
+fn not_begun(memory: &Memory) -> bool {
+    let going = |motion: &memory::Motion| motion.stage == memory::Stage::Going && motion.ordered.is_none();
+    memory.motion.as_ref().is_none_or(going)
+}
+
 /// A tagged service, its tag, and its revision: a change of these is looked at at once.
 type Signs = (bool, BTreeMap<String, (String, String)>);
 
@@ -167,12 +179,12 @@ impl Mover {
     /// Runs until dropped.
     pub async fn run(mut self) {
         let mut looker = Looker::default();
-        let mut memory = None;
+        let (mut memory, mut denied) = (None, Denied::new());
         let mut failures = 0_u32;
         loop {
             let signs = self.signs();
             let now = Instant::now();
-            let pause = match self.turn(&mut looker, &mut memory).await {
+            let pause = match self.turn(&mut looker, &mut memory, &mut denied).await {
                 Ok(Turn::Acted) => Duration::ZERO,
                 Ok(Turn::Busy) => self.pace.busy,
                 Ok(Turn::Calm) => self.pace.calm,
@@ -189,7 +201,12 @@ impl Mover {
     }
 
     /// One look, one plan, at most one act.
-    async fn turn(&self, looker: &mut Looker, kept: &mut Option<Memory>) -> Result<Turn, MoveError> {
+    async fn turn(
+        &self,
+        looker: &mut Looker,
+        kept: &mut Option<Memory>,
+        denied: &mut Denied,
+    ) -> Result<Turn, MoveError> {
         let memory = match kept {
             Some(memory) => memory,
             None => kept
@@ -205,7 +222,9 @@ impl Mover {
             return Ok(Turn::Calm);
         }
         let Some(mesh) = self.file.borrow().mesh.clone() else { return Ok(Turn::Busy) };
-        let view = looker.look(&self.api, &wanted, &self.options, &mesh).await?;
+        let mut view = looker.look(&self.api, &wanted, &self.options, &mesh).await?;
+        denied.retain(|_, (_, at)| at.elapsed() < DENIED);
+        view.denied = denied.iter().map(|(service, (why, _))| (service.clone(), why.clone())).collect();
         let Plan { memory: next, action, standings } =
             plan(&view, memory, self.leave, self.limits, unix_now());
         self.keep(memory, next)?;
@@ -218,8 +237,15 @@ impl Mover {
         let busy =
             memory.motion.is_some() || standings.iter().any(|standing| standing.state == State::Waiting);
         let Some(action) = action else { return Ok(if busy { Turn::Busy } else { Turn::Calm }) };
-        let mut next = memory.clone();
-        self.carry_out(action, &view, looker, &mesh, &mut next).await?;
+        let (mut next, service) = (memory.clone(), action.service().to_owned());
+        match self.carry_out(action, &view, looker, &mesh, &mut next).await {
+            // It keeps nobody waiting.
+            Err(MoveError::Call(error)) if error.denied && not_begun(&next) => {
+                plan::put_off(&mut next);
+                denied.insert(service, (error.to_string(), Instant::now()));
+            }
+            done => done?,
+        }
         self.keep(memory, next)?;
         Ok(Turn::Acted)
     }

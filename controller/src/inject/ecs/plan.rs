@@ -194,5 +194,13 @@ pub fn refused(memory: &mut Memory, why: &str) {
     }
 }
 
+/// An order was not let through: nothing has happened, and it counts as nothing.
+pub fn put_off(memory: &mut Memory) {
+    if let Some(motion) = memory.motion.take() {
+        let tried = memory.tried_mut(&motion.service, &motion.from, &motion.wanted);
+        tried.moves = tried.moves.saturating_sub(1);
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use aws_sdk_ecs::types::TaskDefinitionField;
 use outrigger_inject::ecs::{read, registrable};
 use serde_yaml::Value;
 
-use crate::source::ecs::client::{Api, CallError};
+use crate::source::ecs::client::{Api, CallError, Fault};
 use crate::source::ecs::pace::Category;
 
 const DESCRIBE: &str = "ecs:DescribeTaskDefinition";
@@ -65,8 +65,7 @@ pub async fn describe(api: &Api, name: &str) -> Result<Raw, CallError> {
         request.include(TaskDefinitionField::Tags).customize().interceptor(tap.clone()).send()
     };
     let answer = api.call(Category::Definition, DESCRIBE, request).await?;
-    let strange =
-        |what: String| CallError { operation: DESCRIBE, what: format!("{name}: {what}"), refused: true };
+    let strange = |what: String| CallError::of(DESCRIBE, format!("{name}: {what}"), Fault::Refused);
     let arn = answer.task_definition().and_then(|definition| definition.task_definition_arn());
     let arn = arn.ok_or_else(|| strange("an answer without an ARN".into()))?.to_owned();
     let bytes = std::mem::take(&mut *tap.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -91,9 +90,6 @@ pub async fn register(api: &Api, definition: &Value) -> Result<String, CallError
     };
     let answer = api.call(Category::Definition, REGISTER, request).await?;
     let arn = answer.task_definition().and_then(|definition| definition.task_definition_arn());
-    arn.map(str::to_owned).ok_or_else(|| CallError {
-        operation: REGISTER,
-        what: "an answer without an ARN".into(),
-        refused: false,
-    })
+    arn.map(str::to_owned)
+        .ok_or_else(|| CallError::of(REGISTER, "an answer without an ARN".into(), Fault::Away))
 }

@@ -83,6 +83,11 @@ pub fn failed(definition: &str, revision: &Revision, why: &str) -> String {
     )
 }
 
+/// AWS did not let it be moved.
+pub fn denied(why: &str) -> String {
+    format!("{why}; it is tried again every minute, and the others come first")
+}
+
 /// The newer sidecar failed in others.
 pub fn kept(revision: &Revision, failed: &[String]) -> String {
     format!(

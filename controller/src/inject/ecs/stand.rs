@@ -93,7 +93,10 @@ pub fn stand(
                 Some(revision) if !revision.meshed || rolls(service, primary, revision, memory) => {
                     let would = leave == Leave::Plan || wish == Wish::Plan;
                     let (state, what) = turn(service, primary, revision, memory, would, failed);
-                    (state, what, revision.meshed)
+                    match view.denied.get(&service.arn).filter(|_| state == State::Planned && !would) {
+                        Some(why) => (State::Refused, refuse::denied(why), revision.meshed),
+                        None => (state, what, revision.meshed),
+                    }
                 }
                 Some(revision) => {
                     let from = revision.from.as_deref().map(|from| format!(", made of {}", last_part(from)));

@@ -16,6 +16,8 @@ pub struct View {
     pub services: BTreeMap<String, Service>,
     /// By ARN: those that services here have.
     pub revisions: BTreeMap<String, Revision>,
+    /// By ARN: services that the controller's role may not move, as AWS said a moment ago, and its words.
+    pub denied: BTreeMap<String, String>,
 }
 
 /// One ECS service, as `DescribeServices` answers.

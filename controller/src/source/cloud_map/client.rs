@@ -116,7 +116,7 @@ impl Api {
         let Ok(answer) = tokio::time::timeout(LIMIT, send).await else {
             self.calls.failed(operation);
             let what = format!("no answer within {} s", LIMIT.as_secs());
-            return Err(CallError { operation, what, refused: false });
+            return Err(CallError::of(operation, what, Fault::Away));
         };
         answer.map_err(|error| {
             let fault = fault(&error);
@@ -126,9 +126,9 @@ impl Api {
             } else {
                 self.calls.failed(operation);
             }
-            // Credentials may be there a moment later.
-            let refused = matches!(fault, Fault::Refused | Fault::Denied);
-            CallError { operation, what: words(operation, fault, &error), refused }
+            let error = CallError::of(operation, words(operation, fault, &error), fault);
+            // Without credentials nothing was asked: they may be there a moment later.
+            CallError { refused: error.refused || error.denied, ..error }
         })
     }
 

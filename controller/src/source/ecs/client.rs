@@ -48,6 +48,15 @@ pub struct CallError {
     pub what: String,
     /// AWS understood the call and answered no: asked again, it will say the same.
     pub refused: bool,
+    /// The role may not: it is as it was, and others may be let.
+    pub denied: bool,
+}
+
+impl CallError {
+    /// Of this kind.
+    pub fn of(operation: &'static str, what: String, fault: Fault) -> Self {
+        Self { operation, what, refused: fault == Fault::Refused, denied: fault == Fault::Denied }
+    }
 }
 
 /// The ECS API. Clones share pace and counts.
@@ -106,11 +115,7 @@ impl Api {
             }
             failures += 1;
             if fault.is_final() || failures == ATTEMPTS {
-                return Err(CallError {
-                    operation,
-                    what: words(operation, fault, &error),
-                    refused: fault == Fault::Refused,
-                });
+                return Err(CallError::of(operation, words(operation, fault, &error), fault));
             }
             tokio::time::sleep(backoff(failures, fastrand::f64())).await;
         }

@@ -91,7 +91,7 @@ impl Polls {
                 }
                 self.failures += 1;
                 let what = format!("{}: {}", self.queue.url, words(OPERATION, fault, &error));
-                Err(CallError { operation: OPERATION, what, refused: fault == Fault::Refused })
+                Err(CallError::of(OPERATION, what, fault))
             }
         }
     }

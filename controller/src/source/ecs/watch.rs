@@ -223,6 +223,10 @@ impl Watch {
         self.asking.retain(|need| !needs.contains(need));
         match found {
             Ok(found) => {
+                // ECS may not know yet of what was made a moment ago.
+                if found.definitions.iter().any(|(_, definition)| definition.is_none()) {
+                    self.next = self.next.min(Instant::now() + WITHOUT);
+                }
                 self.found(found);
                 self.publish();
             }

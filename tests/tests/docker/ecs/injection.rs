@@ -210,3 +210,25 @@ fn a_service_whose_revisions_are_all_deregistered_is_meshed() {
     deployed(&ecs, "cart", ":2");
     ecs.assert_no_faults();
 }
+
+#[test]
+#[ignore = "needs the simulator of ECS"]
+fn a_service_that_the_role_may_not_move_keeps_the_others_not_waiting() {
+    let ecs = shop();
+    add(&ecs, "web", &[("outrigger:inject", "true")]);
+    for operation in ["RegisterTaskDefinition", "UpdateService"] {
+        let denied = json!({ "kind": "error", "operation": operation, "count": 1, "code": "AccessDeniedException", "status": 400 });
+        ecs.post("trouble", denied);
+    }
+    // Of cart no revision could be made, web could not be moved to its own: each waits a minute, and no try was lost.
+    let controller = controller(&ecs, "injection-denied", &[]);
+    for (name, operation) in [("cart", "ecs:RegisterTaskDefinition"), ("web", "ecs:UpdateService")] {
+        let why = stands(&controller, name, "refused");
+        assert!(why.contains(operation) && why.contains("to the controller's role"), "{why}");
+    }
+    for name in ["cart", "web"] {
+        deployed(&ecs, name, ":2");
+        stands(&controller, name, "meshed");
+    }
+    ecs.assert_no_faults();
+}

@@ -287,7 +287,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let View { services, revisions } = view([service("cart"), service("web")]);
+        let View { services, revisions, .. } = view([service("cart"), service("web")]);
         let untagged =
             Service { tags: BTreeMap::new(), arn: "arn:service/shop/db".into(), ..service("cart") };
         let services = services.into_iter().chain([(untagged.arn.clone(), untagged)]).collect();
@@ -445,7 +445,7 @@ impl World {
                 revision.news = vec!["sidecar image".into()];
             }
         }
-        View { services: self.services.clone(), revisions }
+        View { services: self.services.clone(), revisions, ..View::default() }
     }
 
     fn look(&mut self) {
@@ -513,4 +513,25 @@ fn whatever_happens_nothing_is_touched_unasked_and_nothing_goes_round_for_ever()
     );
     assert_eq!(most, 1 + MOST_HEALS, "drift was healed as often as it may be");
     assert!(FROM.starts_with("outrigger:"), "our tags are known by their beginning");
+}
+
+/// The role of one service was not among those that the controller may pass on: it was tried again and again, and the others never.
+#[test]
+fn one_that_aws_does_not_let_be_moved_keeps_nobody_waiting() {
+    let mut both = view([service("cart"), service("web")]);
+    assert_eq!(
+        act(&both, &Memory::default(), NOW).action.map(|action| action.service().to_owned()),
+        Some(CART.into())
+    );
+    both.denied.insert(CART.into(), "ecs:RegisterTaskDefinition: AccessDeniedException".into());
+    let plan = act(&both, &Memory::default(), NOW);
+    assert_eq!(plan.action.as_ref().map(Action::service), Some("arn:service/shop/web"));
+    let (is, why) = state(&plan, "cart");
+    assert!(is == State::Refused && why.contains("AccessDeniedException"), "{why}");
+
+    // An order that was not let through is none, and none of the three that a revision has.
+    let mut memory = moving();
+    memory.motion.as_mut().unwrap().ordered = None;
+    put_off(&mut memory);
+    assert_eq!((&memory.motion, memory.tries[CART]["arn:task-definition/cart:1"].moves), (&None, 0));
 }

@@ -27,6 +27,7 @@ fn what_fails_leaves_the_last_good_answer() {
         operation: "servicediscovery:DiscoverInstances",
         what: what.into(),
         refused: false,
+        denied: false,
     };
     take(&mut seen, &lookup(), Err(error("away")));
     assert_eq!((ids(&seen).len(), seen.answers[&lookup()].asked), (0, None));
@@ -134,8 +135,12 @@ fn a_lookup_that_is_written_otherwise_keeps_the_replicas_until_it_is_answered() 
     lookups.want(&renamed("invoices"), now);
     lookups.settle(&mut seen, now);
     let other = Lookup { service: "invoices".into(), ..lookup() };
-    let throttled =
-        CallError { operation: "servicediscovery:DiscoverInstances", what: "slow".into(), refused: false };
+    let throttled = CallError {
+        operation: "servicediscovery:DiscoverInstances",
+        what: "slow".into(),
+        refused: false,
+        denied: false,
+    };
     assert!(lookups.answered(&other, &Err(throttled.clone())));
     take(&mut seen, &other, Err(throttled));
     lookups.settle(&mut seen, now + Duration::from_secs(3_600));

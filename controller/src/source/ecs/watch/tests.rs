@@ -129,7 +129,12 @@ async fn a_failed_answer_leaves_the_last_view_which_events_still_change() {
 async fn while_the_queue_is_away_the_api_is_asked_more_often_and_at_once_when_it_is_back() {
     let (mut watch, seen) = watcher(true).await;
     whole(&mut watch, vec![task(1)]);
-    let error = CallError { operation: "sqs:ReceiveMessage", what: "no such queue".into(), refused: true };
+    let error = CallError {
+        operation: "sqs:ReceiveMessage",
+        what: "no such queue".into(),
+        refused: true,
+        denied: false,
+    };
     watch.polled(Err(error.clone()));
     assert_eq!(seen.borrow().queue, Some(error.to_string()));
     assert!(seen.borrow().current && watch.next <= Instant::now() + WITHOUT);
@@ -162,4 +167,16 @@ async fn what_full_answers_of_the_queue_tell_is_published_together() {
     watch.polled(Ok(Vec::new()));
     assert!(seen.has_changed().unwrap(), "nothing more waits");
     assert_eq!((seen.borrow().tasks.len(), watch.unpublished), (1 + 2 * BATCH, None));
+}
+
+/// Tasks of a revision that ECS did not know of a moment after it was made were no part of the mesh for a minute.
+#[tokio::test(start_paused = true)]
+async fn a_definition_that_is_not_known_yet_is_asked_for_again_soon() {
+    let (mut watch, _seen) = watcher(true).await;
+    whole(&mut watch, vec![task(1)]);
+    assert_eq!(watch.next, watch.begun + WITH_QUEUE);
+    let new = "arn:aws:ecs:eu-west-1:111122223333:task-definition/cart:9".to_owned();
+    let none = Found { definitions: vec![(new.clone(), None)], ..Found::default() };
+    watch.looked(&[Need::Definition(new)].into(), Ok(none));
+    assert_eq!(watch.next, Instant::now() + WITHOUT);
 }
