@@ -49,7 +49,10 @@ impl Processes {
     pub async fn over(&self, workload: &WorkloadId) {
         match self {
             // A workload is there as long as its container, and its sidecar's process no longer.
-            Self::Docker(_) => std::future::pending().await,
+            Self::Docker(_) => {
+                let _is_not_asked_for = workload;
+                std::future::pending().await
+            }
             #[cfg(feature = "ecs")]
             Self::Ecs(known) => known.over(workload).await,
         }
