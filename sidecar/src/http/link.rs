@@ -34,7 +34,7 @@ use crate::worker::Worker;
 const MAX_LINKS: usize = 8;
 /// For an answer of an endpoint that was removed.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Connections opened for one request; a peer that ends each at once is as good as none.
+/// Connections opened for one request, or waited for; a peer that ends each at once is as good as none.
 const MAX_OPENED: u32 = 3;
 
 /// Where a link leads.
@@ -106,7 +106,7 @@ impl Links {
         let links = &worker.pools().links;
         let mut opened = 0;
         loop {
-            if let Some((link, _)) = links.free(&to.key(), opened > 0) {
+            if let Some((link, _)) = links.free(&to.key(), opened >= MAX_OPENED) {
                 let crowded = |_| RequestError::Crowded(to.to_string());
                 if let Some(in_use) = tokio::time::timeout(hold, link.wait()).await.map_err(crowded)? {
                     return Ok(in_use);
@@ -121,13 +121,13 @@ impl Links {
                 Err(NoLink::Failed(format!("{to} ends every connection at once")))
             };
             match outcome {
-                Ok(()) => {}
+                // Others may have taken all of its streams.
+                Ok(()) => opened += 1,
                 // It waits for a stream of those that are there.
-                Err(NoLink::Full) if links.free(&to.key(), true).is_some() => {}
+                Err(NoLink::Full) if links.free(&to.key(), true).is_some() => opened = MAX_OPENED,
                 Err(NoLink::Full) => return Err(RequestError::Crowded(to.to_string())),
                 Err(NoLink::Failed(why)) => return Err(RequestError::Connect { why }),
             }
-            opened += 1;
         }
     }
 

@@ -12,7 +12,7 @@ const POST: &str = "POST / HTTP/1.1\r\nhost: echo.internal:7000\r\ncontent-lengt
 
 /// A caller of `echo.shop`, whose port 7000 speaks `protocol` and has `routes`: `old` are replicas without a sidecar, `new` one
 /// that has. `/old` and `/new` are clusters of their own.
-async fn caller(
+pub(crate) async fn caller(
     ca: &Ca,
     old: &[SocketAddr],
     new: Option<SocketAddr>,
