@@ -377,7 +377,7 @@ pub async fn exchange(address: SocketAddr, text: &[u8]) -> std::io::Result<Vec<u
     Ok(answer)
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens: not one of 127.0.0.1, where the next test may get the port.
 pub fn nobody() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap()
 }
