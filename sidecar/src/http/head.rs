@@ -341,7 +341,13 @@ fn target_of(
     // Section 3.2.2: the authority of an absolute target replaces what `host` says.
     let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
     headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|_| BadMessage::Malformed("target"))?);
-    Ok(Uri::from(parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"))))
+    let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if path.as_str().starts_with('/') {
+        return Ok(Uri::from(path));
+    }
+    // Section 3.2.1: an empty path is sent as `/`, also before a query.
+    let path = PathAndQuery::try_from(format!("/{}", path.as_str()));
+    Ok(Uri::from(path.map_err(|_| BadMessage::Malformed("target"))?))
 }
 
 /// An empty `host` is allowed: it says that the target has no authority.

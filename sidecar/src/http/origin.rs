@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
 use outrigger_wire::Timeouts;
 
 use super::error::BadMessage;
@@ -193,7 +194,7 @@ impl Origin {
         if request.method == http::Method::CONNECT {
             return Err(BadMessage::Connect);
         }
-        let path = request.uri.path();
+        let path = request.uri.path_and_query().map_or(request.uri.path(), PathAndQuery::as_str);
         let whole = path == "*" && request.method == http::Method::OPTIONS;
         if !path.starts_with('/') && !whole {
             return Err(BadMessage::Malformed(":path"));

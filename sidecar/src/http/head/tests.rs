@@ -124,6 +124,8 @@ fn forms_of_the_target() {
     let (absolute, _) = accepted(b"GET http://u@cart:80?x HTTP/1.1\r\nHost: other\r\n\r\n");
     assert_eq!(absolute.uri.to_string(), "/?x");
     assert_eq!(absolute.headers.get("host").unwrap(), "cart:80");
+    let (pathless, _) = accepted(b"GET http://cart?x HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert_eq!(pathless.uri, "/?x", "an empty path is sent as one");
     let (asterisk, _) = accepted(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut out = BytesMut::new();
     put_request(&mut out, &asterisk, false, None, None);
